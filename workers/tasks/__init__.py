@@ -1,0 +1,18 @@
+"""The catalogue of recall tasks. A new task is a file beside this one and a line here."""
+
+from search_space.catalogue import Catalogue
+
+TASKS = Catalogue(
+    "task",
+    {
+        "mqar": "workers.tasks.mqar:MQAR",
+        "recall": "workers.tasks.recall:Recall",
+        "noisy_recall": "workers.tasks.noisy_recall:NoisyRecall",
+        "fuzzy_recall": "workers.tasks.fuzzy_recall:FuzzyRecall",
+        "selective_copying": "workers.tasks.selective_copying:SelectiveCopying",
+        "needle": "workers.tasks.needle:Needle",
+        "text": "workers.tasks.text:Text",
+    },
+)
+
+__all__ = ["TASKS"]

@@ -1,0 +1,67 @@
+"""What every recall task provides.
+
+Shapes: N sequences, L tokens.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from torch import Generator, Tensor
+
+IGNORED = -100
+"""Label of a position that is not scored (the convention of `torch.nn.functional.cross_entropy`)."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Sequences and what the model should say at each position.
+
+    Args:
+        tokens: [N, L] int64, in [0, vocabulary).
+        labels: [N, L] int64: the token that the model should give at this position (not shifted), or IGNORED.
+        group: [N, L] int64 or None: which part of the evaluation a labelled position belongs to, as an index
+            into the task's `groups`; None where every labelled position belongs to group 0.
+    """
+
+    tokens: Tensor
+    labels: Tensor
+    group: Tensor | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task(ABC):
+    """A recall task: draws sequences with labels. Its fields are its options in the configuration.
+
+    A task is one file that subclasses this as a frozen keyword-only dataclass, and one line in the catalogue
+    (`workers/tasks/__init__.py`). It must check its options in `__post_init__` (InputError).
+
+    Args:
+        length: tokens in a sequence, L. Shorter content is padded with unlabelled filler.
+        weight: share of the training batch that this task gets, relative to the other tasks.
+    """
+
+    length: int = 96
+    weight: float = 1.0
+
+    @property
+    @abstractmethod
+    def vocabulary(self) -> int:
+        """Number of distinct tokens; tokens are 0 .. vocabulary - 1."""
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Names of the parts that the evaluation is split into (difficulties, kinds of tokens)."""
+        return ("all",)
+
+    @property
+    def recall_groups(self) -> tuple[str, ...]:
+        """The groups whose mean accuracy is the task's recall."""
+        return self.groups
+
+    @abstractmethod
+    def train_batch(self, count: int, progress: float, generator: Generator) -> Batch:
+        """Draws `count` training sequences; `progress` in [0, 1] is the share of training done (a curriculum)."""
+
+    @abstractmethod
+    def test_batch(self, count: int, generator: Generator) -> Batch:
+        """Draws `count` sequences to score, at full difficulty, every group equally represented."""
