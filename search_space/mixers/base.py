@@ -5,12 +5,12 @@ Shapes: B sequences, T tokens, D model width.
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-State = dict[str, Tensor | int]
-"""What a mixer remembers of the tokens so far; every tensor has the batch first."""
+State = dict[str, Any]
+"""What a mixer remembers of the tokens so far: tensors, all with the batch first, and ints."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ class MixerCost:
         conv_elements: cached inputs of the short convolutions.
         decode_flops: FLOPs of one decode step beside the projections, whatever the context.
         decode_flops_per_context: further FLOPs of one decode step for each token of context kept.
-        prefill_flops: FLOPs a token beside the projections when a whole sequence is processed (chunkwise form).
+        prefill_flops: FLOPs a token beside the projections when a whole sequence is processed (chunkwise).
             Attention's share that grows with the context is derived from `decode_flops_per_context`.
     """
 
@@ -61,9 +61,12 @@ class MixerCost:
 class Mixer(nn.Module, ABC):
     """A token mixer: maps [B, T, D] to [B, T, D], and no output depends on a later token.
 
-    A mixer is one file that subclasses this, and one line in the catalogue (`search_space/mixers/__init__.py`).
-    Subclasses take `dims: Dims` first and keyword options after it, every option with a default that follows the
-    mixer's paper. `tests/mixer_contract.py` holds the suite that every mixer passes, a user's own included.
+    A mixer is one file that subclasses this, and one line in the catalogue
+    (`search_space/mixers/__init__.py`). Subclasses take `dims: Dims` first and keyword options after it,
+    every option with a default that follows the mixer's paper; options that mean the same have the same name
+    everywhere (`heads`, `key_size` and `value_size` of a head, `conv`). Their last projection is an
+    `nn.Linear` called `output`: the model around a mixer initialises it. `tests/mixer_contract.py` holds the
+    suite that every mixer passes, a user's own included.
 
     Class attributes:
         source: the paper (title, arXiv number) that the mixer follows.
@@ -92,7 +95,7 @@ class Mixer(nn.Module, ABC):
         """Cost of this layer at its sizes; works on the meta device."""
 
     def parameter_counts(self) -> dict[str, int]:
-        """`parameters` and `matrix_parameters` as `MixerCost` wants them (matrices are the 2-D parameters)."""
+        """`parameters` and `matrix_parameters` as `MixerCost` wants them: the 2-D ones are matrices."""
         return {
             "parameters": sum(p.numel() for p in self.parameters()),
             "matrix_parameters": sum(p.numel() for p in self.parameters() if p.dim() == 2),

@@ -1,0 +1,116 @@
+"""Softmax attention."""
+
+from torch import Tensor, nn
+
+from kernels import softmax_attention, softmax_attention_step
+from search_space.errors import InputError
+from search_space.mixers.base import Dims, Mixer, MixerCost, State
+from search_space.mixers.options import head_size, number, positive
+from search_space.nn import ShortConvolution, rotary
+
+
+class Attention(Mixer):
+    """Causal softmax attention (1706.03762) with rotary positions (2104.09864) and grouped keys (2305.13245).
+
+    Args:
+        dims: sizes of the model.
+        heads: query heads; None means those of the model.
+        kv_heads: key-value heads; None means those of the model, or `heads` where that is given.
+        key_size: of each head, even; None means width / heads.
+        value_size: of each head; None means width / heads.
+        conv: width of a short convolution over queries, keys and values; 0 means none.
+        rope_theta: base of the rotary wavelengths; None means no positions.
+
+    Class attributes:
+        window: tokens that a token sees, itself included; None means all before it.
+
+    Raises:
+        InputError: sizes that are not positive integers, do not divide, or an odd key size.
+    """
+
+    source = "Attention Is All You Need (arXiv 1706.03762)"
+    state_formula = "kv_heads x (key_size + value_size) x context"
+    flops_formula = "2 x heads x (key_size + value_size) x context"
+    window: int | None = None
+
+    def __init__(
+        self,
+        dims: Dims,
+        *,
+        heads: int | None = None,
+        kv_heads: int | None = None,
+        key_size: int | None = None,
+        value_size: int | None = None,
+        conv: int = 0,
+        rope_theta: float | None = 10000.0,
+    ):
+        super().__init__()
+        if kv_heads is None:
+            kv_heads = dims.kv_heads if heads is None else heads
+        self.heads = positive("heads", dims.heads if heads is None else heads)
+        self.kv_heads = positive("kv_heads", self.heads if kv_heads is None else kv_heads)
+        if self.heads % self.kv_heads:
+            raise InputError("kv_heads", self.kv_heads, f"a divisor of heads={self.heads}")
+        self.key_size = head_size("key_size", key_size, self.heads, dims.width)
+        self.value_size = head_size("value_size", value_size, self.heads, dims.width)
+        if rope_theta is not None and self.key_size % 2:
+            raise InputError("key_size", self.key_size, "an even number, since pairs are rotated")
+        self.rope_theta = None if rope_theta is None else number("rope_theta", rope_theta)
+        self.sizes = [(self.heads + self.kv_heads) * self.key_size, self.kv_heads * self.value_size]
+        self.input = nn.Linear(dims.width, sum(self.sizes), bias=False)
+        self.conv = ShortConvolution(sum(self.sizes), conv, activation=False)
+        self.output = nn.Linear(self.heads * self.value_size, dims.width, bias=False)
+
+    def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Mixes x [B, T, D]; see `Mixer.forward`."""
+        position = state["position"] if state else 0
+        cache = (state["keys"], state["values"]) if state else None
+        features, conv = self.conv(self.input(x), state["conv"] if state else None)
+        o, (keys, values) = softmax_attention(
+            *self._heads(features, position), window=self.window, initial_state=cache
+        )
+        new = {"keys": keys, "values": values, "conv": conv, "position": position + x.shape[1]}
+        return self.read(o, x), new
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """Mixes a single token x [B, D]; see `Mixer.step`."""
+        position = state["position"]
+        features, conv = self.conv.step(self.input(x), state["conv"])
+        o, (keys, values) = softmax_attention_step(
+            *self._heads(features, position), (state["keys"], state["values"]), window=self.window
+        )
+        return self.read(o, x), {"keys": keys, "values": values, "conv": conv, "position": position + 1}
+
+    def read(self, o: Tensor, x: Tensor) -> Tensor:
+        """Output [..., D] from what each head read, o [..., heads, value_size], at the inputs x [..., D]."""
+        return self.output(o.flatten(-2))
+
+    def _heads(self, features: Tensor, position: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries [..., heads, key_size], keys and values [..., kv_heads, size]."""
+        qk, v = features.split(self.sizes, -1)
+        qk = qk.unflatten(-1, (self.heads + self.kv_heads, self.key_size))
+        if self.rope_theta is not None:
+            qk = rotary(qk, position, self.rope_theta)
+        q, k = qk.split([self.heads, self.kv_heads], -2)
+        return q, k, v.unflatten(-1, (self.kv_heads, self.value_size))
+
+    def initial_state(self, batch: int) -> State:
+        """An empty cache."""
+        weight = self.input.weight
+        return {
+            "keys": weight.new_zeros(batch, 0, self.kv_heads, self.key_size),
+            "values": weight.new_zeros(batch, 0, self.kv_heads, self.value_size),
+            "conv": self.conv.initial_cache(weight, batch),
+            "position": 0,
+        }
+
+    def cost(self) -> MixerCost:
+        """The cache, and the FLOPs of comparing with every key in it and of reading the values."""
+        size = self.key_size + self.value_size
+        return MixerCost(
+            **self.parameter_counts(),
+            context_elements=self.kv_heads * size,
+            window=self.window,
+            conv_elements=self.conv.cached * self.conv.channels,
+            decode_flops_per_context=2.0 * self.heads * size,
+        )

@@ -1,0 +1,56 @@
+"""DeltaNet."""
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from search_space.mixers.base import Dims
+from search_space.mixers.matrix_state import DeltaRuleMixer
+from search_space.mixers.options import head_size
+
+
+class DeltaNet(DeltaRuleMixer):
+    """DeltaNet (2406.06484): a key's old value is replaced instead of added to.
+
+    S_t = (I - b_t k_t k_t^T) S_{t-1} + b_t k_t v_t^T with b_t = sigmoid(W x_t) for each head, queries and
+    keys of unit length after a short convolution and SiLU (values as well), and an RMS norm for each head.
+
+    Args:
+        dims: sizes of the model.
+        heads: number of heads; None means one for every 128 of the width.
+        key_size: of each head; None means width / heads.
+        value_size: of each head; None means width / heads.
+        conv: width of the short convolution over queries, keys and values; 0 means none.
+
+    Raises:
+        InputError: sizes that are not positive integers or do not divide.
+    """
+
+    source = "Parallelizing Linear Transformers with the Delta Rule over Sequence Length (arXiv 2406.06484)"
+    state_formula = "heads x key_size x value_size (default 128 x width)"
+    flops_formula = "8 x state"
+
+    def __init__(
+        self,
+        dims: Dims,
+        *,
+        heads: int | None = None,
+        key_size: int | None = None,
+        value_size: int | None = None,
+        conv: int = 4,
+    ):
+        heads = max(1, dims.width // 128) if heads is None else heads
+        super().__init__(
+            dims,
+            heads=heads,
+            key_size=head_size("key_size", key_size, heads, dims.width),
+            value_size=head_size("value_size", value_size, heads, dims.width),
+            conv=conv,
+            activation=True,
+            gated=False,
+            extra=heads,
+        )
+
+    def recurrence(self, qk: Tensor, v: Tensor, extra: Tensor, position: int) -> tuple[Tensor | None, ...]:
+        """Unit queries and keys, values, writing strength, no decay."""
+        q, k = F.normalize(qk, dim=-1).chunk(2, -2)
+        return q, k, v, extra.sigmoid(), None

@@ -1,0 +1,69 @@
+"""Gated DeltaNet."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from search_space.mixers.base import Dims
+from search_space.mixers.matrix_state import DeltaRuleMixer
+from search_space.mixers.options import head_size
+
+LARGEST_RATE = 16.0
+TIME_STEPS = 1e-3, 1e-1
+
+
+class GatedDeltaNet(DeltaRuleMixer):
+    """Gated DeltaNet (2412.06464, equation 10): the delta rule on a state that decays.
+
+    S_t = a_t (I - b_t k_t k_t^T) S_{t-1} + b_t k_t v_t^T with b_t = sigmoid(W_b x_t) and, as in Mamba-2, a_t
+    = exp(-A softplus(W_a x_t + c)) for each head: A starts uniform in (0, 16], softplus(c) log-uniform in
+    [.001, .1]. Queries and keys have unit length after a short convolution and SiLU (values as well); an RMS
+    norm for each head and a SiLU gate follow. The defaults are those of the released models: heads of 256 x
+    256.
+
+    Args:
+        dims: sizes of the model.
+        heads: number of heads; None means one for every 256 of the width.
+        key_size: of each head; None means width / heads.
+        value_size: of each head; None means width / heads.
+        conv: width of the short convolution over queries, keys and values; 0 means none.
+
+    Raises:
+        InputError: sizes that are not positive integers or do not divide.
+    """
+
+    source = "Gated Delta Networks: Improving Mamba2 with Delta Rule (arXiv 2412.06464)"
+    state_formula = "heads x key_size x value_size (default 256 x width)"
+    flops_formula = "8 x state"
+
+    def __init__(
+        self,
+        dims: Dims,
+        *,
+        heads: int | None = None,
+        key_size: int | None = None,
+        value_size: int | None = None,
+        conv: int = 4,
+    ):
+        heads = max(1, dims.width // 256) if heads is None else heads
+        super().__init__(
+            dims,
+            heads=heads,
+            key_size=head_size("key_size", key_size, heads, dims.width),
+            value_size=head_size("value_size", value_size, heads, dims.width),
+            conv=conv,
+            activation=True,
+            gated=True,
+            extra=2 * heads,
+        )
+        self.log_rate = nn.Parameter((LARGEST_RATE * (1 - torch.rand(heads))).log())
+        step = torch.empty(heads).uniform_(*map(math.log, TIME_STEPS)).exp()
+        self.step_bias = nn.Parameter(step.expm1().log())  # softplus of it is the step
+
+    def recurrence(self, qk: Tensor, v: Tensor, extra: Tensor, position: int) -> tuple[Tensor | None, ...]:
+        """Unit queries and keys, values, writing strength, decay by head."""
+        q, k = F.normalize(qk, dim=-1).chunk(2, -2)
+        strength, step = extra.chunk(2, -1)
+        return q, k, v, strength.sigmoid(), -self.log_rate.exp() * F.softplus(step + self.step_bias)

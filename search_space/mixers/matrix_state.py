@@ -1,0 +1,151 @@
+"""The body of mixers that remember in one matrix a head.
+
+Shapes: B sequences, T tokens, D model width, H heads, K key size, V value size; "..." is B, T (in a step: B).
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from kernels import delta_rule, delta_rule_step, linear_attention, linear_attention_step
+from search_space.mixers.base import Dims, Mixer, MixerCost, State
+from search_space.mixers.options import positive
+from search_space.nn import RMSNorm, ShortConvolution
+
+CHUNK = 64
+"""Tokens that the chunkwise form takes at once on a GPU; the FLOPs of a prefill are counted with it."""
+
+
+class MatrixStateMixer(Mixer):
+    """Projects, convolves, updates a state [H, K, V], normalises what it reads, gates and projects back.
+
+    A mixer fills in `recurrence`, and names other operators where decayed linear attention is not its own.
+
+    Args:
+        dims: sizes of the model.
+        heads: H.
+        key_size: K, of each head.
+        value_size: V, of each head.
+        conv: width of the short convolution over queries, keys and values; 0 means none.
+        activation: whether SiLU follows the convolution.
+        gated: whether SiLU of a further projection of the input gates the output.
+        extra: further outputs of the input projection, for `recurrence`.
+        norm_size: elements that the output norm takes together; None means each head by itself.
+
+    Class attributes:
+        operator: updates the state by a whole sequence.
+        step_operator: updates it by a single token.
+        flops_per_element: FLOPs that a decode step spends on an element of the state.
+    """
+
+    operator: ClassVar[Callable] = staticmethod(linear_attention)
+    step_operator: ClassVar[Callable] = staticmethod(linear_attention_step)
+    flops_per_element: ClassVar[int]
+
+    def __init__(
+        self,
+        dims: Dims,
+        *,
+        heads: int,
+        key_size: int,
+        value_size: int,
+        conv: int,
+        activation: bool,
+        gated: bool,
+        extra: int = 0,
+        norm_size: int | None = None,
+    ):
+        super().__init__()
+        self.heads = positive("heads", heads)
+        self.key_size = positive("key_size", key_size)
+        self.value_size = positive("value_size", value_size)
+        self.norm_size = norm_size or value_size
+        keys, values = heads * key_size, heads * value_size
+        self.sizes = [2 * keys + values, values if gated else 0, extra]
+        self.input = nn.Linear(dims.width, sum(self.sizes), bias=False)
+        self.conv = ShortConvolution(self.sizes[0], conv, activation)
+        self.norm = RMSNorm(self.norm_size)
+        self.output = nn.Linear(values, dims.width, bias=False)
+
+    @abstractmethod
+    def recurrence(self, qk: Tensor, v: Tensor, extra: Tensor, position: int) -> tuple[Tensor | None, ...]:
+        """What the operator takes: q and k [..., H, K], v [..., H, V], then its gates.
+
+        Args:
+            qk: queries, then keys, [..., 2 H, K], after the convolution.
+            v: values [..., H, V], after the convolution.
+            extra: further outputs of the input projection [..., extra].
+            position: place of the first token in its sequence.
+        """
+
+    def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Mixes x [B, T, D]; see `Mixer.forward`."""
+        state = state or {}
+        position = state.get("position", 0)
+        features, gate, extra = self.input(x).split(self.sizes, -1)
+        features, conv = self.conv(features, state.get("conv"))
+        inputs = self.recurrence(*self._heads(features), extra, position)
+        o, memory = self.operator(*inputs, initial_state=state.get("memory"))
+        return self._read(o, gate), {"memory": memory, "conv": conv, "position": position + x.shape[1]}
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """Mixes a single token x [B, D]; see `Mixer.step`."""
+        position = state["position"]
+        features, gate, extra = self.input(x).split(self.sizes, -1)
+        features, conv = self.conv.step(features, state["conv"])
+        inputs = self.recurrence(*self._heads(features), extra, position)
+        o, memory = self.step_operator(*inputs, state["memory"])
+        return self._read(o, gate), {"memory": memory, "conv": conv, "position": position + 1}
+
+    def _heads(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Splits convolved features into queries and keys [..., 2 H, K] and values [..., H, V]."""
+        values = self.heads * self.value_size
+        qk, v = features.split([self.sizes[0] - values, values], -1)
+        qk = qk.unflatten(-1, (2 * self.heads, self.key_size))
+        return qk, v.unflatten(-1, (self.heads, self.value_size))
+
+    def _read(self, o: Tensor, gate: Tensor) -> Tensor:
+        """Output [..., D] from what the queries read, [..., H, V]."""
+        o = o.flatten(-2).unflatten(-1, (-1, self.norm_size))
+        gates = gate.unflatten(-1, (-1, self.norm_size)) if self.sizes[1] else None
+        return self.output(self.norm(o, gates).flatten(-2))
+
+    def initial_state(self, batch: int) -> State:
+        """No memory, nothing convolved yet; the memory is float32 at least."""
+        weight = self.input.weight
+        precision = torch.promote_types(weight.dtype, torch.float32)
+        memory = weight.new_zeros(batch, self.heads, self.key_size, self.value_size, dtype=precision)
+        return {"memory": memory, "conv": self.conv.initial_cache(weight, batch), "position": 0}
+
+    def cost(self) -> MixerCost:
+        """The state, and the FLOPs of the update and of reading it."""
+        elements = self.heads * self.key_size * self.value_size
+        return MixerCost(
+            **self.parameter_counts(),
+            state_elements=elements,
+            conv_elements=self.conv.cached * self.conv.channels,
+            decode_flops=self.flops_per_element * elements,
+            prefill_flops=self.prefill_flops(),
+        )
+
+    def prefill_flops(self) -> float:
+        """FLOPs a token of the chunkwise form: between chunks through the state, within one by attention."""
+        through_state = 4 * self.heads * self.key_size * self.value_size
+        return through_state + CHUNK * self.heads * (self.key_size + self.value_size)
+
+
+class DeltaRuleMixer(MatrixStateMixer):
+    """A `MatrixStateMixer` that updates by the delta rule; its gates are writing strength and log decay."""
+
+    operator = staticmethod(delta_rule)
+    step_operator = staticmethod(delta_rule_step)
+    flops_per_element = 8
+
+    def prefill_flops(self) -> float:
+        """Those of linear attention, and of solving for the values that each chunk writes."""
+        through_state = 2 * self.heads * self.key_size * self.value_size
+        within_chunk = 2 * CHUNK * self.heads * (2 * self.key_size + self.value_size)
+        return super().prefill_flops() + through_state + within_chunk + CHUNK**2 * self.heads / 3

@@ -1,0 +1,66 @@
+"""RetNet."""
+
+import torch
+from torch import Tensor
+
+from search_space.errors import InputError
+from search_space.mixers.base import Dims
+from search_space.mixers.matrix_state import MatrixStateMixer
+from search_space.mixers.options import head_size
+from search_space.nn import rotary
+
+
+class RetNet(MatrixStateMixer):
+    """Multi-scale retention (2307.08621, equations 6-8): each head forgets at a fixed rate of its own.
+
+    S_t = gamma_h S_{t-1} + k_t v_t^T with gamma_h = 1 - 2^(-5 - h), rotary queries and keys, a norm for each
+    head (RMS, as the released models have it) and a SiLU gate. Values are twice as wide as the model.
+
+    Args:
+        dims: sizes of the model.
+        heads: number of heads.
+        key_size: of each head, even; None means width / heads.
+        value_size: of each head; None means 2 width / heads.
+        conv: width of a short convolution (with SiLU) over queries, keys and values; 0 means none.
+        rope_theta: base of the rotary wavelengths.
+
+    Raises:
+        InputError: sizes that are not positive integers, do not divide, or an odd key size.
+    """
+
+    source = "Retentive Network: A Successor to Transformer for Large Language Models (arXiv 2307.08621)"
+    state_formula = "heads x key_size x value_size (default width^2 / 4)"
+    flops_formula = "5 x state"
+    flops_per_element = 5
+
+    log_decay: Tensor
+
+    def __init__(
+        self,
+        dims: Dims,
+        *,
+        heads: int = 8,
+        key_size: int | None = None,
+        value_size: int | None = None,
+        conv: int = 0,
+        rope_theta: float = 10000.0,
+    ):
+        super().__init__(
+            dims,
+            heads=heads,
+            key_size=head_size("key_size", key_size, heads, dims.width),
+            value_size=head_size("value_size", value_size, heads, 2 * dims.width),
+            conv=conv,
+            activation=conv > 0,
+            gated=True,
+        )
+        if self.key_size % 2:
+            raise InputError("key_size", self.key_size, "an even number, since pairs are rotated")
+        self.rope_theta = rope_theta
+        decay = 1 - 2.0 ** (-5 - torch.arange(heads))
+        self.register_buffer("log_decay", decay.log(), persistent=False)
+
+    def recurrence(self, qk: Tensor, v: Tensor, extra: Tensor, position: int) -> tuple[Tensor | None, ...]:
+        """Rotated queries and keys, values, the fixed decay."""
+        q, k = rotary(qk, position, self.rope_theta).chunk(2, -2)
+        return q, k, v, self.log_decay
