@@ -83,8 +83,12 @@ def rotary(x: Tensor, position: int, theta: float) -> Tensor:
     exponents = torch.arange(half, device=x.device, dtype=torch.float32) / -half
     angles = places[:, None, None] * theta**exponents
     cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
-    first, second = x.chunk(2, -1)
-    return torch.cat([first * cos - second * sin, second * cos + first * sin], -1)
+    return x * torch.cat([cos, cos], -1) + x.roll(half, -1) * torch.cat([-sin, sin], -1)
+
+
+def unit_length(x: Tensor, eps: float = 1e-6) -> Tensor:
+    """x [..., K] scaled to length 1 in its last dimension."""
+    return x * (x.square().sum(-1, keepdim=True) + eps).rsqrt()
 
 
 class SwiGLU(nn.Module):

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from kernels import softmax_attention, softmax_attention_step
 from search_space.errors import InputError
 from search_space.mixers.base import Dims, Mixer, MixerCost, State
-from search_space.mixers.options import head_size, number, positive
+from search_space.mixers.options import head_size, positive, rotary_base
 from search_space.nn import ShortConvolution, rotary
 
 
@@ -53,9 +53,7 @@ class Attention(Mixer):
             raise InputError("kv_heads", self.kv_heads, f"a divisor of heads={self.heads}")
         self.key_size = head_size("key_size", key_size, self.heads, dims.width)
         self.value_size = head_size("value_size", value_size, self.heads, dims.width)
-        if rope_theta is not None and self.key_size % 2:
-            raise InputError("key_size", self.key_size, "an even number, since pairs are rotated")
-        self.rope_theta = None if rope_theta is None else number("rope_theta", rope_theta)
+        self.rope_theta = None if rope_theta is None else rotary_base(rope_theta, self.key_size)
         self.sizes = [(self.heads + self.kv_heads) * self.key_size, self.kv_heads * self.value_size]
         self.input = nn.Linear(dims.width, sum(self.sizes), bias=False)
         self.conv = ShortConvolution(sum(self.sizes), conv, activation=False)

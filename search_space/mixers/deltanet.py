@@ -1,11 +1,11 @@
 """DeltaNet."""
 
 from torch import Tensor
-from torch.nn import functional as F
 
 from search_space.mixers.base import Dims
 from search_space.mixers.matrix_state import DeltaRuleMixer
 from search_space.mixers.options import head_size
+from search_space.nn import unit_length
 
 
 class DeltaNet(DeltaRuleMixer):
@@ -52,5 +52,5 @@ class DeltaNet(DeltaRuleMixer):
 
     def recurrence(self, qk: Tensor, v: Tensor, extra: Tensor, position: int) -> tuple[Tensor | None, ...]:
         """Unit queries and keys, values, writing strength, no decay."""
-        q, k = F.normalize(qk, dim=-1).chunk(2, -2)
+        q, k = unit_length(qk).chunk(2, -2)
         return q, k, v, extra.sigmoid(), None

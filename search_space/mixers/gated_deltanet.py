@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from search_space.mixers.base import Dims
 from search_space.mixers.matrix_state import DeltaRuleMixer
 from search_space.mixers.options import head_size
+from search_space.nn import unit_length
 
 LARGEST_RATE = 16.0
 TIME_STEPS = 1e-3, 1e-1
@@ -64,6 +65,6 @@ class GatedDeltaNet(DeltaRuleMixer):
 
     def recurrence(self, qk: Tensor, v: Tensor, extra: Tensor, position: int) -> tuple[Tensor | None, ...]:
         """Unit queries and keys, values, writing strength, decay by head."""
-        q, k = F.normalize(qk, dim=-1).chunk(2, -2)
+        q, k = unit_length(qk).chunk(2, -2)
         strength, step = extra.chunk(2, -1)
         return q, k, v, strength.sigmoid(), -self.log_rate.exp() * F.softplus(step + self.step_bias)

@@ -1,5 +1,6 @@
 """Checks of the options that mixers share."""
 
+from math import isfinite
 from typing import Any
 
 from search_space.errors import InputError
@@ -17,13 +18,26 @@ def positive(option: str, value: Any) -> int:
 
 
 def number(option: str, value: Any) -> float:
-    """The value, if it is a number.
+    """The value, if it is a finite number.
 
     Raises:
         InputError: it is not; names the option.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
         raise InputError(option, value, "a number")
+    return float(value)
+
+
+def rotary_base(value: Any, key_size: int) -> float:
+    """The value, if keys of this size can be rotated with it as the base of the wavelengths.
+
+    Raises:
+        InputError: it is no positive number, or the key size is odd.
+    """
+    if number("rope_theta", value) <= 0:
+        raise InputError("rope_theta", value, "a positive number")
+    if key_size % 2:
+        raise InputError("key_size", key_size, "an even number, since pairs are rotated")
     return float(value)
 
 

@@ -3,10 +3,9 @@
 import torch
 from torch import Tensor
 
-from search_space.errors import InputError
 from search_space.mixers.base import Dims
 from search_space.mixers.matrix_state import MatrixStateMixer
-from search_space.mixers.options import head_size
+from search_space.mixers.options import head_size, rotary_base
 from search_space.nn import rotary
 
 
@@ -54,11 +53,8 @@ class RetNet(MatrixStateMixer):
             activation=conv > 0,
             gated=True,
         )
-        if self.key_size % 2:
-            raise InputError("key_size", self.key_size, "an even number, since pairs are rotated")
-        self.rope_theta = rope_theta
-        decay = 1 - 2.0 ** (-5 - torch.arange(heads))
-        self.register_buffer("log_decay", decay.log(), persistent=False)
+        self.rope_theta = rotary_base(rope_theta, self.key_size)
+        self.register_buffer("log_decay", torch.log1p(-(2.0 ** (-5 - torch.arange(heads)))), persistent=False)
 
     def recurrence(self, qk: Tensor, v: Tensor, extra: Tensor, position: int) -> tuple[Tensor | None, ...]:
         """Rotated queries and keys, values, the fixed decay."""

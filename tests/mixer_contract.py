@@ -1,0 +1,179 @@
+"""The contract of a token mixer.
+
+A mixer of your own passes the same suite as the built-in ones:
+
+    from tests.mixer_contract import MixerContract
+
+    class TestMine(MixerContract):
+        @pytest.fixture
+        def build(self):
+            return lambda: Mine(Dims(width=32, heads=2))
+
+Shapes: B sequences, T tokens, D model width.
+"""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.testing import assert_close
+
+from search_space.mixers.base import Mixer, MixerCost, State, state_elements
+
+BATCH = 3
+LENGTHS = [1, 2, 17, 33]
+SPLITS = [(1, 1), (1, 16), (16, 17), (2, 31)]
+CLOSE = {"atol": 2e-5, "rtol": 1e-4}
+
+Build = Callable[[], Mixer]
+
+
+class MixerContract:
+    """Inherit it, and let the fixture `build` return a function that builds the mixer anew."""
+
+    @pytest.fixture
+    def build(self) -> Build:
+        raise NotImplementedError("a subclass gives the fixture `build`")
+
+    @pytest.fixture
+    def mixer(self, build: Build) -> Mixer:
+        return seeded(build)
+
+    @pytest.mark.parametrize("length", LENGTHS)
+    def test_output_has_the_shape_and_type_of_the_input(self, mixer, length):
+        x = tokens(mixer, length)
+        y, _ = mixer(x)
+        assert y.shape == x.shape
+        assert y.dtype == x.dtype == torch.float32
+
+    def test_a_later_token_changes_nothing_before_it(self, mixer):
+        x = tokens(mixer, 33)
+        y, _ = mixer(x)
+        for place in (1, 16, 32):
+            changed = x.clone()
+            changed[:, place:] = tokens(mixer, 33 - place, seed=1)
+            other, _ = mixer(changed)
+            assert_close(other[:, :place], y[:, :place], atol=1e-6, rtol=0)
+            assert not torch.allclose(other[:, place], y[:, place]), "a token must change its own output"
+
+    @pytest.mark.parametrize("length", LENGTHS)
+    def test_step_by_step_equals_all_at_once(self, mixer, length):
+        x = tokens(mixer, length)
+        y, state = mixer(x)
+        steps, stepped = by_steps(mixer, x, mixer.initial_state(BATCH))
+        assert_close(steps, y, **CLOSE)
+        assert_same_state(stepped, state)
+
+    @pytest.mark.parametrize(("first", "second"), SPLITS)
+    def test_in_two_parts_equals_all_at_once(self, mixer, first, second):
+        x = tokens(mixer, first + second)
+        y, state = mixer(x)
+        y1, between = mixer(x[:, :first])
+        y2, after = mixer(x[:, first:], between)
+        assert_close(torch.cat([y1, y2], 1), y, **CLOSE)
+        assert_same_state(after, state)
+
+    def test_steps_go_on_where_a_sequence_ended(self, mixer):
+        x = tokens(mixer, 33)
+        y, _ = mixer(x)
+        _, state = mixer(x[:, :20])
+        steps, _ = by_steps(mixer, x[:, 20:], state)
+        assert_close(steps, y[:, 20:], **CLOSE)
+
+    def test_the_initial_state_is_that_of_no_tokens(self, mixer):
+        x = tokens(mixer, 17)
+        assert_close(mixer(x, mixer.initial_state(BATCH))[0], mixer(x)[0], **CLOSE)
+
+    def test_a_state_can_be_used_twice(self, mixer):
+        x = tokens(mixer, 17)
+        _, state = mixer(x)
+        once = mixer.step(x[:, 0], state)[0], mixer(x, state)[0]
+        again = mixer.step(x[:, 0], state)[0], mixer(x, state)[0]
+        assert_close(again, once, atol=0, rtol=0)
+
+    @pytest.mark.parametrize("length", [0, *LENGTHS])
+    def test_the_declared_state_is_the_real_one(self, mixer, length):
+        state = mixer.initial_state(BATCH)
+        if length:
+            _, state = mixer(tokens(mixer, length), state)
+        assert state_elements(state) == BATCH * declared_elements(mixer.cost(), length)
+        assert all(t.shape[0] == BATCH for t in state.values() if isinstance(t, Tensor))
+
+    def test_the_declared_parameters_are_the_real_ones(self, mixer):
+        cost = mixer.cost()
+        assert cost.parameters == sum(p.numel() for p in mixer.parameters())
+        assert cost.matrix_parameters == sum(p.numel() for p in mixer.parameters() if p.dim() == 2)
+
+    def test_the_cost_needs_no_memory(self, build, mixer):
+        with torch.device("meta"):
+            assert build().cost() == mixer.cost()
+
+    def test_decoding_costs_something(self, mixer):
+        cost = mixer.cost()
+        assert cost.decode_flops + cost.decode_flops_per_context > 0
+        assert cost.context_elements + cost.state_elements + cost.conv_elements > 0
+
+    @pytest.mark.parametrize("scale", [1.0, 30.0], ids=["usual-inputs", "large-inputs"])
+    def test_gradients_are_finite_and_reach_every_parameter(self, mixer, scale):
+        x = (scale * tokens(mixer, 33)).requires_grad_()
+        y, _ = mixer(x)
+        (y * torch.randn(y.shape, generator=torch.Generator().manual_seed(2))).sum().backward()
+        for name, parameter in [("the input", x), *mixer.named_parameters()]:
+            assert parameter.grad is not None, f"no gradient reaches {name}"
+            assert parameter.grad.isfinite().all(), f"the gradient of {name} is not finite"
+            if scale == 1:
+                assert parameter.grad.any(), f"the gradient of {name} is zero"
+
+    def test_the_same_seed_gives_the_same_numbers(self, build):
+        one, two, other = seeded(build), seeded(build), seeded(build, seed=1)
+        x = tokens(one, 17)
+        assert torch.equal(one(x)[0], two(x)[0])
+        assert not torch.equal(one(x)[0], other(x)[0])
+
+    def test_the_last_projection_is_called_output(self, mixer):
+        assert isinstance(mixer.output, nn.Linear)
+        nn.init.zeros_(mixer.output.weight)
+        y, _ = mixer(tokens(mixer, 2))
+        assert not y.any()
+
+    def test_it_says_where_it_comes_from(self, mixer):
+        assert all([mixer.source, mixer.state_formula, mixer.flops_formula])
+
+
+def seeded(build: Build, seed: int = 0) -> Mixer:
+    """Builds a mixer whose parameters come from a seed."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return build()
+
+
+def tokens(mixer: Mixer, length: int, seed: int = 0) -> Tensor:
+    """Standard normal inputs [B, length, D]."""
+    generator = torch.Generator().manual_seed(100 * length + seed)
+    return torch.randn(BATCH, length, mixer.output.out_features, generator=generator)
+
+
+def by_steps(mixer: Mixer, x: Tensor, state: State) -> tuple[Tensor, State]:
+    """Mixes x [B, T, D] token by token."""
+    outputs = []
+    for token in x.unbind(1):
+        y, state = mixer.step(token, state)
+        outputs.append(y)
+    return torch.stack(outputs, 1), state
+
+
+def declared_elements(cost: MixerCost, length: int) -> int:
+    """State elements of one sequence after `length` tokens, by its cost."""
+    kept = length if cost.window is None else min(length, cost.window)
+    return cost.context_elements * kept + cost.state_elements + cost.conv_elements
+
+
+def assert_same_state(one: State, other: State) -> None:
+    """Both states hold the same entries."""
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        if isinstance(value, Tensor):
+            assert_close(value, other[name], **CLOSE)
+        else:
+            assert value == other[name]

@@ -1,0 +1,88 @@
+"""Costs at the papers' sizes, against sizes and counts published elsewhere."""
+
+import pytest
+import torch
+
+from search_space.mixers import MIXERS, build_mixer
+from search_space.mixers.base import Dims
+from search_space.mixers.matrix_state import CHUNK
+
+# With d the width: projection matrices, small matrices of gates, state, decode FLOPs an element of it.
+TABLE = {
+    "retnet": (lambda d: 8 * d * d, lambda d: 0, lambda d: d * d // 4, 5),
+    "gla": (lambda d: 4 * d * d, lambda d: 16 * (d + d // 2), lambda d: d * d // 8, 7),
+    "hgrn": (lambda d: 4 * d * d, lambda d: 0, lambda d: d, 5),
+    "hgrn2": (lambda d: 4 * d * d, lambda d: 0, lambda d: 128 * d, 7),
+    "deltanet": (lambda d: 4 * d * d, lambda d: d * d // 128, lambda d: 128 * d, 8),
+    "gated_deltanet": (lambda d: 5 * d * d, lambda d: 2 * d * d // 256, lambda d: 256 * d, 8),
+}
+
+
+def cost(name, width, kv_heads=None, **options):
+    with torch.device("meta"):
+        return build_mixer(name, Dims(width=width, heads=width // 64, kv_heads=kv_heads), options).cost()
+
+
+@pytest.mark.parametrize("width", [1024, 2048])
+@pytest.mark.parametrize("name", TABLE)
+def test_recurrent_mixers_have_the_published_sizes(name, width):
+    projections, gates, state, flops = TABLE[name]
+    found = cost(name, width)
+    assert found.matrix_parameters == projections(width) + gates(width)
+    assert found.state_elements == state(width)
+    assert found.decode_flops == flops * state(width)
+    assert (found.context_elements, found.decode_flops_per_context) == (0, 0)
+
+
+@pytest.mark.parametrize("kv_heads", [None, 8, 1])
+@pytest.mark.parametrize("name", ["attention", "gated_attention", "sliding_window"])
+def test_attention_has_the_published_sizes(name, kv_heads):
+    width, heads, size = 2048, 32, 64
+    share = (kv_heads or heads) / heads
+    found = cost(name, width, kv_heads)
+    gates = width * heads if name == "gated_attention" else 0
+    assert found.matrix_parameters == 2 * width**2 * (1 + share) + gates
+    assert found.context_elements == 2 * (kv_heads or heads) * size
+    assert found.decode_flops_per_context == 4 * heads * size
+    assert found.window == (2048 if name == "sliding_window" else None)
+    assert (found.state_elements, found.conv_elements, found.decode_flops) == (0, 0, 0)
+
+
+def test_prefill_of_linear_attention_and_of_the_delta_rule():
+    heads, key, value = 8, 256, 256
+    linear = 4 * heads * key * value + CHUNK * heads * (key + value)
+    sizes = {"heads": heads, "key_size": key, "value_size": value}
+    assert cost("gla", 2048, **sizes).prefill_flops == linear
+    more = 2 * heads * key * value + 2 * CHUNK * heads * (2 * key + value) + CHUNK**2 * heads / 3
+    assert cost("gated_deltanet", 2048, **sizes).prefill_flops == pytest.approx(linear + more)
+
+
+@pytest.mark.parametrize("name", MIXERS.names())
+def test_a_short_convolution_is_cached(name):
+    plain, convolved = (cost(name, 256, conv=width) for width in (0, 4))
+    weights = convolved.parameters - plain.parameters
+    assert plain.conv_elements == 0
+    assert convolved.conv_elements == 3 * weights // 4 > 0
+    assert convolved.matrix_parameters == plain.matrix_parameters
+
+
+def whole_model(width, layers, hidden, vocabulary, mixer):
+    """Parameters of a pre-norm model with SwiGLU and separate embedding and head."""
+    norms, mlp = 2 * width, 3 * width * hidden
+    return layers * (mixer + mlp + norms) + 2 * vocabulary * width + width
+
+
+def test_gated_deltanet_has_as_many_parameters_as_a_released_model():
+    # puigde/gated-deltanet-380M-15B-slimpajama: 357,781,928 parameters by its model card (width 1024, 21 layers,
+    # 4 heads of 256 x 256, vocabulary 32,000); flash-linear-attention makes the SwiGLU 2816 wide at this width.
+    assert whole_model(1024, 21, 2816, 32_000, cost("gated_deltanet", 1024).parameters) == 357_781_928
+
+
+def test_gated_deltanet_at_the_sizes_of_the_study():
+    # Systematic Analysis of Hybrid Linear Attention (2507.06457), 1.3B: 24 layers, 8 heads of 256 x 256.
+    width, layers, hidden, vocabulary = 2048, 24, 5632, 32_000
+    found = cost("gated_deltanet", width)
+    assert whole_model(width, layers, hidden, vocabulary, found.parameters) == 1_466_343_808
+    projections = found.matrix_parameters - 2 * 8 * width
+    matrices = layers * (projections + 3 * width * hidden) + 2 * vocabulary * width
+    assert round(matrices / 1e6, 1) == 1464.9

@@ -1,0 +1,68 @@
+import pytest
+
+from search_space.errors import InputError
+from search_space.mixers import MIXERS, build_mixer, option_names
+from search_space.mixers.base import Dims
+
+SMALL = Dims(width=32, heads=2)
+SIZES = {"heads": 2, "key_size": 8, "value_size": 12, "conv": 3}
+
+
+@pytest.mark.parametrize("name", [n for n in MIXERS.names() if n != "hgrn"])
+def test_the_same_options_mean_the_same_everywhere(name):
+    mixer = build_mixer(name, SMALL, SIZES)
+    assert (mixer.heads, mixer.key_size, mixer.value_size, mixer.conv.width) == (2, 8, 12, 3)
+    assert mixer.output.in_features == 24
+
+
+def test_options_of_a_mixer_that_extends_another():
+    names = option_names(MIXERS.get("sliding_window"))
+    assert {"window", "heads", "kv_heads", "rope_theta", "conv"} <= set(names)
+    assert set(option_names(MIXERS.get("attention"))) == set(names) - {"window"}
+
+
+BAD = {
+    "no-such-mixer": ("gated_deltnet", {}, "blocks.a", "did you mean 'gated_deltanet'"),
+    "not-a-mixer": ("search_space.mixers.base:Dims", {}, "blocks.a", "subclass"),
+    "misspelt-option": ("gla", {"key_sizes": 8}, "blocks.a.key_sizes", "did you mean 'key_size'"),
+    "option-of-another-mixer": ("attention", {"window": 8}, "blocks.a.window", "option of attention"),
+    "misspelt-inherited-option": ("sliding_window", {"kvheads": 8}, "blocks.a.kvheads", "'kv_heads'"),
+    "no-heads": ("deltanet", {"heads": 0}, "blocks.a.heads", "positive integer"),
+    "heads-in-words": ("gla", {"heads": "two"}, "blocks.a.heads", "positive integer"),
+    "fractional-size": ("gla", {"key_size": 0.5}, "blocks.a.key_size", "positive integer"),
+    "true-size": ("hgrn", {"state_size": True}, "blocks.a.state_size", "positive integer"),
+    "heads-that-do-not-divide": ("hgrn2", {"heads": 5}, "blocks.a.heads", "divisor of 32"),
+    "more-heads-than-elements": ("retnet", {"heads": 64}, "blocks.a.heads", "divisor of 32"),
+    "odd-rotary-size": ("retnet", {"key_size": 3}, "blocks.a.key_size", "even"),
+    "odd-rotary-size-of-attention": ("attention", {"key_size": 3}, "blocks.a.key_size", "even"),
+    "key-value-heads-that-do-not-divide": ("attention", {"kv_heads": 3}, "blocks.a.kv_heads", "heads=2"),
+    "no-key-value-heads": ("gated_attention", {"kv_heads": 0}, "blocks.a.kv_heads", "positive integer"),
+    "empty-window": ("sliding_window", {"window": 0}, "blocks.a.window", "positive integer"),
+    "negative-convolution": ("gated_deltanet", {"conv": -1}, "blocks.a.conv", "0 for none"),
+    "bias-in-words": ("hgrn2", {"forget_bias": "high"}, "blocks.a.forget_bias", "number"),
+    "wavelength-in-words": ("attention", {"rope_theta": "1e4"}, "blocks.a.rope_theta", "number"),
+    "negative-wavelength": ("retnet", {"rope_theta": -1}, "blocks.a.rope_theta", "number"),
+}
+
+
+@pytest.mark.parametrize(("name", "options", "key", "expected"), BAD.values(), ids=BAD.keys())
+def test_a_wrong_option_is_named(name, options, key, expected):
+    with pytest.raises(InputError) as raised:
+        build_mixer(name, SMALL, options, key="blocks.a")
+    assert raised.value.key == key
+    assert expected in raised.value.expected
+
+
+@pytest.mark.parametrize(
+    ("dims", "options", "heads"),
+    [
+        (Dims(width=32, heads=4), {}, (4, 4)),
+        (Dims(width=32, heads=4, kv_heads=2), {}, (4, 2)),
+        (Dims(width=32, heads=4, kv_heads=2), {"kv_heads": 1}, (4, 1)),
+        (Dims(width=32, heads=4, kv_heads=4), {"heads": 2}, (2, 2)),
+    ],
+    ids=["of-the-model", "grouped-in-the-model", "grouped-here", "other-heads-here"],
+)
+def test_attention_takes_its_heads_from_the_model_unless_told(dims, options, heads):
+    mixer = build_mixer("attention", dims, options)
+    assert (mixer.heads, mixer.kv_heads) == heads
