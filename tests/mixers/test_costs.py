@@ -73,8 +73,9 @@ def whole_model(width, layers, hidden, vocabulary, mixer):
 
 
 def test_gated_deltanet_has_as_many_parameters_as_a_released_model():
-    # puigde/gated-deltanet-380M-15B-slimpajama: 357,781,928 parameters by its model card (width 1024, 21 layers,
-    # 4 heads of 256 x 256, vocabulary 32,000); flash-linear-attention makes the SwiGLU 2816 wide at this width.
+    # puigde/gated-deltanet-380M-15B-slimpajama: 357,781,928 parameters by its model card (width 1024, 21
+    # layers, 4 heads of 256 x 256, vocabulary 32,000), trained with flash-linear-attention, whose SwiGLU is
+    # 2816 wide at this width.
     assert whole_model(1024, 21, 2816, 32_000, cost("gated_deltanet", 1024).parameters) == 357_781_928
 
 
