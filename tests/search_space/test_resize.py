@@ -1,0 +1,98 @@
+import random
+from collections import Counter
+
+import pytest
+
+from search_space.layout import Block, Layout
+from search_space.resize import resize, scaled_counts
+
+MIXERS = {"A": "attention", "G": "gla", "H": "hgrn", "R": "retnet"}
+
+
+def layout(letters):
+    return Layout(tuple(Block(MIXERS[letter]) for letter in letters))
+
+
+def letters(layout):
+    return "".join({mixer: letter for letter, mixer in MIXERS.items()}[b.mixer] for b in layout.layers)
+
+
+RANDOM = [
+    "".join(random.Random(seed).choices("AGHR", [1, 3, 2, 1], k=length))
+    for seed, length in enumerate([1, 2, 3, 5, 6, 6, 7, 8, 11, 12, 24, 24])
+]
+
+
+@pytest.mark.parametrize("original", RANDOM)
+def test_same_depth_is_the_same_layout(original):
+    assert resize(layout(original), len(original)) == layout(original)
+
+
+@pytest.mark.parametrize("factor", [2, 4, 5])
+@pytest.mark.parametrize("original", RANDOM)
+def test_a_multiple_repeats_every_layer_and_back(original, factor):
+    stretched = resize(layout(original), factor * len(original))
+    assert letters(stretched) == "".join(letter * factor for letter in original)
+    assert letters(resize(stretched, len(original))) == original
+
+
+@pytest.mark.parametrize("original", RANDOM)
+def test_any_depth_has_so_many_layers_and_keeps_the_shares(original):
+    counts = Counter(original)
+    for depth in range(1, 50):
+        resized = letters(resize(layout(original), depth))
+        assert len(resized) == depth
+        if depth < len(counts):
+            continue
+        assert set(resized) == set(original)
+        if all(count * depth >= len(original) for count in counts.values()):
+            for letter, count in counts.items():
+                assert abs(resized.count(letter) - count * depth / len(original)) < 1
+
+
+@pytest.mark.parametrize("original", RANDOM)
+def test_stretching_keeps_the_first_and_the_last_layer(original):
+    for depth in range(len(original), 50):
+        resized = letters(resize(layout(original), depth))
+        assert (resized[0], resized[-1]) == (original[0], original[-1])
+
+
+@pytest.mark.parametrize(
+    "original, depth, expected",
+    [
+        ("GGA" * 8, 6, "GAGGAG"),  # mid-stack: neither the first nor the last layer
+        ("G" * 23 + "A", 6, "GGGGGA"),
+        ("A" + "G" * 23, 6, "AGGGGG"),
+        ("G" * 11 + "A" + "G" * 12, 6, "GGAGGG"),
+        ("GGGGGA" * 4, 4, "GGAG"),
+        ("AGGGGG", 8, "AGGGGGGG"),
+        ("GA", 3, "GAA"),
+        ("AG", 3, "AAG"),
+        ("GGHHA", 2, "GH"),
+    ],
+)
+def test_examples(original, depth, expected):
+    assert letters(resize(layout(original), depth)) == expected
+
+
+@pytest.mark.parametrize("place", range(24))
+def test_a_single_layer_stays_single_and_near_its_depth(place):
+    original = "G" * place + "A" + "G" * (23 - place)
+    for depth in (4, 6, 8, 12, 30):
+        resized = letters(resize(layout(original), depth))
+        assert resized.count("A") == 1
+        assert abs((resized.index("A") + 0.5) / depth - (place + 0.5) / 24) <= 1 / depth
+
+
+def test_counts_do_not_depend_on_the_order():
+    one, other = Counter(layout("AGHRAGHA").layers), Counter(layout("RAHGAHAG").layers)
+    for depth in range(1, 30):
+        assert scaled_counts(one, depth) == scaled_counts(other, depth)
+
+
+def test_rare_kinds_keep_one_layer_at_the_cost_of_the_frequent_one():
+    counts = {
+        Block(mixer): count for mixer, count in [("gla", 21), ("attention", 1), ("hgrn", 1), ("retnet", 1)]
+    }
+    assert list(scaled_counts(counts, 6).values()).count(1) == 3
+    assert scaled_counts(counts, 6)[Block("gla")] == 3
