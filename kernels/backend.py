@@ -1,0 +1,40 @@
+"""Which implementation of an operator runs."""
+
+import os
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+VARIABLE = "KERNELS_BACKEND"
+
+
+def pick(implementations: Mapping[str, Callable], device: torch.device) -> Callable:
+    """The implementation for tensors on `device`: Triton on a GPU where there is one, else the chunked form.
+
+    The environment variable KERNELS_BACKEND names another one, for tests and debugging.
+
+    Raises:
+        ValueError: the variable names an implementation that the operator does not have.
+    """
+    best = "triton" if device.type == "cuda" and "triton" in implementations else "chunked"
+    name = os.environ.get(VARIABLE) or best
+    if name not in implementations:
+        raise ValueError(f"{VARIABLE}={name}: expected one of {', '.join(implementations)}")
+    return implementations[name]
+
+
+def state_dtype(x: Tensor) -> torch.dtype:
+    """float32 at least: a state sums over many tokens."""
+    return torch.promote_types(x.dtype, torch.float32)
+
+
+def check_shapes(**expected: tuple[Tensor | None, tuple[int, ...]]) -> None:
+    """Compares tensors (None is left out) with the shapes that they should have.
+
+    Raises:
+        ValueError: one differs; names it.
+    """
+    for name, (tensor, shape) in expected.items():
+        if tensor is not None and tuple(tensor.shape) != shape:
+            raise ValueError(f"{name} has shape {tuple(tensor.shape)}: expected {shape}")

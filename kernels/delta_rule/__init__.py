@@ -1,0 +1,81 @@
+"""The delta rule, with or without decay: the recurrence under DeltaNet and Gated DeltaNet.
+
+Shapes: B sequences, T tokens, H heads, K key size, V value size.
+"""
+
+import torch
+from torch import Tensor
+
+from kernels.backend import check_shapes, pick, state_dtype
+from kernels.delta_rule import chunked, reference
+
+IMPLEMENTATIONS = {"reference": reference.delta_rule, "chunked": chunked.delta_rule}
+
+
+def delta_rule(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    beta: Tensor,
+    log_decay: Tensor | None = None,
+    *,
+    scale: float | None = None,
+    initial_state: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """S_t = a_t (I - b_t k_t k_t^T) S_{t-1} + b_t k_t v_t^T, o_t = scale S_t^T q_t (2412.06464, eq. 10).
+
+    Without decay it is the delta rule of 2406.06484. Keys should have unit length and b_t lie in [0, 1].
+
+    Args:
+        q: [B, T, H, K].
+        k: [B, T, H, K].
+        v: [B, T, H, V].
+        beta: b_t [B, T, H].
+        log_decay: log a_t [B, T, H], at most 0; None: no decay.
+        scale: K^-0.5 by default.
+        initial_state: S_0 [B, H, K, V]; zero by default.
+
+    Returns:
+        o [B, T, H, V] in the dtype of v, and S_T [B, H, K, V], float32 at least.
+
+    Raises:
+        ValueError: shapes do not fit.
+    """
+    batch, length, heads, keys = q.shape
+    values = v.shape[-1]
+    check_shapes(
+        k=(k, (batch, length, heads, keys)),
+        v=(v, (batch, length, heads, values)),
+        beta=(beta, (batch, length, heads)),
+        log_decay=(log_decay, (batch, length, heads)),
+        initial_state=(initial_state, (batch, heads, keys, values)),
+    )
+    dtype = state_dtype(q)
+    if initial_state is None:
+        initial_state = q.new_zeros(batch, heads, keys, values, dtype=dtype)
+    if log_decay is None:
+        log_decay = q.new_zeros(batch, length, heads, dtype=dtype)
+    scale = keys**-0.5 if scale is None else scale
+    inputs = (x.to(dtype) for x in (q * scale, k, v, beta, log_decay, initial_state))
+    o, state = pick(IMPLEMENTATIONS, q.device)(*inputs)
+    return o.to(v.dtype), state
+
+
+def delta_rule_step(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    beta: Tensor,
+    log_decay: Tensor | None,
+    state: Tensor,
+    *,
+    scale: float | None = None,
+) -> tuple[Tensor, Tensor]:
+    """A single token: q, k [B, H, K], v [B, H, V], beta and log_decay [B, H] -> o [B, H, V], state."""
+    scale = q.shape[-1] ** -0.5 if scale is None else scale
+    query, key, value, strength = (x.to(state.dtype) for x in (q * scale, k, v, beta))
+    if log_decay is not None:
+        state = state * log_decay.to(state.dtype).exp()[..., None, None]
+    held = torch.einsum("bhk,bhkv->bhv", key, state)
+    state = state + key[..., None] * (strength[..., None] * (value - held))[..., None, :]
+    return torch.einsum("bhk,bhkv->bhv", query, state).to(v.dtype), state

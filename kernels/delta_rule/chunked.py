@@ -1,0 +1,49 @@
+"""The delta rule with decay in chunks (2406.06484, section 3.2; with decay 2412.06464, section 3.3).
+
+With g the running sum of log decays in a chunk and S the state before it, what token t writes is
+
+    w_t = b_t (v_t - e^{g_t} S^T k_t - sum_{j<t} e^{g_t - g_j} (k_t . k_j) w_j),
+
+a unit lower-triangular system. It is solved for the values and for what S contributes to them, so that all chunks are
+solved at once and only S goes from chunk to chunk.
+
+Shapes: B sequences, T tokens, H heads, N chunks of C tokens, K key size, V value size.
+"""
+
+import torch
+from torch import Tensor
+
+from kernels.chunks import decay_within, from_chunks, into_chunks
+
+CHUNK = 32
+
+
+def delta_rule(
+    q: Tensor, k: Tensor, v: Tensor, beta: Tensor, log_decay: Tensor, state: Tensor
+) -> tuple[Tensor, Tensor]:
+    """q (scaled), k [B, T, H, K], v [B, T, H, V], beta, log_decay [B, T, H], state [B, H, K, V]."""
+    length = q.shape[1]
+    size = min(CHUNK, length)
+    q, k, v, beta, log_decay = (into_chunks(x, size) for x in (q, k, v, beta, log_decay))
+    total = log_decay.cumsum(3)  # [B, H, N, C]
+    decay = decay_within(total)
+    since_start = total.exp()[..., None]
+    strength = beta[..., None]
+    # Solving is stable where a power series of the matrix is not: repeated keys make its powers explode.
+    matrix = ((strength * k) @ k.mT * decay).tril(-1)
+    sides = torch.cat([strength * v, strength * since_start * k], -1)
+    solved = torch.linalg.solve_triangular(matrix, sides, upper=False, unitriangular=True)
+    own, from_state = solved.split([v.shape[-1], k.shape[-1]], -1)  # [B, H, N, C, V] and [B, H, N, C, K]
+    to_end = (k * (total[..., -1:] - total).exp()[..., None]).mT  # [B, H, N, K, C]
+    kept = since_start[:, :, :, -1:]  # [B, H, N, 1, 1]
+    # S' = kept S + to_end (own - from_state S): linear in S, so both factors are made for all chunks at once.
+    written = to_end @ own
+    erased = to_end @ from_state
+    states = []
+    for n in range(q.shape[2]):
+        states.append(state)
+        state = kept[:, :, n] * state + written[:, :, n] - erased[:, :, n] @ state
+    before = torch.stack(states, 2)
+    writes = own - from_state @ before
+    o = (q * since_start) @ before + (q @ k.mT * decay) @ writes
+    return from_chunks(o, length), state

@@ -1,0 +1,52 @@
+"""Linear attention with decay in chunks (2312.06635, section 4): attention within a chunk, a state between chunks.
+
+Shapes: B sequences, T tokens, H heads, N chunks of C tokens, K key size, V value size.
+"""
+
+import torch
+from torch import Tensor
+
+from kernels.chunks import decay_within, from_chunks, into_chunks
+
+WHOLE, CHUNK, VECTOR_CHUNK = 128, 64, 32
+"""Up to WHOLE tokens are one chunk, longer sequences are cut; a decay by key needs shorter chunks."""
+RANGE = 120.0
+"""Largest span of summed log decays in a chunk: half of it, as an exponent, is far from overflow in float32."""
+
+
+def linear_attention(q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    """q (scaled), k [B, T, H, K], v [B, T, H, V], log_decay [H], [B, T, H] or [B, T, H, K], state [B, H, K, V]."""
+    length = q.shape[1]
+    by_key = log_decay.dim() == 4
+    size = _vector_chunk(log_decay) if by_key else length if length <= WHOLE else CHUNK
+    if log_decay.dim() == 1:
+        log_decay = log_decay.expand(q.shape[:3])
+    q, k, v, log_decay = (into_chunks(x, size) for x in (q, k, v, log_decay))
+    total = log_decay.cumsum(3)  # [B, H, N, C] or [B, H, N, C, K]
+    if by_key:
+        centre = (total[:, :, :, :1] + total[:, :, :, -1:]) / 2
+        scores = (q * (total - centre).exp()) @ (k * (centre - total).exp()).mT
+        later = scores.new_ones(size, size, dtype=bool).triu(1)
+        scores = scores.masked_fill(later, 0.0)
+    else:
+        scores = (q @ k.mT) * decay_within(total)
+        total = total[..., None]
+    last = total[:, :, :, -1:]
+    written = (k * (last - total).exp()).mT @ v  # [B, H, N, K, V]
+    kept = last.exp().mT  # [B, H, N, K or 1, 1]
+    states = []
+    for n in range(q.shape[2]):
+        states.append(state)
+        state = kept[:, :, n] * state + written[:, :, n]
+    o = scores @ v + (q * total.exp()) @ torch.stack(states, 2)
+    return from_chunks(o, length), state
+
+
+@torch.no_grad()
+def _vector_chunk(log_decay: Tensor) -> int:
+    """The longest chunk, a power of two, in which no summed log decay spans more than RANGE."""
+    strongest = -log_decay.amin().item() if log_decay.numel() else 0.0
+    size = VECTOR_CHUNK
+    while size > 1 and strongest * (size - 1) > RANGE:
+        size //= 2
+    return min(size, max(1, log_decay.shape[1]))
