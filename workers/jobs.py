@@ -1,0 +1,56 @@
+"""What is sent to a worker, and what comes back."""
+
+import json
+import traceback
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+
+from search_space.layout import Layout
+from workers.model import Proxy
+from workers.tasks.suite import Suite, build_suite
+from workers.training import Result, Training, train
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One run: a layout, trained with one seed.
+
+    Args:
+        trial: number of the trial that the run belongs to.
+        tasks: label -> options of the task, as `build_suite` takes them.
+    """
+
+    trial: int
+    layout: Layout
+    seed: int
+    proxy: Proxy
+    training: Training
+    tasks: dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of a job: a result, or the error that it ended with (a traceback)."""
+
+    job: Job
+    result: Result | None = None
+    error: str | None = None
+
+
+@lru_cache(maxsize=4)
+def _suite(tasks: str, length: int) -> Suite:
+    return build_suite(json.loads(tasks), length)
+
+
+def run_job(job: Job) -> Outcome:
+    """Runs a job in this process, on one thread; errors come back as values."""
+    torch.set_num_threads(1)
+    try:
+        suite = _suite(json.dumps(job.tasks), job.training.length)
+        result, _ = train(job.layout, job.proxy, job.training, suite, job.seed)
+        return Outcome(job=job, result=result)
+    except Exception:
+        return Outcome(job=job, error=traceback.format_exc())

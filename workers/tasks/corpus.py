@@ -1,0 +1,99 @@
+"""Text files as tokens: reading, a byte-pair vocabulary, and a split into training and test documents."""
+
+import sysconfig
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch import Tensor
+
+from search_space.errors import InputError
+
+PIECE = 20_000
+"""A longer file is read as documents of so many characters, so that a single file can be split."""
+TEST_SHARE = 10
+"""Every tenth document is for testing alone."""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Token streams of the training and test documents: [tokens] int64 each."""
+
+    train: Tensor
+    test: Tensor
+
+
+def text_files(paths: tuple[str, ...]) -> list[Path]:
+    """The files that `paths` (files, or folders with all that is in them) name; the standard library by default.
+
+    Raises:
+        InputError: a path is not there.
+    """
+    if not paths:
+        return sorted(Path(sysconfig.get_path("stdlib")).glob("*.py"))
+    files: list[Path] = []
+    for path in map(Path, paths):
+        if not path.exists():
+            raise InputError("paths", path, "a file or folder that exists")
+        inside = sorted(p for p in path.rglob("*") if p.is_file() and not any(s.startswith(".") for s in p.parts))
+        files += inside if path.is_dir() else [path]
+    return files
+
+
+def read_documents(paths: tuple[str, ...], max_bytes: int) -> list[str]:
+    """Documents of at most PIECE characters, up to `max_bytes` in all; every file gives an equal share at most.
+
+    In a folder, files that are not UTF-8 text are passed over; one named by itself has to be text.
+
+    Raises:
+        InputError: a file cannot be read, is binary or empty, or a folder holds no text.
+    """
+    files = text_files(paths)
+    named = {Path(p) for p in paths}
+    share = max(PIECE, max_bytes // max(1, len(files)))
+    documents, size = [], 0
+    for file in files:
+        try:
+            text = file.open("rb").read(share).decode("utf-8", errors="strict" if file.stat().st_size <= share else "ignore")
+            binary = "\0" in text
+        except UnicodeDecodeError:
+            text, binary = "", True
+        except OSError as error:
+            raise InputError("paths", file, f"a file that can be read ({error.strerror})") from error
+        if binary or not text.strip():
+            if file in named:
+                raise InputError("paths", file, "UTF-8 text" if binary else "a file that is not empty")
+            continue
+        documents += [text[i : i + PIECE] for i in range(0, len(text), PIECE)]
+        size += len(text)
+        if size >= max_bytes:
+            break
+    if not documents:
+        raise InputError("paths", list(paths), "at least one file with UTF-8 text")
+    return documents
+
+
+@lru_cache(maxsize=4)
+def load_corpus(paths: tuple[str, ...], vocabulary: int, max_bytes: int) -> Corpus:
+    """Reads, trains the vocabulary on the training documents, and encodes. Kept for the life of the process.
+
+    Raises:
+        InputError: as `read_documents`; or there are fewer than two documents' worth of text.
+    """
+    documents = read_documents(paths, max_bytes)
+    if len(documents) < 2:
+        half = len(documents[0]) // 2
+        documents = [documents[0][:half], documents[0][half:]]
+    every = min(TEST_SHARE, len(documents))
+    test = documents[every - 1 :: every]
+    train = [d for i, d in enumerate(documents) if i % every != every - 1]
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=vocabulary, initial_alphabet=alphabet, show_progress=False)
+    tokenizer.train_from_iterator(train, trainer)
+    streams = ([i for e in tokenizer.encode_batch(part) for i in e.ids] for part in (train, test))
+    return Corpus(*(torch.tensor(stream, dtype=torch.int64) for stream in streams))

@@ -1,0 +1,55 @@
+"""Selective copying: the tokens among blanks, in their order."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from workers.tasks.base import IGNORED, Batch, Task
+from workers.tasks.drawing import check_levels, check_positive, in_turn, levels
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectiveCopying(Task):
+    """K tokens stand among blanks; then follow K copy marks, at each of which the next of them is due.
+
+    The task of MAD (2403.17844) and Mamba (2312.00752, section 3.1). The order counts: no token says what comes next.
+
+    Args:
+        symbols: size of the vocabulary that is copied.
+        copied: the K that sequences are drawn with; training starts with the smallest.
+    """
+
+    symbols: int = 16
+    copied: tuple[int, ...] = (4, 8, 16)
+
+    def __post_init__(self):
+        check_positive(symbols=self.symbols)
+        check_levels("copied", self.copied, self.length // 2, f"both copies fit in length={self.length}")
+
+    @property
+    def vocabulary(self) -> int:  # noqa: D102
+        return self.symbols + 2
+
+    @property
+    def groups(self) -> tuple[str, ...]:  # noqa: D102
+        return tuple(f"copied_{k}" for k in sorted(self.copied))
+
+    def train_batch(self, count: int, progress: float, generator: Generator) -> Batch:  # noqa: D102
+        return self._batch(levels(self.copied, count, progress, generator), torch.zeros(count).long(), generator)
+
+    def test_batch(self, count: int, generator: Generator) -> Batch:  # noqa: D102
+        return self._batch(*in_turn(sorted(self.copied), count), generator)
+
+    def _batch(self, copied: Tensor, group: Tensor, generator: Generator) -> Batch:
+        count, most = len(copied), int(copied.max())
+        blank, mark, context = self.symbols, self.symbols + 1, self.length - most
+        symbols = torch.randint(self.symbols, (count, most), generator=generator)
+        used = torch.arange(most) < copied[:, None]
+        # The first K of a random order of places, sorted; places that are not used are sorted behind the rest.
+        places = torch.rand(count, context, generator=generator).argsort(1)[:, :most]
+        places = places.masked_fill(~used, context).sort(1).values
+        tokens = torch.full((count, context + 1), blank).scatter_(1, places, symbols)[:, :context]
+        tokens = torch.cat([tokens, torch.where(used, mark, blank)], 1)
+        labels = torch.cat([torch.full((count, context), IGNORED), torch.where(used, symbols, IGNORED)], 1)
+        return Batch(tokens, labels, group[:, None].expand_as(tokens))

@@ -1,0 +1,143 @@
+"""Several tasks in one training run, and the scores that come out.
+
+Shapes: N sequences, L tokens, M scored positions, V joint vocabulary.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, fields
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+from torch.nn.functional import cross_entropy
+
+from search_space.errors import InputError, one_of
+from workers.tasks import TASKS
+from workers.tasks.base import IGNORED, Batch, Task
+
+Scores = dict[str, dict[str, float]]
+SCORED_AT_ONCE = 48
+"""Sequences that are scored in one go: enough to be fast, few enough to stay in the cache."""
+
+
+class Suite:
+    """Tasks that share a training run; each has a range of its own in the joint vocabulary.
+
+    Args:
+        tasks: label -> task, all of one length.
+    """
+
+    def __init__(self, tasks: Mapping[str, Task]):
+        self.tasks = dict(tasks)
+        self.offsets, self.vocabulary = {}, 0
+        for label, task in self.tasks.items():
+            self.offsets[label] = self.vocabulary
+            self.vocabulary += task.vocabulary
+        self._weights = torch.tensor([task.weight for task in self.tasks.values()])
+        self._tests: dict[int, dict[str, Batch]] = {}
+
+    def _placed(self, label: str, batch: Batch) -> Batch:
+        offset = self.offsets[label]
+        labels = torch.where(batch.labels == IGNORED, IGNORED, batch.labels + offset)
+        return Batch(batch.tokens + offset, labels, batch.group)
+
+    def train_batch(self, count: int, progress: float, generator: Generator) -> Batch:
+        """`count` sequences, rows shared out by weight; what does not divide evenly is drawn."""
+        bounds = self._weights.cumsum(0) / self._weights.sum() * count
+        ends = (bounds + torch.rand(1, generator=generator)).floor().long().clamp(max=count)
+        ends[-1] = count
+        parts, begin = [], 0
+        for (label, task), end in zip(self.tasks.items(), ends.tolist(), strict=True):
+            if end > begin:
+                parts.append(self._placed(label, task.train_batch(end - begin, progress, generator)))
+            begin = end
+        return Batch(torch.cat([p.tokens for p in parts]), torch.cat([p.labels for p in parts]))
+
+    def test_batches(self, count: int) -> dict[str, Batch]:
+        """`count` sequences of each task, the same at every call."""
+        if count not in self._tests:
+            self._tests[count] = {
+                label: self._placed(label, task.test_batch(count, torch.Generator().manual_seed(1)))
+                for label, task in self.tasks.items()
+            }
+        return self._tests[count]
+
+    def score(self, answers: Callable[[Tensor, Tensor], Tensor], count: int) -> tuple[Scores, float]:
+        """Scores a model on `count` sequences of each task.
+
+        Args:
+            answers: (tokens [N, L], scored [N, L] bool) -> logits [M, V] at the scored positions.
+
+        Returns:
+            {"accuracy": {"task/group": share right}, "loss": {"task/group": nats}}, and the recall: the mean over tasks
+            of the mean accuracy of their recall groups.
+        """
+        scores: Scores = {"accuracy": {}, "loss": {}}
+        recalls = []
+        for label, batch in self.test_batches(count).items():
+            task = self.tasks[label]
+            right, loss, group = self._answered(batch, answers)
+            for index, name in enumerate(task.groups):
+                members = group == index
+                scores["accuracy"][f"{label}/{name}"] = right[members].mean().item() if members.any() else 0.0
+                scores["loss"][f"{label}/{name}"] = loss[members].mean().item() if members.any() else 0.0
+            recalls.append([scores["accuracy"][f"{label}/{name}"] for name in task.recall_groups])
+        return scores, sum(sum(r) / len(r) for r in recalls) / len(recalls)
+
+    @staticmethod
+    def _answered(
+        batch: Batch, answers: Callable[[Tensor, Tensor], Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Right or not, loss and group of every scored position."""
+        scored = batch.labels != IGNORED
+        logits = torch.cat(
+            [answers(*part) for part in zip(batch.tokens.split(SCORED_AT_ONCE), scored.split(SCORED_AT_ONCE), strict=True)]
+        )
+        labels = batch.labels[scored]
+        group = torch.zeros_like(labels) if batch.group is None else batch.group[scored]
+        return (logits.argmax(1) == labels).float(), cross_entropy(logits, labels, reduction="none"), group
+
+
+def build_suite(config: Mapping[str, Mapping[str, Any]], length: int) -> Suite:
+    """The suite that the configuration asks for.
+
+    Args:
+        config: label -> options of the task; `task` names it in the catalogue where the label does not.
+        length: tokens in a sequence.
+
+    Raises:
+        InputError: no task, an unknown task or option, or a value that the task cannot take.
+    """
+    tasks = {label: _build_task(label, dict(options or {}), length) for label, options in config.items()}
+    tasks = {label: task for label, task in tasks.items() if task.weight > 0}
+    if not tasks:
+        raise InputError("tasks", dict(config), f"at least one task with a weight: {one_of('', TASKS.names())}")
+    return Suite(tasks)
+
+
+def _build_task(label: str, options: dict[str, Any], length: int) -> Task:
+    key = f"tasks.{label}"
+    kind = TASKS.get(options.pop("task", label), key=key)
+    defaults = {f.name: f.default for f in fields(kind) if f.name != "length"}
+    for name, value in options.items():
+        if name not in defaults:
+            raise InputError(f"{key}.{name}", value, f"an option: {one_of(name, ['task', *defaults])}")
+        default = defaults[name]
+        if default is not MISSING and not _fits(value, default):
+            raise InputError(f"{key}.{name}", value, f"a value like {default!r}")
+        options[name] = tuple(value) if isinstance(value, list) else value
+    if options.get("weight", 1.0) < 0:
+        raise InputError(f"{key}.weight", options["weight"], "zero or more")
+    try:
+        return kind(length=length, **options)
+    except InputError as error:
+        raise InputError(f"{key}.{error.key}", error.value, error.expected) from error
+
+
+def _fits(value: Any, default: Any) -> bool:
+    """Whether a value is of the default's kind; a whole number will do for a float, a list for a tuple."""
+    if isinstance(default, bool) or isinstance(value, bool):
+        return isinstance(value, bool) and isinstance(default, bool)
+    if isinstance(default, float):
+        return isinstance(value, int | float) and value == value
+    return isinstance(value, list | tuple) if isinstance(default, tuple) else isinstance(value, type(default))

@@ -1,0 +1,81 @@
+"""Real text: the next token, with those that recall can give apart from the rest."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from search_space.errors import InputError
+from workers.tasks.base import IGNORED, Batch, Task
+from workers.tasks.corpus import Corpus, load_corpus
+from workers.tasks.drawing import check_positive
+
+
+def recall_hits(tokens: Tensor) -> Tensor:
+    """Which next tokens complete a bigram that the context holds already (2312.04927, section 3.1).
+
+    tokens [N, L + 1] -> [N, L] bool: entry t is true when tokens t, t + 1 stood side by side before.
+    """
+    same = (tokens[:, :-1, None] == tokens[:, None, :-1]) & (tokens[:, 1:, None] == tokens[:, None, 1:])
+    return same.tril(-1).any(2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Text(Task):
+    """Windows of text files in a byte-pair vocabulary; every next token is labelled.
+
+    Its recall is the accuracy on tokens that complete a bigram seen earlier in the window ("ar_hit"). Test windows
+    come from documents of their own.
+
+    Args:
+        paths: files and folders; empty means the sources of Python's standard library.
+        tokens: size of the vocabulary, 256 bytes included; small texts may give fewer.
+        max_bytes: how much is read at most; every file gives an equal share.
+    """
+
+    paths: tuple[str, ...] = ()
+    tokens: int = 512
+    max_bytes: int = 2_000_000
+
+    def __post_init__(self):
+        check_positive(tokens=self.tokens, max_bytes=self.max_bytes)
+        if self.tokens < 256:
+            raise InputError("tokens", self.tokens, "256 or more, as every byte is a token")
+        if isinstance(self.paths, str) or not all(isinstance(p, str) for p in self.paths):
+            raise InputError("paths", self.paths, "a list of files and folders")
+        for part in (self.corpus.train, self.corpus.test):
+            if len(part) < self.length + 2:
+                found = f"{len(part)} tokens in a part of the split"
+                raise InputError("paths", list(self.paths), f"text for windows of length={self.length}; {found}")
+
+    @property
+    def corpus(self) -> Corpus:
+        """The token streams."""
+        return load_corpus(tuple(self.paths), self.tokens, self.max_bytes)
+
+    @property
+    def vocabulary(self) -> int:  # noqa: D102
+        return self.tokens
+
+    @property
+    def groups(self) -> tuple[str, ...]:  # noqa: D102
+        return ("ar_hit", "other")
+
+    @property
+    def recall_groups(self) -> tuple[str, ...]:  # noqa: D102
+        return ("ar_hit",)
+
+    def train_batch(self, count: int, progress: float, generator: Generator) -> Batch:  # noqa: D102
+        window = self._windows(self.corpus.train, count, generator)
+        return Batch(window[:, :-1], window[:, 1:])
+
+    def test_batch(self, count: int, generator: Generator) -> Batch:  # noqa: D102
+        window = self._windows(self.corpus.test, count, generator)
+        # The first token has no context to recall from.
+        labels = window[:, 1:].clone()
+        labels[:, 0] = IGNORED
+        return Batch(window[:, :-1], labels, (~recall_hits(window)).long())
+
+    def _windows(self, stream: Tensor, count: int, generator: Generator) -> Tensor:
+        starts = torch.randint(len(stream) - self.length, (count, 1), generator=generator)
+        return stream[starts + torch.arange(self.length + 1)]
