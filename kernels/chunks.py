@@ -3,6 +3,7 @@
 Shapes: B sequences, T tokens, H heads, N chunks of C tokens.
 """
 
+import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -24,5 +25,5 @@ def decay_within(total: Tensor) -> Tensor:
     """exp(g_i - g_j) for j <= i and 0 above, from running sums g [..., C] -> [..., C, C]. Never overflows."""
     difference = total[..., :, None] - total[..., None, :]
     size = total.shape[-1]
-    later = difference.new_ones(size, size, dtype=bool).triu(1)
+    later = difference.new_ones(size, size, dtype=torch.bool).triu(1)
     return difference.masked_fill(later, float("-inf")).exp()

@@ -1,0 +1,3 @@
+"""Architecture search for hybrid language models."""
+
+__version__ = "0.1.0"

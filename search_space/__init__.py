@@ -1,0 +1,1 @@
+"""Mixers, layouts, spaces, and what layouts cost."""

@@ -58,7 +58,7 @@ class Space:
         self._rules = count_rules(self._limits, named, choices, config.layers)
         self._check_counts()
         self._counting = Counting(
-            [(len(slot.layers), [self._blocks[name] for name in slot.choices]) for slot in self.slots],
+            [(len(slot.layers), self.blocks(slot)) for slot in self.slots],
             self._rules,
         )
         if not self.size:
@@ -72,6 +72,10 @@ class Space:
     def size(self) -> int:
         """Number of layouts; those that break nothing but a budget are counted as well."""
         return self._counting.size
+
+    def blocks(self, slot: Slot) -> list[Block]:
+        """The blocks that a slot chooses among."""
+        return [self._blocks[name] for name in slot.choices]
 
     def layout(self, decisions: Mapping[str, str]) -> Layout:
         """The layout that `decisions`, a choice for each slot, stand for."""

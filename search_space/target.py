@@ -71,6 +71,12 @@ class Target:
         return find_device(self.device)
 
     @property
+    def description(self) -> str:
+        """The target in a line, for titles."""
+        device = self.device if isinstance(self.device, str) else "own device"
+        return f"{self.layers} layers, width {self.width}, B {self.batch}, n {self.context}, {device}"
+
+    @property
     def dims(self) -> Dims:
         """Sizes that a mixer is built with."""
         return Dims(width=self.width, heads=self.heads, kv_heads=self.kv_heads)

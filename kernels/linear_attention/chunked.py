@@ -6,10 +6,9 @@ Shapes: B sequences, T tokens, H heads, N chunks of C tokens, K key size, V valu
 import torch
 from torch import Tensor
 
-from kernels.chunks import decay_within, from_chunks, into_chunks
+from kernels.chunks import from_chunks, into_chunks
 
-WHOLE, CHUNK, VECTOR_CHUNK = 128, 64, 32
-"""Up to WHOLE tokens are one chunk, longer sequences are cut; a decay by key needs shorter chunks."""
+CHUNK = 32
 RANGE = 120.0
 """Largest span of summed log decays in a chunk: half of it, as an exponent, is far from overflow in float32."""
 
@@ -17,20 +16,15 @@ RANGE = 120.0
 def linear_attention(q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
     """q (scaled), k [B, T, H, K], v [B, T, H, V], log_decay [H], [B, T, H] or [B, T, H, K], state [B, H, K, V]."""
     length = q.shape[1]
-    by_key = log_decay.dim() == 4
-    size = _vector_chunk(log_decay) if by_key else length if length <= WHOLE else CHUNK
-    if log_decay.dim() == 1:
-        log_decay = log_decay.expand(q.shape[:3])
+    if log_decay.dim() < 4:
+        log_decay = log_decay.expand(q.shape[:3])[..., None]
+    size = _chunk(log_decay)
     q, k, v, log_decay = (into_chunks(x, size) for x in (q, k, v, log_decay))
-    total = log_decay.cumsum(3)  # [B, H, N, C] or [B, H, N, C, K]
-    if by_key:
-        centre = (total[:, :, :, :1] + total[:, :, :, -1:]) / 2
-        scores = (q * (total - centre).exp()) @ (k * (centre - total).exp()).mT
-        later = scores.new_ones(size, size, dtype=bool).triu(1)
-        scores = scores.masked_fill(later, 0.0)
-    else:
-        scores = (q @ k.mT) * decay_within(total)
-        total = total[..., None]
+    total = log_decay.cumsum(3)  # [B, H, N, C, K or 1]
+    centre = (total[:, :, :, :1] + total[:, :, :, -1:]) / 2
+    scores = (q * (total - centre).exp()) @ (k * (centre - total).exp()).mT
+    later = scores.new_ones(size, size, dtype=torch.bool).triu(1)
+    scores = scores.masked_fill(later, 0.0)
     last = total[:, :, :, -1:]
     written = (k * (last - total).exp()).mT @ v  # [B, H, N, K, V]
     kept = last.exp().mT  # [B, H, N, K or 1, 1]
@@ -43,10 +37,9 @@ def linear_attention(q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor, state: 
 
 
 @torch.no_grad()
-def _vector_chunk(log_decay: Tensor) -> int:
-    """The longest chunk, a power of two, in which no summed log decay spans more than RANGE."""
-    strongest = -log_decay.amin().item() if log_decay.numel() else 0.0
-    size = VECTOR_CHUNK
+def _chunk(log_decay: Tensor) -> int:
+    """The longest chunk, CHUNK or a fraction, in which no summed log decay can span more than RANGE."""
+    strongest, size = -log_decay.amin().item(), CHUNK
     while size > 1 and strongest * (size - 1) > RANGE:
         size //= 2
-    return min(size, max(1, log_decay.shape[1]))
+    return min(size, log_decay.shape[1])

@@ -1,0 +1,204 @@
+"""Runs a search: decides what is trained next, and keeps the record."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from nas.folder import Folder, RunRecord
+from nas.proposer import Proposer
+from nas.trials import Trial, TrialBook, mark_front
+from search_space.errors import InputError
+from search_space.layout import Layout
+from workers.jobs import Job, Outcome
+from workers.pool import Pool
+
+CONFIRM_SHARE = 0.3
+"""Share of the runs that goes to further seeds of layouts that may be on the front..."""
+CONFIRM_FROM = 0.75
+"""...and share of the budget after which nothing else is done while such layouts lack seeds."""
+DOUBT = 0.1
+"""Layouts that are on the front with at least this probability deserve further seeds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """How a search is run.
+
+    Args:
+        sampler: thompson, tpe, nsga2, random, or a dotted path to your own.
+        trials: most layouts to try; null means no limit.
+        seconds: time after which no run is begun that is not expected to end in time; null means no limit.
+        seeds: most seeds that a layout is trained with. Every layout starts with one; further seeds go to those that
+            may be on the front.
+        efficiency: the objective beside recall: decode_ms, cache_bytes, prefill_ms, decode_flops, parameters or
+            largest_batch, at the target.
+        published: whether layouts from the literature are tried first.
+        seed: of the sampler and of the runs.
+    """
+
+    sampler: str = "thompson"
+    trials: int | None = None
+    seconds: float | None = 480.0
+    seeds: int = 3
+    efficiency: str = "decode_ms"
+    published: bool = True
+    seed: int = 0
+
+    def __post_init__(self):
+        if self.trials is None and self.seconds is None:
+            raise InputError("search.trials", None, "a number, unless search.seconds is one")
+        if self.trials is not None and self.trials < 1:
+            raise InputError("search.trials", self.trials, "a positive integer or null")
+        if self.seconds is not None and not self.seconds > 0:
+            raise InputError("search.seconds", self.seconds, "a positive number or null")
+        if self.seeds < 1:
+            raise InputError("search.seeds", self.seeds, "a positive integer")
+
+
+class Controller:
+    """The loop: propose, train, record, until the budget is spent.
+
+    Args:
+        make_job: (trial number, layout, seed) -> the job to be run.
+        queue: (layout, origin) that are tried before anything is proposed.
+        on_run: called after every run that ended, with its record and its trial.
+    """
+
+    def __init__(
+        self,
+        search: Search,
+        folder: Folder,
+        pool: Pool,
+        proposer: Proposer,
+        book: TrialBook,
+        make_job: Callable[[int, Layout, int], Job],
+        queue: Iterable[tuple[Layout, str]] = (),
+        on_run: Callable[[RunRecord, Trial], None] = lambda record, trial: None,
+    ):
+        self.search, self.folder, self.pool = search, folder, pool
+        self.proposer, self.book, self.make_job, self.on_run = proposer, book, make_job, on_run
+        self._queue = list(queue)
+        self._running: dict[tuple[Layout, int], tuple[int, str]] = {}
+        self._numbers: dict[Layout, int] = {}
+        self._durations: list[float] = []
+        self._runs = self._confirmations = 0
+        self._elapsed_before = 0.0
+        self._begin = time.monotonic()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds spent searching, earlier sessions included."""
+        return self._elapsed_before + time.monotonic() - self._begin
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds of the budget that are left; None without a limit."""
+        return None if self.search.seconds is None else max(0.0, self.search.seconds - self.elapsed)
+
+    def replay(self, records: Iterable[RunRecord]) -> None:
+        """Takes over what earlier sessions found."""
+        for record in records:
+            self._count(record)
+            self._elapsed_before = record.elapsed
+        mark_front(self.book.trials, self.search.efficiency)
+
+    def run(self) -> None:
+        """Searches until the budget is spent or nothing is left to try; what ends is recorded at once."""
+        self._begin = time.monotonic()
+        while True:
+            while len(self._running) < self.pool.slots and self._submit_next():
+                pass
+            if not self._running:
+                return
+            for outcome in self.pool.wait(timeout=1.0):
+                self._finish(outcome)
+
+    def _submit_next(self) -> bool:
+        if self._time_is_up():
+            return False
+        chosen = self._next_published() or self._confirm() or self._propose() or self._confirm(anyway=True)
+        if chosen is None:
+            return False
+        layout, seed, origin = chosen
+        number = self._numbers.setdefault(layout, max(self._numbers.values(), default=-1) + 1)
+        self._running[layout, seed] = (number, origin)
+        self.pool.submit(self.make_job(number, layout, self.search.seed + seed))
+        return True
+
+    def _time_is_up(self) -> bool:
+        if self.search.seconds is None:
+            return False
+        expected = max(self._durations[-8:], default=0.0)
+        return self.elapsed + expected > self.search.seconds
+
+    def _spent(self) -> float:
+        """Share of the budget spent, in [0, 1]."""
+        by_trials = len(self._numbers) / self.search.trials if self.search.trials else 0.0
+        by_time = self.elapsed / self.search.seconds if self.search.seconds else 0.0
+        return min(1.0, max(by_trials, by_time))
+
+    def _next_published(self) -> tuple[Layout, int, str] | None:
+        while self._queue and not self._out_of_trials():
+            layout, origin = self._queue.pop(0)
+            if layout not in self._numbers:
+                return layout, 0, origin
+        return None
+
+    def _propose(self) -> tuple[Layout, int, str] | None:
+        if self._out_of_trials():
+            return None
+        layout = self.proposer.propose(self._numbers)
+        return None if layout is None else (layout, 0, "search")
+
+    def _out_of_trials(self) -> bool:
+        return self.search.trials is not None and len(self._numbers) >= self.search.trials
+
+    def _confirm(self, anyway: bool = False) -> tuple[Layout, int, str] | None:
+        """A further seed for the layout whose place on the front is least settled, if it is time for one."""
+        due = self._confirmations < CONFIRM_SHARE * self._runs or self._spent() >= CONFIRM_FROM
+        if not (due or anyway):
+            return None
+        running = Counter(layout for layout, _ in self._running)
+        candidates = [
+            (trial.confidence / (len(trial.results) + running[trial.layout]), trial)
+            for trial in self.book.trials
+            if trial.confidence >= DOUBT and self._next_seed(trial.layout) < self.search.seeds
+        ]
+        if not candidates:
+            return None
+        _, trial = max(candidates, key=lambda c: (c[0], -c[1].number))
+        return trial.layout, self._next_seed(trial.layout), trial.origin
+
+    def _next_seed(self, layout: Layout) -> int:
+        """The first seed, counted from 0, that a layout was not trained with and is not being trained with."""
+        trial = self.book.get(layout)
+        done = len(trial.results) + len(trial.failures) if trial else 0
+        return done + sum(running == layout for running, _ in self._running)
+
+    def _finish(self, outcome: Outcome) -> None:
+        job, result = outcome.job, outcome.result
+        number, origin = self._running.pop((job.layout, job.seed - self.search.seed))
+        record = RunRecord(
+            trial=number,
+            origin=origin,
+            layout=job.layout,
+            elapsed=self.elapsed,
+            result=result,
+            error=outcome.error,
+        )
+        self.folder.append(record)
+        trial = self._count(record)
+        mark_front(self.book.trials, self.search.efficiency)
+        self.on_run(record, trial)
+
+    def _count(self, record: RunRecord) -> Trial:
+        """Takes a run into account, a new one or one of an earlier session."""
+        self._numbers.setdefault(record.layout, record.trial)
+        trial = self.book.add(record)
+        self._runs += 1
+        self._confirmations += len(trial.results) + len(trial.failures) > 1
+        if record.result is not None:
+            self._durations.append(record.result.seconds)
+        self.proposer.tell(record.layout, None if record.result is None else record.result.recall)
+        return trial

@@ -1,0 +1,1 @@
+"""Configurations that come with nas, one YAML file each."""

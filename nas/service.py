@@ -1,0 +1,159 @@
+"""Puts a search together from its configuration, and runs it in its folder."""
+
+import sys
+import threading
+from functools import partial
+
+from nas import report
+from nas.config import Config
+from nas.controller import Controller
+from nas.folder import Folder, RunRecord
+from nas.progress import Progress
+from nas.proposer import Proposer
+from nas.trials import Trial, TrialBook, mark_front
+from search_space.cost import cost
+from search_space.layout import Layout
+from search_space.objectives import EFFICIENCY
+from search_space.published import published_layouts
+from search_space.resize import resize
+from search_space.space import Space
+from tracking.runs import Tracker
+from workers.jobs import Job
+from workers.pool import open_pool
+
+
+def efficiency(layout: Layout, config: Config) -> float:
+    """The efficiency objective as something to be low: one that is to be high comes inverted."""
+    objective = EFFICIENCY[config.search.efficiency]
+    value = float(objective.of(cost(layout, config.target)))
+    return value if objective.direction == "minimize" else 1.0 / max(value, 1e-9)
+
+
+def make_book(config: Config) -> TrialBook:
+    """An empty book that knows what layouts cost."""
+
+    def costs(layout: Layout) -> dict[str, float]:
+        price = cost(layout, config.target)
+        return {name: float(objective.of(price)) for name, objective in EFFICIENCY.items()}
+
+    return TrialBook(costs)
+
+
+def read_trials(folder: Folder, config: Config) -> list[Trial]:
+    """All trials of a folder, with their standing on the front."""
+    book = make_book(config)
+    for each in folder.read():
+        book.add(each)
+    mark_front(book.trials, config.search.efficiency)
+    return book.trials
+
+
+def published_queue(config: Config, space: Space) -> list[tuple[Layout, str]]:
+    """Published layouts at the depth of the search, as far as the space holds them, each once.
+
+    Layouts that become the same at this depth go by the name of the first.
+    """
+    found: dict[Layout, str] = {}
+    for published in published_layouts():
+        layout = resize(published.layout, config.space.layers)
+        if space.decisions(layout) is not None and space.feasible(layout):
+            found.setdefault(layout, published.name)
+    return list(found.items())
+
+
+def make_job(config: Config, trial: int, layout: Layout, seed: int) -> Job:
+    """The job of training `layout` with `seed`."""
+    return Job(
+        trial=trial,
+        layout=layout,
+        seed=seed,
+        proxy=config.proxy,
+        training=config.training,
+        tasks=config.all_tasks,
+    )
+
+
+def run(config: Config, folder: Folder, space: Space) -> list[Trial]:
+    """Searches in `folder` until the budget is spent, going on from what is recorded there.
+
+    However it ends, the folder holds the front of all runs that ended, and can be resumed.
+
+    Returns:
+        All trials.
+    """
+    folder.mend()
+    records = folder.read()
+    tracker = Tracker(
+        config.tracking,
+        folder.path,
+        config.name,
+        config.to_yaml(),
+        axes=(config.search.efficiency, "recall"),
+    )
+    proposer = Proposer(
+        space, partial(efficiency, config=config), config.search.sampler, config.search.seed + len(records)
+    )
+    status = "KILLED"
+    book = make_book(config)
+    print("starting workers ...", file=sys.stderr, flush=True)
+    pool = open_pool(config.workers)
+    try:
+        controller = Controller(
+            config.search,
+            folder,
+            pool,
+            proposer,
+            book,
+            partial(make_job, config),
+            published_queue(config, space) if config.search.published else (),
+            lambda run_record, trial: _after_run(run_record, trial, config, tracker),
+        )
+        controller.replay(records)
+        tracker.log_all(report.record(t, config) for t in book.trials)
+        progress = Progress(controller)
+        shown = _Refresh(progress)
+        try:
+            controller.run()
+            status = "FINISHED"
+        finally:
+            shown.stop()
+    finally:
+        _finish(book.trials, config, folder, tracker, status)
+        pool.close()
+    return book.trials
+
+
+def _after_run(run_record: RunRecord, trial: Trial, config: Config, tracker: Tracker) -> None:
+    tracker.log(report.record(trial, config))
+    if run_record.error:
+        last = run_record.error.strip().splitlines()[-1]
+        print(f"trial {trial.number} ({trial.layout}) failed: {last}", file=sys.stderr)
+
+
+def _finish(trials: list[Trial], config: Config, folder: Folder, tracker: Tracker, status: str) -> None:
+    if trials:
+        report.write(trials, config, folder)
+    tracker.log_all(report.record(t, config) for t in trials)
+    tracker.log_artifacts([folder.front_figure, folder.front_json])
+    if not tracker.close(status):
+        print("MLflow did not take all records; `nas resume` sends them again", file=sys.stderr)
+
+
+class _Refresh:
+    """Keeps the progress line fresh while runs are waited for."""
+
+    def __init__(self, progress: Progress):
+        self._progress, self._stop = progress, threading.Event()
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
+
+    def _work(self) -> None:
+        while not self._stop.wait(1.0):
+            self._progress.update()
+
+    def stop(self) -> None:
+        """Ends the line with the last state."""
+        self._stop.set()
+        self._thread.join()
+        self._progress.update()
+        self._progress.close()
