@@ -165,7 +165,9 @@ def _opened(folder: Path):
 
 @main.command()
 @folder_argument
-@click.option("--pick", default="knee", show_default=True, help="knee (best trade), all (the front), or a trial number.")
+@click.option(
+    "--pick", default="knee", show_default=True, help="knee (best trade), all (the front), or a trial number."
+)
 @click.option("--format", "form", default="yaml", show_default=True, help="Name in the catalogue of exporters.")
 @click.option("--layers", type=int, help="Depth; that of the target by default.")
 @click.option("--width", type=int, help="Width; that of the target by default.")
@@ -256,7 +258,9 @@ def mixers() -> None:
 
     for name in MIXERS.names():
         kind = MIXERS.get(name)
-        click.echo(f"{name}\n  source:  {kind.source}\n  state:   {kind.state_formula}\n  FLOPs:   {kind.flops_formula}")
+        click.echo(
+            f"{name}\n  source:  {kind.source}\n  state:   {kind.state_formula}\n  FLOPs:   {kind.flops_formula}"
+        )
         click.echo(f"  options: {', '.join(option_names(kind)) or 'none'}")
 
 

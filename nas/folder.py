@@ -1,9 +1,9 @@
 """The folder of a search: its configuration, its runs, and who is working in it.
 
-    config.yaml     the whole configuration; `nas search --config` repeats the search from it
-    runs.jsonl      one line for every run that ended: the record from which everything else is rebuilt
-    mlflow.db       what MLflow shows, with artifacts/ beside it
-    front.svg, front.json, layouts/    the front, written when a search ends or pauses
+config.yaml     the whole configuration; `nas search --config` repeats the search from it
+runs.jsonl      one line for every run that ended: the record from which everything else is rebuilt
+mlflow.db       what MLflow shows, with artifacts/ beside it
+front.svg, front.json, layouts/    the front, written when a search ends or pauses
 """
 
 import json

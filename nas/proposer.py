@@ -33,9 +33,7 @@ class Proposer:
             slot.name: CategoricalDistribution(slot.choices) for slot in space.slots
         }
         factory = SAMPLERS.get(sampler, key="search.sampler")
-        self._study = optuna.create_study(
-            directions=["maximize", "minimize"], sampler=factory(space, efficiency, seed)
-        )
+        self._study = optuna.create_study(directions=["maximize", "minimize"], sampler=factory(space, efficiency, seed))
         self._asked: dict[Layout, optuna.Trial] = {}
         self._scores: dict[Layout, float] = {}
         self._random = random.Random(seed)
@@ -77,6 +75,4 @@ class Proposer:
             return
         decisions = self._space.decisions(layout)
         if decisions is not None:
-            self._study.add_trial(
-                create_trial(params=decisions, distributions=self._distributions, values=values)
-            )
+            self._study.add_trial(create_trial(params=decisions, distributions=self._distributions, values=values))

@@ -85,9 +85,7 @@ def make_slots(config: SpaceConfig, allowed: list[dict[str, Block]]) -> tuple[Sl
     if config.tie not in TIES:
         raise InputError("space.tie", config.tie, one_of(config.tie, TIES))
     if size > config.layers or (config.tie == "layer" and size > 1):
-        limit = (
-            "1 where space.tie is layer" if config.tie == "layer" else f"at most space.layers={config.layers}"
-        )
+        limit = "1 where space.tie is layer" if config.tie == "layer" else f"at most space.layers={config.layers}"
         raise InputError("space.tie_size", size, limit)
     layers = range(config.layers)
     if config.tie == "pattern":
@@ -99,8 +97,6 @@ def make_slots(config: SpaceConfig, allowed: list[dict[str, Block]]) -> tuple[Sl
         choices = tuple(name for name in allowed[group[0]] if all(name in allowed[layer] for layer in group))
         if not choices:
             tied = ", ".join(map(str, group))
-            raise InputError(
-                "space.per_layer", config.per_layer, f"a choice that the tied layers {tied} share"
-            )
+            raise InputError("space.per_layer", config.per_layer, f"a choice that the tied layers {tied} share")
         slots.append(Slot(f"layer_{group[0]}", tuple(group), choices))
     return tuple(slots)

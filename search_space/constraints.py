@@ -36,9 +36,7 @@ class Constraints:
         for key, limits in (("at_most", self.at_most), ("at_least", self.at_least)):
             for name, limit in limits.items():
                 if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
-                    raise InputError(
-                        f"space.constraints.{key}.{name}", limit, "a number of layers, 0 or more"
-                    )
+                    raise InputError(f"space.constraints.{key}.{name}", limit, "a number of layers, 0 or more")
         for key, budget in self.budgets.items():
             if isinstance(budget, bool) or not isinstance(budget, int | float) or not budget > 0:
                 raise InputError(f"space.constraints.max_{key}", budget, "a positive number")

@@ -79,9 +79,7 @@ def cost(layout: Layout, target: Target) -> Cost:
     """
     n, width = target.context, target.width
     counts = scaled_counts(Counter(layout.layers), target.layers)
-    layers = [
-        (mixer_cost(block.updated(target.options), target.dims), count) for block, count in counts.items()
-    ]
+    layers = [(mixer_cost(block.updated(target.options), target.dims), count) for block, count in counts.items()]
 
     def total(of: Callable[[MixerCost], float]) -> float:
         return sum(count * of(mixer) for mixer, count in layers)
@@ -95,9 +93,7 @@ def cost(layout: Layout, target: Target) -> Cost:
     weights = parameters * target.weight_bytes
 
     kv = int(total(lambda m: m.context_elements * _kept(m, n))) * target.cache_element_bytes
-    state = int(
-        total(lambda m: m.state_elements * STATE_ELEMENT_BYTES + m.conv_elements * target.cache_element_bytes)
-    )
+    state = int(total(lambda m: m.state_elements * STATE_ELEMENT_BYTES + m.conv_elements * target.cache_element_bytes))
     memory = weights + target.batch * (kv + state)
     decode_flops = 2 * (layer_matrices + embedding) + total(
         lambda m: m.decode_flops + m.decode_flops_per_context * _kept(m, n)

@@ -34,9 +34,7 @@ def published_layouts() -> tuple[Published, ...]:
     """All layouts of `published.yaml`, in its order."""
     sources = yaml.safe_load(files("search_space").joinpath("published.yaml").read_text(encoding="utf-8"))
     return tuple(
-        Published(
-            name, entry["source"], entry["year"], _layout(pattern, entry["layers"]), entry.get("note", "")
-        )
+        Published(name, entry["source"], entry["year"], _layout(pattern, entry["layers"]), entry.get("note", ""))
         for entry in sources
         for name, pattern in entry["layouts"].items()
     )

@@ -45,15 +45,12 @@ class Space:
         self._names = {block: name for name, block in self._blocks.items()}
         choices = frozenset(self._names)
         self._not_first = {
-            name: meant(name, named, choices, "space.constraints.not_first")
-            for name in self._limits.not_first
+            name: meant(name, named, choices, "space.constraints.not_first") for name in self._limits.not_first
         }
         excluded = frozenset().union(*self._not_first.values())
         allowed[0] = {name: block for name, block in allowed[0].items() if block not in excluded}
         if not allowed[0]:
-            raise InputError(
-                "space.constraints.not_first", self._limits.not_first, "a choice left for layer 0"
-            )
+            raise InputError("space.constraints.not_first", self._limits.not_first, "a choice left for layer 0")
         self.slots = make_slots(config, allowed)
         self._rules = count_rules(self._limits, named, choices, config.layers)
         self._check_counts()
@@ -63,9 +60,7 @@ class Space:
         )
         if not self.size:
             limits = {"at_most": self._limits.at_most, "at_least": self._limits.at_least}
-            raise InputError(
-                "space.constraints", limits, f"limits that {config.layers} layers can keep together"
-            )
+            raise InputError("space.constraints", limits, f"limits that {config.layers} layers can keep together")
         self._example = self._find_example()
 
     @property
@@ -119,9 +114,7 @@ class Space:
 
     def _layout(self, blocks: list[Block]) -> Layout:
         """The layout with `blocks`, one for each slot."""
-        layers = {
-            layer: block for slot, block in zip(self.slots, blocks, strict=True) for layer in slot.layers
-        }
+        layers = {layer: block for slot, block in zip(self.slots, blocks, strict=True) for layer in slot.layers}
         return Layout(tuple(layers[layer] for layer in range(self.config.layers)))
 
     def _budget_excess(self, layout: Layout) -> dict[str, float]:

@@ -93,9 +93,7 @@ class Tracker:
         axes: metric on the x and on the y axis of the ready-made chart.
     """
 
-    def __init__(
-        self, tracking: Tracking, folder: Path, search: str, config_yaml: str, axes: tuple[str, str]
-    ):
+    def __init__(self, tracking: Tracking, folder: Path, search: str, config_yaml: str, axes: tuple[str, str]):
         self._tracking, self._folder = tracking, folder.absolute()
         self._search, self._config_yaml, self._axes = search, config_yaml, axes
         self._queue: queue.Queue[Callable[[Any], None] | None] = queue.Queue()
@@ -231,5 +229,3 @@ QUIET = {
     "GIT_PYTHON_REFRESH": "quiet",
 }
 """Environment of MLflow: fail soon (the writer tries again by itself), say nothing, send nothing."""
-
-

@@ -87,9 +87,7 @@ class ProxyModel(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             nn.init.normal_(self.embedding.weight, std=proxy.embedding_std)
-            self.blocks = nn.ModuleList(
-                self._block(layout, index, proxy, seed) for index in range(len(layout.layers))
-            )
+            self.blocks = nn.ModuleList(self._block(layout, index, proxy, seed) for index in range(len(layout.layers)))
         self.norm = RMSNorm(proxy.width)
         self.logit_scale = 1 / (proxy.embedding_std * proxy.width)
 

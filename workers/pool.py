@@ -102,9 +102,7 @@ class RayPool:
     def _connect(self, workers: Workers) -> None:
         quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
         if workers.address is None:
-            self._ray.init(
-                include_dashboard=False, object_store_memory=100 * 2**20, num_cpus=_cores(workers), **quiet
-            )
+            self._ray.init(include_dashboard=False, object_store_memory=100 * 2**20, num_cpus=_cores(workers), **quiet)
             return
         try:
             self._ray.init(address=workers.address, **quiet)

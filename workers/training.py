@@ -151,7 +151,10 @@ class Run:
         self.weights = FlatParameters(self.model)
         matrices, vectors = self.weights.groups
         self.optimizer = torch.optim.AdamW(
-            [{"params": [matrices], "weight_decay": training.weight_decay}, {"params": [vectors], "weight_decay": 0.0}],
+            [
+                {"params": [matrices], "weight_decay": training.weight_decay},
+                {"params": [vectors], "weight_decay": 0.0},
+            ],
             betas=(0.9, 0.98),
             fused=True,
         )

@@ -64,9 +64,7 @@ class Attention(Mixer):
         position = state["position"] if state else 0
         cache = (state["keys"], state["values"]) if state else None
         features, conv = self.conv(self.input(x), state["conv"] if state else None)
-        o, (keys, values) = softmax_attention(
-            *self._heads(features, position), window=self.window, initial_state=cache
-        )
+        o, (keys, values) = softmax_attention(*self._heads(features, position), window=self.window, initial_state=cache)
         new = {"keys": keys, "values": values, "conv": conv, "position": position + x.shape[1]}
         return self.read(o, x), new
 

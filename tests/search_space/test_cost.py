@@ -59,9 +59,7 @@ def test_parameters_of_the_study():
 
 
 def test_transformer_parameters():
-    assert (
-        cost(hybrid(24), STUDY).matrix_parameters == 24 * (4 * 2048**2 + 3 * 2048 * 5632) + 2 * 32_000 * 2048
-    )
+    assert cost(hybrid(24), STUDY).matrix_parameters == 24 * (4 * 2048**2 + 3 * 2048 * 5632) + 2 * 32_000 * 2048
 
 
 def test_tied_embeddings_are_one_matrix_but_still_a_head():

@@ -147,9 +147,7 @@ def test_text_that_is_not_yaml():
         Layout.from_yaml("layers: [gla")
 
 
-@pytest.mark.parametrize(
-    "content", [None, b"\xff\xfe\x00", b"layers: [glaa]"], ids=["missing", "binary", "wrong"]
-)
+@pytest.mark.parametrize("content", [None, b"\xff\xfe\x00", b"layers: [glaa]"], ids=["missing", "binary", "wrong"])
 def test_files_that_hold_no_layout(tmp_path, content):
     path = tmp_path / "layout.yaml"
     if content is not None:

@@ -91,8 +91,6 @@ def test_counts_do_not_depend_on_the_order():
 
 
 def test_rare_kinds_keep_one_layer_at_the_cost_of_the_frequent_one():
-    counts = {
-        Block(mixer): count for mixer, count in [("gla", 21), ("attention", 1), ("hgrn", 1), ("retnet", 1)]
-    }
+    counts = {Block(mixer): count for mixer, count in [("gla", 21), ("attention", 1), ("hgrn", 1), ("retnet", 1)]}
     assert list(scaled_counts(counts, 6).values()).count(1) == 3
     assert scaled_counts(counts, 6)[Block("gla")] == 3

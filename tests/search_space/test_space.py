@@ -166,9 +166,7 @@ def test_a_mixer_means_all_its_blocks_and_a_block_only_itself():
     assert violations == {"at_most.sliding_window": 3 - 4, "at_most.near": 2 - 4}
 
 
-@pytest.mark.parametrize(
-    "key, attention", [("max_decode_ms", 4), ("max_cache_bytes", 4), ("max_parameters", 0)]
-)
+@pytest.mark.parametrize("key, attention", [("max_decode_ms", 4), ("max_cache_bytes", 4), ("max_parameters", 0)])
 def test_budgets_are_kept(key, attention):
     """Budgets at exactly what one layout costs: it is allowed, and nothing dearer is drawn."""
     mixers = ["attention"] * attention + ["gated_deltanet"] * (12 - attention)
@@ -293,9 +291,7 @@ def test_too_many_limits_are_refused(monkeypatch):
     limits = {"at_most": {"attention": 3, "gla": 3}}
     space(layers=10, constraints=limits)
     monkeypatch.setattr(counting, "MOST_ROWS", 100)
-    with pytest.raises(
-        InputError, match=r"space\.constraints=at_most\.attention, at_most\.gla: expected fewer"
-    ):
+    with pytest.raises(InputError, match=r"space\.constraints=at_most\.attention, at_most\.gla: expected fewer"):
         space(layers=10, constraints=limits)
 
 
@@ -309,14 +305,10 @@ def test_configured_with_omegaconf():
         per_layer: {0: [local]}
         constraints: {at_most: {attention: 1}, max_decode_ms: 10}
     """
-    config = omegaconf.OmegaConf.to_object(
-        omegaconf.OmegaConf.merge(schema, omegaconf.OmegaConf.create(text))
-    )
+    config = omegaconf.OmegaConf.to_object(omegaconf.OmegaConf.merge(schema, omegaconf.OmegaConf.create(text)))
     assert Space(config, TARGET).size == 3
 
     schema = omegaconf.OmegaConf.structured(Target)
     text = "{device: {flops: 1e12, bandwidth: 1e11, memory: 8e9}, options: {sliding_window: {window: 8}}}"
-    target = omegaconf.OmegaConf.to_object(
-        omegaconf.OmegaConf.merge(schema, omegaconf.OmegaConf.create(text))
-    )
+    target = omegaconf.OmegaConf.to_object(omegaconf.OmegaConf.merge(schema, omegaconf.OmegaConf.create(text)))
     assert target.hardware.flops == 1e12 and target.options == {"sliding_window": {"window": 8}}

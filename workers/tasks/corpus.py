@@ -56,7 +56,11 @@ def read_documents(paths: tuple[str, ...], max_bytes: int) -> list[str]:
     documents, size = [], 0
     for file in files:
         try:
-            text = file.open("rb").read(share).decode("utf-8", errors="strict" if file.stat().st_size <= share else "ignore")
+            text = (
+                file.open("rb")
+                .read(share)
+                .decode("utf-8", errors="strict" if file.stat().st_size <= share else "ignore")
+            )
             binary = "\0" in text
         except UnicodeDecodeError:
             text, binary = "", True

@@ -33,9 +33,7 @@ class Needle(Task):
     questions: int = 4
 
     def __post_init__(self):
-        check_positive(
-            keys=self.keys, values=self.values, phrase=self.phrase, hay=self.hay, questions=self.questions
-        )
+        check_positive(keys=self.keys, values=self.values, phrase=self.phrase, hay=self.hay, questions=self.questions)
         room = min(self.keys, self.length // 3 - self.questions)
         check_levels("needles", self.needles, room, f"{self.keys} keys, all have to fit in length={self.length}")
 

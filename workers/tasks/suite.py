@@ -85,13 +85,14 @@ class Suite:
         return scores, sum(sum(r) / len(r) for r in recalls) / len(recalls)
 
     @staticmethod
-    def _answered(
-        batch: Batch, answers: Callable[[Tensor, Tensor], Tensor]
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def _answered(batch: Batch, answers: Callable[[Tensor, Tensor], Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Right or not, loss and group of every scored position."""
         scored = batch.labels != IGNORED
         logits = torch.cat(
-            [answers(*part) for part in zip(batch.tokens.split(SCORED_AT_ONCE), scored.split(SCORED_AT_ONCE), strict=True)]
+            [
+                answers(*part)
+                for part in zip(batch.tokens.split(SCORED_AT_ONCE), scored.split(SCORED_AT_ONCE), strict=True)
+            ]
         )
         labels = batch.labels[scored]
         group = torch.zeros_like(labels) if batch.group is None else batch.group[scored]
