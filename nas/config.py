@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
@@ -141,7 +141,7 @@ def load(source: str | Path = "laptop", overrides: Sequence[str] = ()) -> Config
     for override in overrides:
         merged = _merge(merged, _parse(override), override)
     try:
-        config = OmegaConf.to_object(merged)
+        config = cast(Config, OmegaConf.to_object(merged))
     except OmegaConfBaseException as error:
         raise InputError(error.full_key or str(source), _first_line(error), "a value of the right type") from error
     return config
@@ -180,7 +180,7 @@ def _parse(override: str) -> DictConfig:
 
 def _merge(base: DictConfig, changes: DictConfig, source: str) -> DictConfig:
     try:
-        return OmegaConf.merge(base, changes)
+        return cast(DictConfig, OmegaConf.merge(base, changes))
     except ConfigKeyError as error:
         key = error.full_key or source
         raise InputError(key, _value(changes, key), f"a known key: {one_of(*_siblings(key))}") from error

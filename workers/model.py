@@ -28,7 +28,8 @@ class Proxy:
         mlp_ratio: hidden width of the SwiGLU over D; 0 leaves the MLPs out.
         shift: width of a residual causal convolution ahead of every mixer (Canon layers, 2512.17351); 0 leaves it out.
             It lets short training runs find induction without attention having to learn it from positions alone.
-        embedding_std: standard deviation of the (tied) embeddings; logits are scaled so that they start small.
+        embedding_std: standard deviation of the (tied) embeddings; logits are scaled to start with a
+            standard deviation of about 1 whatever it is.
         options: options that mixers take at the proxy's size, over those of the layout:
             {mixer: {option: value}}, or {"mixer(option=value)": {...}} for one of several blocks of a mixer.
     """
@@ -89,7 +90,7 @@ class ProxyModel(nn.Module):
             nn.init.normal_(self.embedding.weight, std=proxy.embedding_std)
             self.blocks = nn.ModuleList(self._block(layout, index, proxy, seed) for index in range(len(layout.layers)))
         self.norm = RMSNorm(proxy.width)
-        self.logit_scale = 1 / (proxy.embedding_std * proxy.width)
+        self.logit_scale = 1 / (proxy.embedding_std * proxy.width**0.5)
 
     @staticmethod
     def _block(layout: Layout, index: int, proxy: Proxy, seed: int) -> ProxyBlock:
@@ -98,7 +99,7 @@ class ProxyModel(nn.Module):
         torch.manual_seed(crc32(f"{seed} {index} {block}".encode()))
         mixer = build_mixer(block.mixer, dims, dict(block.options), key=f"proxy.options.{block.mixer}")
         built = ProxyBlock(mixer, proxy)
-        nn.init.zeros_(built.mixer.output.weight)
+        nn.init.zeros_(mixer.output.weight)
         if built.mlp is not None:
             nn.init.zeros_(built.mlp.output.weight)
         return built

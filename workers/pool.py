@@ -100,7 +100,7 @@ class RayPool:
         self._running: dict[Any, Job] = {}
 
     def _connect(self, workers: Workers) -> None:
-        quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
+        quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
         if workers.address is None:
             self._ray.init(include_dashboard=False, object_store_memory=100 * 2**20, num_cpus=_cores(workers), **quiet)
             return

@@ -1,0 +1,45 @@
+# `make search` runs the default search, `make test` the tests; both set up what they need in .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+WHERE ?=
+
+.PHONY: search test check docs bench clean
+
+search: .venv/run
+	$(BIN)/nas search $(WHERE)
+
+test: .venv/test
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+check: .venv/check
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# The configuration reference, from the config classes.
+docs: .venv/run
+	$(BIN)/python -m nas.reference > docs/configuration.md
+
+bench: .venv/test
+	$(BIN)/python -m tests.benchmarks.chunked_vs_reference
+	$(BIN)/python -m tests.benchmarks.samplers
+
+.venv/pip:
+	$(PYTHON) -m venv .venv
+	touch $@
+
+.venv/run: .venv/pip pyproject.toml constraints.txt
+	$(BIN)/pip install -q -c constraints.txt -e .
+	touch $@
+
+.venv/test: .venv/run
+	$(BIN)/pip install -q -c constraints.txt -e '.[test]'
+	touch $@
+
+.venv/check: .venv/test
+	$(BIN)/pip install -q -c constraints.txt -e '.[test,dev]'
+	touch $@
+
+clean:
+	rm -rf .venv
