@@ -133,11 +133,11 @@ def status(folder: Path) -> None:
     records = opened.read()
     elapsed = records[-1].elapsed if records else 0.0
     states = {s: sum(t.state == s for t in trials) for s in ("complete", "diverged", "failed")}
-    limit = [f"{config.search.seconds:g} s" * (config.search.seconds is not None)]
-    limit += [f"{config.search.trials} trials" * (config.search.trials is not None)]
+    budget = ((config.search.seconds, "s"), (config.search.trials, "trials"))
+    limit = ", ".join(f"{most:g} {unit}" for most, unit in budget if most is not None)
     click.echo(f"{opened.path}: {'running' if opened.running() else 'not running'}")
     click.echo(f"{len(trials)} trials ({', '.join(f'{n} {s}' for s, n in states.items())}), {len(records)} runs")
-    click.echo(f"{elapsed:.0f} s spent; budget: {', '.join(filter(None, limit))}")
+    click.echo(f"{elapsed:.0f} s spent; budget: {limit}")
     click.echo(report.front_table(trials, config), nl=False)
 
 

@@ -17,7 +17,7 @@ from search_space.errors import InputError, one_of
 from search_space.objectives import EFFICIENCY
 from search_space.space import Space, SpaceConfig
 from search_space.target import Target
-from tracking.runs import Tracking
+from tracking.store import Store
 from workers.model import Proxy
 from workers.pool import Workers
 from workers.tasks.suite import Suite, build_suite
@@ -37,6 +37,21 @@ class TextConfig:
     paths: list[str] = field(default_factory=list)
     tokens: int = 512
     weight: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tracking:
+    """Where MLflow keeps its records.
+
+    Args:
+        enabled: whether anything is recorded in MLflow.
+        uri: of a tracking server or an SQLite file; null means a database in the run's folder.
+        experiment: name of the MLflow experiment.
+    """
+
+    enabled: bool = True
+    uri: str | None = None
+    experiment: str = "nas"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +123,7 @@ class Config:
         from search_space.layout import Layout
         from workers.model import ProxyModel
 
+        Store.locate(".", self.tracking.uri)
         SAMPLERS.get(self.search.sampler, key="search.sampler")
         space = Space(self.space, self.target)
         suite = self.suite()

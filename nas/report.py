@@ -11,7 +11,7 @@ from nas.trials import Trial, front_of, seed_spread
 from search_space.cost import cost
 from search_space.objectives import EFFICIENCY
 from tracking.figure import Point, draw_front
-from tracking.runs import TrialRecord
+from tracking.records import TrialRecord
 
 
 def is_published(trial: Trial) -> bool:
@@ -151,7 +151,7 @@ def record(trial: Trial, config: Config) -> TrialRecord:
         origin=trial.origin,
         state=trial.state,
         recall=trial.recall,
-        spread=trial.spread,
+        recall_spread=trial.spread,
         seeds=tuple(trial.seeds),
         efficiency={name: float(objective.of(costs)) for name, objective in EFFICIENCY.items()},
         scores=scores,

@@ -83,17 +83,11 @@ def run(config: Config, folder: Folder, space: Space) -> list[Trial]:
     """
     folder.mend()
     records = folder.read()
-    tracker = Tracker(
-        config.tracking,
-        folder.path,
-        config.name,
-        config.to_yaml(),
-        axes=(config.search.efficiency, "recall"),
-    )
+    tracker = _start_tracker(config, folder)
     proposer = Proposer(
         space, partial(efficiency, config=config), config.search.sampler, config.search.seed + len(records)
     )
-    status = "KILLED"
+    state = "interrupted"
     book = make_book(config)
     print("starting workers ...", file=sys.stderr, flush=True)
     pool = open_pool(config.workers)
@@ -109,34 +103,45 @@ def run(config: Config, folder: Folder, space: Space) -> list[Trial]:
             lambda run_record, trial: _after_run(run_record, trial, config, tracker),
         )
         controller.replay(records)
-        tracker.log_all(report.record(t, config) for t in book.trials)
+        if tracker:
+            tracker.log(report.record(t, config) for t in book.trials)
         progress = Progress(controller)
         shown = _Refresh(progress)
         try:
             controller.run()
-            status = "FINISHED"
+            state = "complete"
         finally:
             shown.stop()
     finally:
-        _finish(book.trials, config, folder, tracker, status)
         pool.close()
+        _finish(book.trials, config, folder, tracker, state)
     return book.trials
 
 
-def _after_run(run_record: RunRecord, trial: Trial, config: Config, tracker: Tracker) -> None:
-    tracker.log(report.record(trial, config))
+def _start_tracker(config: Config, folder: Folder) -> Tracker | None:
+    if not config.tracking.enabled:
+        return None
+    tracker = Tracker(folder.path, config.tracking.uri, config.tracking.experiment)
+    tracker.start(config.name, config.to_yaml(), config.search.efficiency)
+    return tracker
+
+
+def _after_run(run_record: RunRecord, trial: Trial, config: Config, tracker: Tracker | None) -> None:
+    if tracker:
+        tracker.log([report.record(trial, config)])
     if run_record.error:
         last = run_record.error.strip().splitlines()[-1]
         print(f"trial {trial.number} ({trial.layout}) failed: {last}", file=sys.stderr)
 
 
-def _finish(trials: list[Trial], config: Config, folder: Folder, tracker: Tracker, status: str) -> None:
+def _finish(trials: list[Trial], config: Config, folder: Folder, tracker: Tracker | None, state: str) -> None:
     if trials:
         report.write(trials, config, folder)
-    tracker.log_all(report.record(t, config) for t in trials)
-    tracker.log_artifacts([folder.front_figure, folder.front_json])
-    if not tracker.close(status):
-        print("MLflow did not take all records; `nas resume` sends them again", file=sys.stderr)
+    if tracker:
+        tracker.log(report.record(t, config) for t in trials)
+        if trials:
+            tracker.log_front(folder.front_figure, folder.front_json)
+        tracker.finish(state)
 
 
 class _Refresh:

@@ -1,231 +1,154 @@
-"""The record that people read: a search and its trials as MLflow runs.
-
-The run folder is the truth; MLflow shows it. Whatever becomes of the tracking server, the search goes on, and what
-could not be written is written later from the records.
-"""
+"""Records a search in MLflow while it runs, without ever holding it up."""
 
 import logging
-import os
-import queue
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
 
-from search_space.errors import InputError
-from tracking.chart import chart_tags
+from tracking.records import SearchRecord, TrialRecord
+from tracking.search_run import SearchRun
+from tracking.store import Store, search_id
 
-logger = logging.getLogger("nas.tracking")
+logger = logging.getLogger(__name__)
 
-SCHEMES = ("", "file", "sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks")
-RETRY_SECONDS = 20.0
-CLOSE_SECONDS = 60.0
+FIRST_PAUSE, LONGEST_PAUSE = 2.0, 60.0
+"""Seconds between attempts at a store that fails; each pause is twice the one before, up to the longest."""
+REFUSED = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "MALFORMED_REQUEST"}
+"""MLflow's codes for what it will not take, however often it is sent."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class Tracking:
-    """Where MLflow keeps its records.
-
-    Args:
-        enabled: whether anything is recorded in MLflow.
-        uri: of a tracking server or database; null means an SQLite database in the run's folder.
-        experiment: name of the MLflow experiment.
-    """
-
-    enabled: bool = True
-    uri: str | None = None
-    experiment: str = "nas"
-
-    def __post_init__(self):
-        if self.uri is not None and urlparse(self.uri).scheme.split("+")[0] not in SCHEMES:
-            raise InputError("tracking.uri", self.uri, "a URI that MLflow knows, such as http://host:5000")
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrialRecord:
-    """What is shown of a trial.
-
-    Args:
-        number: of the trial.
-        label: the layout in short.
-        layout_yaml: the layout as YAML.
-        layers: the block of each layer.
-        origin: "search", or the name of the published layout.
-        state: "complete", "diverged" or "failed".
-        recall: mean over seeds.
-        spread: standard deviation over seeds; None for one seed.
-        seeds: that it was trained with.
-        efficiency: objective -> value at the target.
-        scores: name -> value, such as "accuracy/recall/pairs_8".
-        curves: name -> [(step, value), ...].
-        seconds: of training, all seeds together.
-        on_front: whether it is on the front.
-        confidence: probability that it belongs there.
-    """
-
-    number: int
-    label: str
-    layout_yaml: str
-    layers: tuple[str, ...]
-    origin: str
-    state: str
-    recall: float
-    spread: float | None
-    seeds: tuple[int, ...]
-    efficiency: dict[str, float]
-    scores: dict[str, float]
-    curves: dict[str, list[tuple[int, float]]]
-    seconds: float
-    on_front: bool
-    confidence: float
+Key = tuple[str, Any]
+Task = Callable[[SearchRun], None]
 
 
 class Tracker:
-    """Writes to MLflow from a thread of its own, so that nothing waits for it.
+    """Keeps the runs of one search in MLflow up to date.
+
+    Every method but `finish` returns at once: a thread does the writing. What cannot be written is kept and tried
+    again, and one line in the log says so; the search never hears of it. What is missing in the end is written when
+    the search goes on and hands in its records again.
 
     Args:
-        tracking: where to.
-        folder: of the run; holds the default database and its artifacts.
-        search: name of the parent run.
-        config_yaml: the whole configuration, kept as an artifact.
-        axes: metric on the x and on the y axis of the ready-made chart.
+        folder: of the search; it has to exist when `start` is called.
+        uri: of an MLflow server or a SQLite file; None for `mlflow.db` and `artifacts/` in `folder`.
+        experiment: the MLflow experiment that the runs are kept in.
+
+    Raises:
+        InputError: `uri` cannot be one.
     """
 
-    def __init__(self, tracking: Tracking, folder: Path, search: str, config_yaml: str, axes: tuple[str, str]):
-        self._tracking, self._folder = tracking, folder.absolute()
-        self._search, self._config_yaml, self._axes = search, config_yaml, axes
-        self._queue: queue.Queue[Callable[[Any], None] | None] = queue.Queue()
-        self._closing = threading.Event()
-        self._logged: dict[int, TrialRecord] = {}
-        self._runs: dict[int, str] = {}
-        self._parent = ""
-        self._warned = False
+    def __init__(self, folder: str | Path, uri: str | None = None, experiment: str = "nas"):
+        self.store = Store.locate(folder, uri)
+        self._folder, self._experiment = Path(folder), experiment
+        # What is to be written, by what it is about: a newer record takes the place of one that still waits.
+        self._waiting: dict[Key, Task] = {}
+        self._changed = threading.Condition()
+        self._closing = False
+        self._failing = False
+        self._pause = FIRST_PAUSE
         self._thread: threading.Thread | None = None
-        if tracking.enabled:
-            self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
-            self._thread.start()
 
-    def log(self, record: TrialRecord) -> None:
-        """Writes a trial, or what changed of it since it was written."""
-        self._queue.put(lambda client: self._write(client, record))
+    def start(self, name: str, config_yaml: str, efficiency: str) -> None:
+        """Begins to record, or goes on with what an earlier session recorded from this folder.
 
-    def log_all(self, records: Iterable[TrialRecord]) -> None:
-        """Writes whatever differs from what was written: front membership, mostly."""
-        for record in records:
-            self.log(record)
+        Args:
+            name: of the search.
+            config_yaml: its whole configuration.
+            efficiency: the efficiency objective of the front, a key of `TrialRecord.efficiency`.
+        """
+        search = SearchRecord(id=search_id(self._folder), name=name, config_yaml=config_yaml, efficiency=efficiency)
+        self._thread = threading.Thread(target=self._work, args=(search,), name="tracking", daemon=True)
+        self._thread.start()
 
-    def log_artifacts(self, paths: Iterable[Path]) -> None:
-        """Keeps files with the parent run."""
-        kept = [p for p in paths if p.exists()]
-        self._queue.put(lambda client: [client.log_artifact(self._parent, str(p)) for p in kept])
+    def log(self, records: Iterable[TrialRecord]) -> None:
+        """Hands in trials that are new or may have changed; what the store has already is not written again."""
+        self._hand_in({("trial", r.number): lambda run, r=r: run.write_trial(r) for r in records})
 
-    def close(self, status: str = "FINISHED") -> bool:
-        """Writes what is left, for a minute at most; says whether all was written."""
-        if self._thread is None:
-            return True
-        self._queue.put(lambda client: client.set_terminated(self._parent, status))
-        self._queue.put(None)
-        self._closing.set()
-        self._thread.join(CLOSE_SECONDS)
-        return not self._thread.is_alive() and self._queue.empty()
+    def log_front(self, *paths: str | Path) -> None:
+        """Hands in files that show the front (picture, table); they replace earlier ones of the same names."""
+        self._hand_in({("file", Path(p).name): lambda run, p=Path(p): run.write_artifact(p) for p in paths})
 
-    def _work(self) -> None:
-        client, task = None, None
+    def finish(self, state: str, wait: float = 60.0) -> bool:
+        """Ends the record: waits up to `wait` seconds while it is being written, not for a store that fails.
+
+        Args:
+            state: "complete", "interrupted" (the search can go on) or "failed".
+            wait: seconds.
+
+        Returns:
+            Whether the store holds everything; if not, a line in the log says what it lacks.
+        """
+        self._closing = True
+        self._hand_in({("state", ""): lambda run: run.write_state(state)})
+        if self._thread is not None:
+            self._thread.join(wait)
+        lacking = [kind for kind, _ in list(self._waiting)]
+        if lacking:
+            logger.warning("MLflow at %s lacks %d trials of this search", self.store.uri, lacking.count("trial"))
+        return not lacking
+
+    def _hand_in(self, tasks: dict[Key, Task]) -> None:
+        with self._changed:
+            self._waiting.update(tasks)
+            self._changed.notify()
+
+    def _work(self, search: SearchRecord) -> None:
+        """The thread: opens the store and writes; after a failure it begins anew, once more when closing."""
         while True:
-            task = task or self._queue.get()
-            if task is None:
-                return
+            closing = self._closing
             try:
-                client = client or self._connect()
-                task(client)
-                task = None
+                self._write(self._open(search))
+                return
             except Exception as error:
-                if not self._warned:
-                    self._warned = True
-                    reason = (str(error).splitlines() or [type(error).__name__])[0]
-                    logger.warning("MLflow cannot be written (%s); the search goes on without it", reason)
-                if self._closing.wait(RETRY_SECONDS):
-                    self._queue.put(None)
+                self._report(error)
+            if closing:
+                return
+            with self._changed:
+                self._changed.wait_for(lambda: self._closing, timeout=self._pause)
+            self._pause = min(2 * self._pause, LONGEST_PAUSE)
+
+    def _open(self, search: SearchRecord) -> SearchRun:
+        client = self.store.connect()
+        return SearchRun(client, self.store.experiment(client, self._experiment), search)
+
+    def _write(self, run: SearchRun) -> None:
+        """Writes what waits, until closing."""
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or self._closing)
+                if not self._waiting:
                     return
+                key = next(iter(self._waiting))
+                task = self._waiting.pop(key)
+            try:
+                task(run)
+            except Exception as error:
+                if _refused(error):
+                    logger.warning("MLflow at %s does not take %s %s: %s", self.store.uri, *key, _line(error))
+                    continue
+                with self._changed:
+                    self._waiting.setdefault(key, task)
+                raise
+            if self._failing:
+                logger.info("MLflow at %s can be written again", self.store.uri)
+            self._failing, self._pause = False, FIRST_PAUSE
 
-    def _connect(self) -> Any:
-        """A client, with the parent run of this folder found or made."""
-        uri = self._tracking.uri or f"sqlite:///{self._folder / 'mlflow.db'}"
-        for name, value in QUIET.items():
-            os.environ.setdefault(name, value)
-        logging.getLogger("alembic").setLevel(logging.ERROR)
-        import mlflow
-        from mlflow.tracking import MlflowClient
-
-        for name in ("mlflow", "alembic"):
-            logging.getLogger(name).setLevel(logging.ERROR)
-        mlflow.set_tracking_uri(uri)
-        client = MlflowClient(tracking_uri=uri)
-        experiment = client.get_experiment_by_name(self._tracking.experiment)
-        if experiment is None:
-            place = None if self._tracking.uri else (self._folder / "artifacts").as_uri()
-            number = client.create_experiment(self._tracking.experiment, artifact_location=place)
-        else:
-            number = experiment.experiment_id
-        for key, value in chart_tags(*self._axes).items():
-            client.set_experiment_tag(number, key, value)
-        folder = str(self._folder)
-        found = client.search_runs([number], f"tags.`nas.folder` = '{folder}' and tags.`nas.kind` = 'search'")
-        if found:
-            self._parent = found[0].info.run_id
-            client.update_run(self._parent, status="RUNNING")
-        else:
-            tags = {"nas.folder": folder, "nas.kind": "search"}
-            self._parent = client.create_run(number, tags=tags, run_name=self._search).info.run_id
-            client.log_text(self._parent, self._config_yaml, "config.yaml")
-        self._experiment = number
-        trials = client.search_runs([number], f"tags.`mlflow.parentRunId` = '{self._parent}'", max_results=10_000)
-        self._runs = {int(run.data.tags["nas.trial"]): run.info.run_id for run in trials}
-        return client
-
-    def _write(self, client: Any, record: TrialRecord) -> None:
-        from mlflow.entities import Metric, Param, RunTag
-
-        before = self._logged.get(record.number)
-        if before == record:
-            return
-        run = self._runs.get(record.number)
-        if run is None:
-            tags = {"mlflow.parentRunId": self._parent, "nas.trial": str(record.number)}
-            created = client.create_run(self._experiment, tags=tags, run_name=f"{record.number}: {record.label}")
-            run = self._runs[record.number] = created.info.run_id
-            params = {"layout": record.label, "origin": record.origin}
-            params |= {f"layer_{i:02d}": block for i, block in enumerate(record.layers)}
-            for begin in range(0, len(params), 100):
-                part = list(params.items())[begin : begin + 100]
-                client.log_batch(run, params=[Param(key, value[:6000]) for key, value in part])
-            client.log_text(run, record.layout_yaml, "layout.yaml")
-        tags = {
-            "front": str(record.on_front).lower(),
-            "state": record.state,
-            "seeds": " ".join(map(str, record.seeds)),
-        }
-        metrics = {"recall": record.recall, "confidence": record.confidence, "seconds": record.seconds}
-        metrics |= {} if record.spread is None else {"recall_spread": record.spread}
-        metrics |= {**record.efficiency, **record.scores}
-        points = [Metric(key, float(value), 0, len(record.seeds)) for key, value in metrics.items()]
-        if before is None or before.curves != record.curves:
-            points += [Metric(f"curve/{k}", v, 0, s) for k, curve in record.curves.items() for s, v in curve]
-        for begin in range(0, len(points), 1000):
-            client.log_batch(run, metrics=points[begin : begin + 1000])
-        client.log_batch(run, tags=[RunTag(key, value) for key, value in tags.items()])
-        client.set_terminated(run, "FINISHED" if record.state == "complete" else "FAILED")
-        self._logged[record.number] = record
+    def _report(self, error: Exception) -> None:
+        """One line for each time that the store begins to fail."""
+        if not self._failing:
+            logger.warning(
+                "MLflow at %s cannot be written (%s); the search goes on and its records are kept",
+                self.store.uri,
+                _line(error),
+            )
+        self._failing = True
 
 
-QUIET = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "DO_NOT_TRACK": "true",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "GIT_PYTHON_REFRESH": "quiet",
-}
-"""Environment of MLflow: fail soon (the writer tries again by itself), say nothing, send nothing."""
+def _refused(error: Exception) -> bool:
+    return isinstance(error, FileNotFoundError) or getattr(error, "error_code", None) in REFUSED
+
+
+def _line(error: Exception) -> str:
+    """The error in one line of bounded length."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 200 else text[:200] + "..."

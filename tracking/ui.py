@@ -1,70 +1,100 @@
 """MLflow's own pages, opened on the front."""
 
-import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 import webbrowser
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from search_space.errors import InputError
-from tracking.chart import chart_address
-from tracking.runs import QUIET, Tracking
+from tracking.chart import front_chart_link
+from tracking.store import QUIET, Store, search_id
 
-START_SECONDS = 90
+START_SECONDS = 120
+STOP_SECONDS = 10
 
 
-def serve(tracking: Tracking, folder: Path, port: int | None, browse: bool) -> None:
-    """Serves MLflow on this machine until it is interrupted, and says where the front is shown.
+def launch_ui(
+    folder: str | Path,
+    uri: str | None = None,
+    experiment: str = "nas",
+    port: int | None = None,
+    open_browser: bool = True,
+) -> None:
+    """Prints the address of a search's front in MLflow's UI, and serves the UI until Ctrl-C.
 
-    A search that records on a server of its own is shown there: its address is printed, and nothing is started.
+    Of a search that is recorded on a server it only prints the address.
+
+    Args:
+        folder: of the search.
+        uri: as for `Tracker`.
+        experiment: as for `Tracker`.
+        port: to serve at, on this machine alone; None takes one that is free.
+        open_browser: whether to open the page.
 
     Raises:
-        InputError: nothing was recorded, the port is taken, or MLflow does not start.
+        InputError: the port is taken, the store cannot be read, or it lacks the search.
     """
-    database = folder.absolute() / "mlflow.db"
-    uri = tracking.uri or f"sqlite:///{database}"
-    if tracking.uri is None and not database.exists():
-        raise InputError("DIR", folder, "a search that recorded to MLflow (tracking.enabled=true)")
-    experiment = _experiment(uri, tracking.experiment)
-    if uri.startswith("http"):
-        _show(chart_address(uri.rstrip("/"), experiment), browse)
+    with serve(folder, uri, experiment, port) as (address, server):
+        print(address, flush=True)
+        if open_browser:
+            webbrowser.open(address)
+        if server is not None:
+            print("Ctrl-C ends it.", file=sys.stderr, flush=True)
+            with suppress(KeyboardInterrupt):
+                server.wait()
+
+
+@contextmanager
+def serve(
+    folder: str | Path, uri: str | None = None, experiment: str = "nas", port: int | None = None
+) -> Iterator[tuple[str, subprocess.Popen | None]]:
+    """Serves MLflow's UI as long as the context lasts, unless a server does so already.
+
+    Yields:
+        The address of the front's chart, and the process that serves it.
+    """
+    store = Store.locate(folder, uri)
+    if store.database is not None and not store.database.exists():
+        raise InputError("DIR", folder, "the folder of a search that was recorded in MLflow")
+    if store.database is None:
+        yield _link(store, store.uri, experiment, folder), None
         return
     port = _free_port(port)
-    server = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
+    address = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store.uri]
     command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    environment = {**os.environ, **QUIET, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    # Without jobs the server takes half the memory and one process instead of ten.
+    environment = {**QUIET, **os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    with tempfile.TemporaryFile("w+") as log:
+        # In a session of its own, so that Ctrl-C reaches it through us, and its children with it.
+        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+        try:
+            link = _link(store, address, experiment, folder)
+            _wait(server, address, log)
+            yield link, server
+        finally:
+            _stop(server)
+
+
+def _link(store: Store, address: str, experiment: str, folder: str | Path) -> str:
+    """The address of the front's chart."""
     try:
-        _wait(process, server)
-        _show(chart_address(server, experiment), browse)
-        print("Ctrl-C ends it.", file=sys.stderr)
-        process.wait()
-    except KeyboardInterrupt:
-        pass
-    finally:
-        process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(10)
-
-
-def _experiment(uri: str, name: str) -> str:
-    for key, value in QUIET.items():
-        os.environ.setdefault(key, value)
-    from mlflow.exceptions import MlflowException
-    from mlflow.tracking import MlflowClient
-
-    try:
-        found = MlflowClient(tracking_uri=uri).get_experiment_by_name(name)
-    except MlflowException as error:
-        raise InputError("tracking.uri", uri, f"an MLflow server that answers ({error})") from error
+        client = store.connect()
+        found = client.get_experiment_by_name(experiment)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError("tracking.uri", store.uri, f"a store that MLflow can read ({reason})") from error
     if found is None:
-        raise InputError("tracking.experiment", name, f"an experiment in {uri}; nothing is recorded yet")
-    return found.experiment_id
+        raise InputError("tracking.experiment", experiment, f"an experiment in {store.uri}")
+    return front_chart_link(address, found.experiment_id, search_id(folder))
 
 
 def _free_port(wanted: int | None) -> int:
@@ -72,23 +102,25 @@ def _free_port(wanted: int | None) -> int:
         try:
             probe.bind(("127.0.0.1", wanted or 0))
         except OSError as error:
-            raise InputError("--port", wanted, f"a free port ({error.strerror})") from error
+            raise InputError("--port", wanted, f"a port that is free ({error.strerror})") from error
         return probe.getsockname()[1]
 
 
-def _wait(process: subprocess.Popen, server: str) -> None:
+def _wait(server: subprocess.Popen, address: str, log) -> None:
+    """Waits until the server answers."""
     deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            break
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"{server}/health", timeout=2):
+    while server.poll() is None and time.monotonic() < deadline:
+        with suppress(OSError), urllib.request.urlopen(f"{address}/health", timeout=2):
             return
-        time.sleep(0.3)
-    raise InputError("--port", server, "an MLflow server that starts; `mlflow server` says why it does not")
+        time.sleep(0.2)
+    log.seek(0)
+    raise RuntimeError(f"MLflow's server did not start:\n{log.read()[-2000:]}")
 
 
-def _show(address: str, browse: bool) -> None:
-    print(address)
-    sys.stdout.flush()
-    if browse:
-        webbrowser.open(address)
+def _stop(server: subprocess.Popen) -> None:
+    for how in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(server.pid, how)
+        with suppress(subprocess.TimeoutExpired):
+            server.wait(STOP_SECONDS)
+            return

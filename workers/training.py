@@ -37,10 +37,10 @@ class Training:
         device: "cpu" or "cuda"; null takes a GPU where there is one.
     """
 
-    length: int = 96
-    steps: int = 400
-    batch: int = 16
-    learning_rate: float = 1e-2
+    length: int = 48
+    steps: int = 300
+    batch: int = 32
+    learning_rate: float = 7e-3
     warmup: float = 0.05
     weight_decay: float = 0.01
     clip: float = 1.0

@@ -1,0 +1,167 @@
+"""Whole searches: in-process, over Ray, killed and resumed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from click.testing import CliRunner
+
+from nas.cli import main
+from nas.config import load
+from nas.folder import Folder
+from nas.service import read_trials
+from search_space.layout import Layout
+
+QUIET = ["tracking.enabled=false"]
+
+
+def nas(*arguments):
+    result = CliRunner().invoke(main, [str(a) for a in arguments])
+    return result
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    from tests.conftest import TINY
+
+    folder = tmp_path_factory.mktemp("search") / "run"
+    result = nas("search", "--config", "smoke", "--out", folder, *TINY, *QUIET, "search.trials=18")
+    assert result.exit_code == 0, result.output
+    return folder
+
+
+def test_a_search_writes_all_that_it_promises(finished):
+    names = {p.name for p in finished.iterdir()}
+    assert {"config.yaml", "runs.jsonl", "front.svg", "front.json", "layouts"} <= names
+    trials = read_trials(Folder(finished), load(finished / "config.yaml"))
+    assert len(trials) == 18 and all(t.state == "complete" for t in trials)
+    assert len({t.layout for t in trials}) == 18
+    assert {t.origin for t in trials} > {"search", "Transformer"}
+    assert max(len(t.results) for t in trials) == 2, "candidates for the front get further seeds"
+
+
+def test_front_formats_agree(finished):
+    found = json.loads(nas("front", finished, "--format", "json").stdout)
+    assert [o["name"] for o in found["objectives"]] == ["recall", "decode_ms"]
+    points = found["points"]
+    assert points and points == sorted(points, key=lambda p: p["efficiency"]["decode_ms"])
+    for point in points:
+        assert {"trial", "layout", "recall", "recall_spread", "seeds", "efficiency", "confidence"} <= point.keys()
+        assert len(Layout.from_dict(point["layout"]).layers) == 4
+    assert [p["recall"] for p in points] == sorted(p["recall"] for p in points)
+    rows = nas("front", finished, "--format", "csv").stdout.splitlines()
+    on_front = [row for row in rows[1:] if row.split(",")[2] == "true"]
+    assert [int(row.split(",")[0]) for row in on_front] == [p["trial"] for p in points]
+    table = nas("front", finished).stdout
+    assert all(p["label"] in table for p in points)
+
+
+def test_status(finished):
+    out = nas("status", finished).stdout
+    assert "18 trials (18 complete, 0 diverged, 0 failed)" in out and "not running" in out
+
+
+@pytest.mark.parametrize("pick", ["knee", "0", "all"])
+def test_exports_load_back(finished, tmp_path, pick):
+    place = tmp_path / ("all" if pick == "all" else "layout.yaml")
+    assert nas("export", finished, "--pick", pick, "--layers", 12, "-o", place).exit_code == 0
+    files = list(place.iterdir()) if pick == "all" else [place]
+    assert files and all(len(Layout.load(file).layers) == 12 for file in files)
+
+
+def test_the_written_configuration_repeats_the_search(finished, tmp_path):
+    assert nas("search", "--config", finished / "config.yaml", "--out", tmp_path / "again").exit_code == 0
+    first, second = (Folder(f).read() for f in (finished, tmp_path / "again"))
+    assert [(r.layout, r.result.recall) for r in first] == [(r.layout, r.result.recall) for r in second]
+
+
+def test_evaluate_gives_the_number_of_the_search(finished):
+    record = Folder(finished).read()[0]
+    file = finished / "layouts" / "check.yaml"
+    file.write_text(record.layout.to_yaml())
+    result = nas("evaluate", file, "--config", finished / "config.yaml")
+    file.unlink()
+    assert json.loads(result.stdout)["recall"] == record.result.recall
+
+
+def test_resume_prolongs_a_finished_search(finished, tmp_path, tiny):
+    folder = tmp_path / "run"
+    assert nas("search", "--config", "smoke", "--out", folder, *tiny, *QUIET, "search.trials=3").exit_code == 0
+    before = Folder(folder).read()
+    assert nas("resume", folder, "search.trials=5").exit_code == 0
+    after = Folder(folder).read()
+    assert after[: len(before)] == before
+    assert len({r.trial for r in after}) == 5
+
+
+def start(folder, *overrides):
+    from tests.conftest import TINY
+
+    arguments = ["search", "--config", "smoke", "--out", str(folder), *TINY, *QUIET, *overrides]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "nas", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    runs = folder / "runs.jsonl"
+    deadline = time.monotonic() + 60
+    while not (runs.exists() and runs.read_text().count("\n") >= 2):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    return process
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "terminate"])
+def test_an_interrupted_search_goes_on(tmp_path, sign):
+    folder = tmp_path / "run"
+    process = start(folder, "search.trials=100", "search.seeds=1")
+    process.send_signal(sign)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130 and "nas resume" in error.decode() and "Traceback" not in error.decode()
+    done = Folder(folder).read()
+    assert (folder / "front.svg").exists()
+    assert nas("resume", folder, f"search.trials={len(done) + 2}").exit_code == 0
+    assert Folder(folder).read()[: len(done)] == done
+
+
+def test_a_killed_search_loses_no_run_that_ended(tmp_path):
+    folder = tmp_path / "run"
+    process = start(folder, "search.trials=100", "search.seeds=1")
+    process.kill()
+    process.wait()
+    with (folder / "runs.jsonl").open("a") as file:
+        file.write('{"trial": 99, "origin": "sea')  # as if killed while writing
+    done = Folder(folder).read()
+    assert len(done) >= 2
+    assert nas("resume", folder, f"search.trials={len(done) + 2}").exit_code == 0
+    after = Folder(folder).read()
+    assert after[: len(done)] == done and len(after) == len(done) + 2
+
+
+def test_a_running_search_is_left_alone(tmp_path):
+    folder = tmp_path / "run"
+    process = start(folder, "search.trials=100", "search.seeds=1")
+    try:
+        result = nas("resume", folder)
+        assert result.exit_code == 2
+        assert "running" in nas("status", folder).stdout
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def test_a_search_over_ray(tmp_path, tiny):
+    folder = tmp_path / "run"
+    local = [o for o in tiny if not o.startswith("workers")]
+    overrides = [*local, *QUIET, "search.trials=6", "search.seeds=1", "workers.count=2"]
+    result = nas("search", "--config", "smoke", "--out", folder, *overrides)
+    assert result.exit_code == 0, result.output
+    config = load(folder / "config.yaml")
+    trials = read_trials(Folder(folder), config)
+    assert len(trials) == 6 and all(t.state == "complete" for t in trials)
+    # The same layout and seed give the same number in another process.
+    alone = json.loads(nas("evaluate", folder / "layouts" / f"trial_{trials[-1].number}.yaml", "--config",
+                           folder / "config.yaml").stdout) if trials[-1].on_front else None
+    assert alone is None or alone["recall"] == trials[-1].results[0].recall

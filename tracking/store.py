@@ -1,0 +1,126 @@
+"""Where searches are recorded: a SQLite database in the folder of the search, or an MLflow server."""
+
+import os
+import sqlite3
+import uuid
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote, urlsplit
+
+from search_space.errors import InputError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # A lost server is tried again later, by the tracker: no call need last.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+}
+"""Settings of MLflow, where the environment does not say otherwise."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """An MLflow store.
+
+    Args:
+        uri: as MLflow takes it.
+        database: the SQLite file; None for a server.
+        owned: whether the database holds one search alone and moves with its folder.
+    """
+
+    uri: str
+    database: Path | None = None
+    owned: bool = False
+
+    @staticmethod
+    def locate(folder: str | Path, uri: str | None = None) -> "Store":
+        """The store at `uri`, or else `mlflow.db` in `folder`. Nothing is opened or written.
+
+        Raises:
+            InputError: `uri` is neither a server nor a SQLite file in a folder that exists.
+        """
+        if uri is None:
+            database = Path(folder).absolute() / "mlflow.db"
+            # MLflow unquotes the path, so a % or a ? in it has to be quoted.
+            return Store(f"sqlite:///{quote(str(database))}", database, owned=True)
+        expected = "http://HOST:PORT of an MLflow server, sqlite:///PATH, or null for a database in the run's folder"
+        if not isinstance(uri, str):
+            raise InputError("tracking.uri", uri, expected)
+        if uri.startswith("sqlite:///"):
+            database = Path(unquote(uri.removeprefix("sqlite:///"))).absolute()
+            if not database.parent.is_dir() or database.is_dir():
+                raise InputError("tracking.uri", uri, f"a file in a folder that exists, not {database}")
+            return Store(f"sqlite:///{quote(str(database))}", database)
+        try:
+            parts = urlsplit(uri)
+            usable = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port)
+        except ValueError:
+            usable = False
+        if not usable:
+            raise InputError("tracking.uri", uri, expected)
+        return Store(uri.rstrip("/"))
+
+    @property
+    def artifacts(self) -> Path | None:
+        """Folder of the artifacts; None for a server, which has its own place for them."""
+        return self.database.parent / "artifacts" if self.database else None
+
+    def connect(self) -> "MlflowClient":
+        """Opens the store; a database that is new takes several seconds, and so does the import of MLflow.
+
+        Raises whatever MLflow does, `ImportError` included.
+        """
+        for name, value in QUIET.items():
+            os.environ.setdefault(name, value)
+        if self.owned and self.database and self.database.exists():
+            _relocate(self.database, self.artifacts.as_uri())
+        from mlflow import MlflowClient
+
+        return MlflowClient(self.uri)
+
+    def experiment(self, client: "MlflowClient", name: str) -> str:
+        """The id of the experiment called `name`, made where there is none."""
+        found = client.get_experiment_by_name(name)
+        if found is not None:
+            return found.experiment_id
+        # Without this tag the UI opens the experiment in its view for chats, which shows no runs.
+        kind = {"mlflow.experimentKind": "custom_model_development"}
+        location = self.artifacts.as_uri() if self.artifacts else None
+        return client.create_experiment(name, artifact_location=location, tags=kind)
+
+
+def _relocate(database: Path, artifacts: str) -> None:
+    """Corrects the absolute addresses of artifacts in a database that was moved or copied with its folder."""
+    with closing(sqlite3.connect(database)) as connection, connection:
+        try:
+            rows = connection.execute("SELECT experiment_id, artifact_location FROM experiments").fetchall()
+        except sqlite3.OperationalError:  # killed before its tables were made
+            return
+        for experiment, old in rows:
+            # The experiment that MLflow always makes for itself lies elsewhere and stays empty.
+            if old == artifacts or not old.endswith("/artifacts"):
+                continue
+            connection.execute(
+                "UPDATE experiments SET artifact_location = ? WHERE experiment_id = ?", (artifacts, experiment)
+            )
+            connection.execute(
+                "UPDATE runs SET artifact_uri = ? || substr(artifact_uri, ?) WHERE experiment_id = ?",
+                (artifacts, len(old) + 1, experiment),
+            )
+
+
+def search_id(folder: str | Path) -> str:
+    """What tells the search in `folder` from all others in a store; made when it is first asked for."""
+    path = Path(folder) / ".tracking_id"
+    known = path.read_text().strip() if path.exists() else ""
+    if not known:
+        known = uuid.uuid4().hex[:16]
+        path.write_text(known)
+    return known
