@@ -281,7 +281,8 @@ def ui(folder: Path, port: int | None, browser: bool) -> None:
     """MLflow's pages, opened on the chart of the front."""
     from nas.config import load
     from nas.folder import Folder
-    from tracking.ui import serve
+    from tracking.ui import launch_ui
 
     opened = Folder.open(folder)
-    serve(load(opened.config).tracking, opened.path, port, browser)
+    tracking = load(opened.config).tracking
+    launch_ui(opened.path, tracking.uri, tracking.experiment, port, browser)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 RUNS_SHOWN = 100
 """The UI gets slow when it compares more."""
-CHART_HEIGHT = 520
+CHART_HEIGHT = 420
 """In pixels; the chart takes the whole width."""
 
 
@@ -24,7 +24,6 @@ def share_front_chart(client: "MlflowClient", experiment: str, search: SearchRec
     chart = {
         "uuid": "recall-over-efficiency",
         "type": "SCATTER",
-        "displayName": f"recall over {search.efficiency}",
         "xaxis": {"key": search.efficiency, "type": "METRIC"},
         "yaxis": {"key": "recall", "type": "METRIC"},
         "runsCountToCompare": RUNS_SHOWN,

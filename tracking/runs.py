@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Iterable
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
@@ -62,11 +63,11 @@ class Tracker:
 
     def log(self, records: Iterable[TrialRecord]) -> None:
         """Hands in trials that are new or may have changed; what the store has already is not written again."""
-        self._hand_in({("trial", r.number): lambda run, r=r: run.write_trial(r) for r in records})
+        self._hand_in({("trial", r.number): methodcaller("write_trial", r) for r in records})
 
     def log_front(self, *paths: str | Path) -> None:
         """Hands in files that show the front (picture, table); they replace earlier ones of the same names."""
-        self._hand_in({("file", Path(p).name): lambda run, p=Path(p): run.write_artifact(p) for p in paths})
+        self._hand_in({("file", Path(p).name): methodcaller("write_artifact", Path(p)) for p in paths})
 
     def finish(self, state: str, wait: float = 60.0) -> bool:
         """Ends the record: waits up to `wait` seconds while it is being written, not for a store that fails.
@@ -79,7 +80,7 @@ class Tracker:
             Whether the store holds everything; if not, a line in the log says what it lacks.
         """
         self._closing = True
-        self._hand_in({("state", ""): lambda run: run.write_state(state)})
+        self._hand_in({("state", ""): methodcaller("write_state", state)})
         if self._thread is not None:
             self._thread.join(wait)
         lacking = [kind for kind, _ in list(self._waiting)]

@@ -79,7 +79,7 @@ class Store:
         """
         for name, value in QUIET.items():
             os.environ.setdefault(name, value)
-        if self.owned and self.database and self.database.exists():
+        if self.owned and self.database and self.artifacts and self.database.exists():
             _relocate(self.database, self.artifacts.as_uri())
         from mlflow import MlflowClient
 
