@@ -22,7 +22,17 @@ from workers.jobs import run_job
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "tests" / "benchmarks" / "results" / "recall_suite.json"
-PURE = ["attention", "gated_attention", "gated_deltanet", "deltanet", "hgrn2", "gla", "retnet", "hgrn", "sliding_window"]
+PURE = [
+    "attention",
+    "gated_attention",
+    "gated_deltanet",
+    "deltanet",
+    "hgrn2",
+    "gla",
+    "retnet",
+    "hgrn",
+    "sliding_window",
+]
 STUDENT = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57}
 """95% quantiles of Student's t for as many seeds."""
 

@@ -162,6 +162,13 @@ def test_a_search_over_ray(tmp_path, tiny):
     trials = read_trials(Folder(folder), config)
     assert len(trials) == 6 and all(t.state == "complete" for t in trials)
     # The same layout and seed give the same number in another process.
-    alone = json.loads(nas("evaluate", folder / "layouts" / f"trial_{trials[-1].number}.yaml", "--config",
-                           folder / "config.yaml").stdout) if trials[-1].on_front else None
+    alone = (
+        json.loads(
+            nas(
+                "evaluate", folder / "layouts" / f"trial_{trials[-1].number}.yaml", "--config", folder / "config.yaml"
+            ).stdout
+        )
+        if trials[-1].on_front
+        else None
+    )
     assert alone is None or alone["recall"] == trials[-1].results[0].recall
