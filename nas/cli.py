@@ -19,7 +19,7 @@ EPILOG = "Machine-readable output goes to standard output, progress to standard 
 class Group(click.Group):
     """Commands that end with one plain line and code 2 on bad input, and with 130 when interrupted."""
 
-    def main(self, args=None, prog_name="nas", **extra):  # noqa: D102
+    def main(self, args=None, prog_name="nas", **extra):  # type: ignore[override]  # noqa: D102
         try:
             code = super().main(args, prog_name, **{**extra, "standalone_mode": False})
         except InputError as error:

@@ -36,7 +36,8 @@ def descriptions(kind: type) -> dict[str, str]:
 
 def default_of(field: Field) -> Any:
     """The default of a field, as YAML users write it."""
-    value = field.default if field.default is not MISSING else field.default_factory()  # type: ignore[misc]
+    factory: Any = field.default_factory
+    value = field.default if field.default is not MISSING else factory()
     words = {None: "null", True: "true", False: "false"}
     if isinstance(value, bool) or value is None:
         return words[value]

@@ -1,8 +1,8 @@
 """Samplers compared on made-up but layout-like recalls, with the noise and the budget of a laptop search.
 
-Run as `python -m tests.benchmarks.samplers [seeds]`; writes tests/benchmarks/results/samplers.md. Each problem draws its own worth
-of every mixer at every depth, gains from neighbours that differ, and a first attention layer that counts most, but not
-in layer 0. A search sees recall with noise; what counts is the true hypervolume of the front that it would report.
+Run as `python -m tests.benchmarks.samplers [seeds]`; writes tests/benchmarks/results/samplers.md. Each problem draws
+its own worth of every mixer at every depth, gains from neighbours, and a first attention layer that counts most, but
+not in layer 0. A search sees recall with noise; what counts is the true hypervolume of the front that it would report.
 """
 
 import math
@@ -11,6 +11,7 @@ import random
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +48,7 @@ class Problem:
         depth = len(names)
         attention = [i for i, n in enumerate(names) if "attention" in n and i > 0]
         score = sum(self.worth[n, i] for i, n in enumerate(names)) / depth
-        score += sum(self.pair[a, b] for a, b in zip(names, names[1:], strict=False)) / math.sqrt(depth)
+        score += sum(self.pair[a, b] for a, b in pairwise(names)) / math.sqrt(depth)
         score += 0.45 * (1 - math.exp(-1.5 * len(attention))) - (0.1 if names[0] == "attention" else 0.0)
         return 1 / (1 + math.exp(-6 * (score - 0.5)))
 
@@ -89,8 +90,8 @@ def main() -> None:
     lines = [
         "# Samplers on simulated searches",
         "",
-        f"True hypervolume of the reported front (log decode time up to 20 ms x recall), mean and 95% interval over {seeds} "
-        f"problems; single noisy runs (standard deviation {NOISE}), two at a time. Made by `python -m "
+        f"True hypervolume of the reported front (log decode time up to 20 ms x recall), mean and 95% interval "
+        f"over {seeds} problems; single noisy runs (standard deviation {NOISE}), two at a time. Made by `python -m "
         f"tests.benchmarks.samplers {seeds}` on {time.strftime('%Y-%m-%d')}, {platform.machine()}, optuna "
         f"{optuna.__version__}. The last column counts problems on which a sampler ends above random search.",
         "",

@@ -18,11 +18,12 @@ import torch
 from nas.config import load
 from nas.service import make_job
 from search_space.layout import Block, Layout
+from search_space.mixers import MIXERS
 from workers.jobs import run_job
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "tests" / "benchmarks" / "results" / "recall_suite.json"
-PURE = [
+PURE = MIXERS.names()
     "attention",
     "gated_attention",
     "gated_deltanet",
@@ -72,8 +73,8 @@ def markdown(found: dict, about: dict) -> str:
     lines = [
         "# What the default recall suite can tell",
         "",
-        f"Known layouts, trained as the preset `laptop` does ({about['seeds']} seeds each, mean and 95% interval of the "
-        f"mean by Student's t). Made by `python -m tests.benchmarks.suite {about['seeds']}` on {about['date']}; "
+        f"Known layouts, trained as the preset `laptop` does ({about['seeds']} seeds each, mean and 95% interval of "
+        f"the mean by Student's t). Made by `python -m tests.benchmarks.suite {about['seeds']}` on {about['date']}; "
         f"{about['device']}, torch {about['torch']}; {about['seconds']:.1f} s a run on average.",
         "",
         f"| layout | recall | 95% | each seed | {' | '.join(parts)} |",
