@@ -10,7 +10,7 @@ from nas.folder import Folder
 from nas.trials import Trial, front_of, seed_spread
 from search_space.cost import cost
 from search_space.objectives import EFFICIENCY
-from tracking.figure import Point, draw_front
+from tracking.figure import draw_front
 from tracking.records import TrialRecord
 
 
@@ -104,25 +104,14 @@ def draw(trials: list[Trial], config: Config, folder: Folder) -> None:
     """Draws the front into the folder."""
     name = config.search.efficiency
     objective = EFFICIENCY[name]
-    known = [t for t in trials if t.state == "complete"]
-    points = [
-        Point(
-            cost=t.efficiency[name],
-            recall=t.recall,
-            spread=t.spread,
-            label=str(t.layout),
-            published=t.origin if is_published(t) else None,
-            hybrid=len(set(t.layout.layers)) > 1,
-            on_front=t.on_front,
-        )
-        for t in known
-    ]
-    runs = sum(len(t.results) for t in known)
     draw_front(
-        points,
+        [record(t, config) for t in trials],
         folder.front_figure,
-        title=f"{config.name}: {len(known)} layouts, {runs} runs; target: {config.target.description}",
-        cost_label=f"{objective.description} ({objective.unit or name})",
+        efficiency=name,
+        label=objective.description,
+        unit=objective.unit,
+        title=config.name,
+        target=config.target.description,
         lower_is_better=objective.direction == "minimize",
     )
 
