@@ -62,7 +62,7 @@ class ProxyBlock(nn.Module):
         self.shift = ShortConvolution(proxy.width, proxy.shift, activation=False) if proxy.shift else None
         self.mixer = mixer
         hidden = round(proxy.width * proxy.mlp_ratio)
-        self.mlp_norm = RMSNorm(proxy.width) if hidden else None
+        self.mlp_norm = RMSNorm(proxy.width) if hidden else nn.Identity()
         self.mlp = SwiGLU(proxy.width, hidden) if hidden else None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -97,7 +97,7 @@ class ProxyModel(nn.Module):
         block = layout.layers[index].updated(proxy.options)
         dims = Dims(width=proxy.width, heads=proxy.heads, kv_heads=proxy.kv_heads)
         torch.manual_seed(crc32(f"{seed} {index} {block}".encode()))
-        mixer = build_mixer(block.mixer, dims, dict(block.options), key=f"proxy.options.{block.mixer}")
+        mixer: Any = build_mixer(block.mixer, dims, dict(block.options), key=f"proxy.options.{block.mixer}")
         built = ProxyBlock(mixer, proxy)
         nn.init.zeros_(mixer.output.weight)
         if built.mlp is not None:

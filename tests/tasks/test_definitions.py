@@ -1,0 +1,178 @@
+"""The tasks against their definitions, by checkers that walk through one sequence at a time."""
+
+from collections import Counter
+from itertools import pairwise
+
+import pytest
+import torch
+
+from search_space.errors import InputError
+from tests.task_contract import generator
+from workers.tasks.base import IGNORED
+from workers.tasks.corpus import load_corpus, read_documents
+from workers.tasks.fuzzy_recall import FuzzyRecall
+from workers.tasks.mqar import MQAR
+from workers.tasks.needle import Needle
+from workers.tasks.noisy_recall import NoisyRecall
+from workers.tasks.recall import Recall
+from workers.tasks.selective_copying import SelectiveCopying
+from workers.tasks.text import Text, recall_hits
+
+
+def rows(batch):
+    return zip(batch.tokens.tolist(), batch.labels.tolist(), strict=True)
+
+
+def check_pairs(tokens, labels, keys, values):
+    """Reads key-value pairs with anything else between them; returns how many different keys came."""
+    known, position = {}, 0
+    while position < len(tokens):
+        token = tokens[position]
+        if token >= keys:
+            assert labels[position] == IGNORED
+            position += 1
+            continue
+        if position + 1 == len(tokens):
+            break
+        value = tokens[position + 1]
+        assert keys <= value < keys + values and labels[position + 1] == IGNORED
+        assert labels[position] == (value if token in known else IGNORED)
+        assert known.setdefault(token, value) == value
+        position += 2
+    return len(known)
+
+
+@pytest.mark.parametrize("length", [64, 51])
+def test_recall(length):
+    task = Recall(length=length, pairs=(4, 8, 16))
+    for (tokens, labels), k in zip(rows(task.test_batch(9, generator())), [4, 8, 16] * 3, strict=True):
+        assert check_pairs(tokens, labels, 32, 32) == k
+
+
+def test_the_curriculum_starts_with_the_smallest():
+    task = Recall(length=64, pairs=(2, 16))
+    early, late = (
+        {len(set(t[0::2]) - {64}) for t, _ in rows(task.train_batch(40, progress, generator()))} for progress in (0.0, 1.0)
+    )
+    assert early == {2} and max(late) == 16
+
+
+def test_noise_keeps_pairs_whole_and_takes_its_share():
+    task = NoisyRecall(length=100, noise_share=0.3, pairs=(4, 8))
+    for (tokens, labels), k in zip(rows(task.test_batch(8, generator())), [4, 8] * 4, strict=True):
+        assert check_pairs(tokens, labels, 32, 32) == k
+        assert sum(t >= 65 for t in tokens) == 30
+
+
+@pytest.mark.parametrize(("m", "width"), [(2, 1), (3, 1), (2, 3)])
+def test_fuzzy_recall(m, width):
+    task = FuzzyRecall(length=80, key_tokens=(m,), value_tokens=width, pairs=(4, 6), alphabet=4)
+    for (tokens, labels), k in zip(rows(task.test_batch(8, generator())), [4, 6] * 4, strict=True):
+        known, size = {}, m + width
+        for begin in range(0, len(tokens) - size + 1, size):
+            statement = tokens[begin : begin + size]
+            key, value = tuple(statement[:m]), statement[m:]
+            assert [t // 4 for t in key] == list(range(m)), "every position has its own alphabet"
+            expected = [IGNORED] * size
+            if key in known:
+                expected[m - 1 : -1] = value
+            assert labels[begin : begin + size] == expected
+            assert known.setdefault(key, value) == value
+        assert len(known) == k
+
+
+def test_mqar_is_zoologys():
+    task = MQAR(length=128, tokens=64, pairs=(8,), passes=2)
+    for tokens, labels in rows(task.test_batch(50, generator())):
+        keys, values = tokens[:16:2], tokens[1:16:2]
+        assert tokens[16:32] == tokens[:16]
+        assert len(set(keys)) == len(set(values)) == 8
+        assert all(1 <= key < 32 for key in keys) and all(32 <= value < 64 for value in values)
+        asked = [i for i, label in enumerate(labels) if label != IGNORED]
+        assert len(asked) == 8 and all(i >= 32 and i % 2 == 0 for i in asked)
+        assert {tokens[i]: labels[i] for i in asked} == dict(zip(keys, values, strict=True))
+
+
+def test_mqar_asks_soon_by_a_power_law():
+    task = MQAR(length=256, tokens=64, pairs=(1,))
+    labels = task.test_batch(4000, generator()).labels
+    slots = ((labels != IGNORED).float().argmax(1) - 2) // 2
+    weight = torch.arange(1, 128).double() ** (0.01 - 1)
+    share = Counter(slots.tolist())
+    for slot in (0, 1, 5):
+        assert share[slot] / 4000 == pytest.approx(float(weight[slot] / weight.sum()), abs=0.025)
+
+
+def test_mqar_filler():
+    quiet = MQAR(length=64, tokens=64, pairs=(2,), random_filler=False).test_batch(4, generator())
+    assert (quiet.tokens[:, 4:] != 0).sum() == 8
+    assert (MQAR(length=64, tokens=64, pairs=(2,)).test_batch(4, generator()).tokens[:, 4:] != 0).sum() > 200
+
+
+def test_selective_copying():
+    task = SelectiveCopying(length=40, copied=(3, 7))
+    for (tokens, labels), k in zip(rows(task.test_batch(8, generator())), [3, 7] * 4, strict=True):
+        content = [t for t in tokens if t < 16]
+        assert len(content) == k and [label for label in labels if label != IGNORED] == content
+        assert [i for i, t in enumerate(tokens) if t == 17] == [i for i, t in enumerate(labels) if t != IGNORED]
+
+
+def test_needles_are_whole_and_answer_the_questions():
+    task = Needle(length=90, needles=(1, 4, 8))
+    mark, question = task.vocabulary - 2, task.vocabulary - 1
+    for (tokens, labels), k in zip(rows(task.test_batch(30, generator())), [1, 4, 8] * 10, strict=True):
+        found = {tokens[i + 1]: tokens[i + 2] for i, t in enumerate(tokens) if t == mark}
+        assert len(found) == k and sum(t == mark for t in tokens) == k
+        asked = [i for i, t in enumerate(tokens) if t == question]
+        assert len(asked) == task.questions
+        for i in asked:
+            assert labels[i + 1] == tokens[i + 2] == found[tokens[i + 1]]
+        context = tokens[: asked[0]]
+        hay = [t for t in context if task.keys + task.values <= t < mark]
+        assert len(hay) == len(context) - 3 * k and len(set(hay)) <= task.phrase
+
+
+def test_hits_complete_a_bigram_seen_before():
+    tokens = torch.randint(5, (4, 30), generator=generator())
+    for row, hits in zip(tokens.tolist(), recall_hits(tokens).tolist(), strict=True):
+        seen = set()
+        for pair, hit in zip(pairwise(row), hits, strict=True):
+            assert hit == (pair in seen)
+            seen.add(pair)
+
+
+def test_text_windows_come_from_documents_of_their_own(tmp_path):
+    for i in range(20):
+        (tmp_path / f"{i:02d}.txt").write_text(f"{chr(97 + i)} " * 300)
+    corpus = load_corpus((str(tmp_path),), 300, 10**6)
+    # Each file repeats one letter and a space: only the space can occur on both sides of the split.
+    assert len(set(corpus.train.tolist()) & set(corpus.test.tolist())) == 1 and len(set(corpus.test.tolist())) == 3
+
+
+def test_text_is_the_same_every_time(tmp_path):
+    (tmp_path / "a.txt").write_text("the cat sat on the mat. " * 500)
+    paths = (str(tmp_path / "a.txt"),)
+    one = load_corpus(paths, 300, 10**6)
+    load_corpus.cache_clear()
+    other = load_corpus(paths, 300, 10**6)
+    assert torch.equal(one.train, other.train) and torch.equal(one.test, other.test)
+
+
+def test_binary_files_in_a_folder_are_passed_over(tmp_path):
+    (tmp_path / "a.bin").write_bytes(bytes(range(256)))
+    (tmp_path / "b.txt").write_text("text")
+    assert read_documents((str(tmp_path),), 1000) == ["text"]
+
+
+def test_the_cap_on_bytes_shares_out_over_files(tmp_path):
+    for name in "ab":
+        (tmp_path / name).write_text(name * 100_000)
+    documents = read_documents((str(tmp_path),), 80_000)
+    assert Counter(d[0] for d in documents) == {"a": 2, "b": 2}
+
+
+@pytest.mark.parametrize("content", [b"", b"   ", b"\x00binary\xff", b"short"], ids=["empty", "blank", "binary", "short"])
+def test_text_that_cannot_be_used(tmp_path, content):
+    (tmp_path / "file").write_bytes(content)
+    with pytest.raises(InputError, match="paths"):
+        Text(length=32, paths=(str(tmp_path / "file"),))

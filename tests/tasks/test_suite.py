@@ -1,0 +1,64 @@
+import pytest
+import torch
+
+from search_space.errors import InputError
+from tests.task_contract import generator
+from workers.tasks.base import IGNORED
+from workers.tasks.suite import build_suite
+
+
+@pytest.fixture
+def suite():
+    return build_suite({"recall": {"pairs": [4]}, "again": {"task": "recall", "pairs": [2], "weight": 3.0}}, 40)
+
+
+def test_tasks_have_their_own_tokens(suite):
+    assert suite.vocabulary == 65 + 65 and suite.offsets == {"recall": 0, "again": 65}
+    for label, batch in suite.test_batches(4).items():
+        assert (batch.tokens // 65 == suite.offsets[label] // 65).all()
+        assert (batch.labels[batch.labels != IGNORED] // 65 == suite.offsets[label] // 65).all()
+
+
+def test_rows_follow_the_weights(suite):
+    draws = generator()
+    rows = torch.cat([suite.train_batch(6, 1.0, draws).tokens[:, 0] for _ in range(200)])
+    assert len(rows) == 1200 and (rows >= 65).float().mean() == pytest.approx(0.75, abs=0.02)
+
+
+def test_a_perfect_model_scores_one_and_a_random_one_little(suite):
+    answers = {(tuple(t), i): x for b in suite.test_batches(8).values()
+               for t, ls in zip(b.tokens.tolist(), b.labels.tolist(), strict=True) for i, x in enumerate(ls)}  # fmt: skip
+
+    def perfect(tokens, scored):
+        due = [answers[tuple(tokens[n].tolist()), i] for n, i in scored.nonzero().tolist()]
+        return 20.0 * torch.nn.functional.one_hot(torch.tensor(due), suite.vocabulary).float()
+
+    scores, recall = suite.score(perfect, 8)
+    assert recall == 1.0 and set(scores["accuracy"]) == {"recall/pairs_4", "again/pairs_2"}
+    assert max(scores["loss"].values()) < 1e-4
+    torch.manual_seed(0)
+    _, recall = suite.score(lambda tokens, scored: torch.randn(int(scored.sum()), suite.vocabulary), 8)
+    assert recall < 0.1
+
+
+BAD = {
+    "unknown task": ({"recal": {}}, "tasks.recal=recal", "did you mean 'recall'"),
+    "unknown option": ({"recall": {"pair": 3}}, "tasks.recall.pair=3", "did you mean 'pairs'"),
+    "wrong kind": ({"recall": {"pairs": 3}}, "tasks.recall.pairs=3", "a value like"),
+    "truth for a number": ({"recall": {"keys": True}}, "tasks.recall.keys=True", "a value like 32"),
+    "text for a number": ({"recall": {"weight": "much"}}, "tasks.recall.weight=much", "a value like 1.0"),
+    "not a number": ({"recall": {"weight": float("nan")}}, "tasks.recall.weight=nan", "a value like"),
+    "negative weight": ({"recall": {"weight": -1}}, "tasks.recall.weight=-1", "zero or more"),
+    "no weight at all": ({"recall": {"weight": 0, "pairs": [2]}}, "tasks", "at least one task"),
+    "no task": ({}, "tasks", "at least one task"),
+    "too long": ({"recall": {"pairs": [19]}, "x": {"task": "recall", "pairs": [20]}}, "tasks.x.pairs=(20,)", "from 1 to 19"),
+    "noise": ({"noisy_recall": {"noise_share": 1.0}}, "noise_share=1.0", "[0, 1)"),
+    "odd vocabulary": ({"mqar": {"tokens": 7}}, "tasks.mqar.tokens=7", "even"),
+}
+
+
+@pytest.mark.parametrize(("config", "key", "expected"), BAD.values(), ids=BAD)
+def test_bad_configurations(config, key, expected):
+    with pytest.raises(InputError) as error:
+        build_suite(config, 40)
+    assert key in str(error.value) and expected in str(error.value)

@@ -1,0 +1,139 @@
+import io
+import math
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+
+from search_space.layout import Block, Layout
+from workers.jobs import Job, run_job
+from workers.model import Proxy, ProxyModel
+from workers.pool import LocalPool
+from workers.tasks.suite import build_suite
+from workers.training import FlatParameters, Training, train
+
+PROXY = Proxy(width=16, options={"gated_deltanet": {"heads": 2}, "gla": {"heads": 2}})
+TRAINING = Training(length=24, steps=12, batch=6, evaluations=3, test_sequences=8, device="cpu")
+TASKS = {"recall": {"keys": 8, "values": 8, "pairs": [2, 3]}}
+HYBRID = Layout((Block("gated_deltanet"), Block("attention"), Block("gla")))
+
+
+@pytest.fixture
+def suite():
+    return build_suite(TASKS, TRAINING.length)
+
+
+def numbers(result):
+    return replace(result, seconds=0.0)
+
+
+def test_same_seed_same_numbers(suite):
+    one, other = (train(HYBRID, PROXY, TRAINING, suite, 3)[0] for _ in range(2))
+    assert numbers(one) == numbers(other) and one.status == "complete" and one.steps == 12
+    assert numbers(train(HYBRID, PROXY, TRAINING, suite, 4)[0]) != numbers(one)
+
+
+@pytest.mark.parametrize("pause", [4, 8])
+def test_a_paused_run_ends_as_one_that_was_not(suite, pause):
+    whole, _ = train(HYBRID, PROXY, TRAINING, suite, 0)
+    part, checkpoint = train(HYBRID, PROXY, TRAINING, suite, 0, steps=pause)
+    assert part.status == "paused" and part.steps == pause
+    file = io.BytesIO()
+    torch.save(checkpoint, file)
+    file.seek(0)
+    rest, _ = train(HYBRID, PROXY, TRAINING, suite, 0, checkpoint=torch.load(file))
+    assert numbers(rest) == numbers(whole)
+
+
+def test_curves_are_scored_on_the_way(suite):
+    curves = train(HYBRID, PROXY, TRAINING, suite, 0)[0].curves
+    assert [step for step, _ in curves["recall"]] == [step for step, _ in curves["train_loss"]] == [4, 8, 12]
+
+
+def test_divergence_is_a_result(suite, monkeypatch):
+    original = ProxyModel.forward
+
+    def broken(self, tokens, scored):
+        return original(self, tokens, scored) * float("nan")
+
+    monkeypatch.setattr(ProxyModel, "forward", broken)
+    result, _ = train(HYBRID, PROXY, TRAINING, suite, 0)
+    assert result.status == "diverged" and result.recall == 0.0 and result.steps < TRAINING.steps
+    assert all(math.isfinite(v) for curve in result.curves.values() for _, v in curve)
+
+
+def test_layouts_that_share_a_layer_start_it_alike():
+    one = ProxyModel(HYBRID, PROXY, 20, seed=1)
+    other = ProxyModel(Layout((Block("gla"), Block("attention"), Block("attention"))), PROXY, 20, seed=1)
+    for a, b in zip(one.blocks[1].parameters(), other.blocks[1].parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert torch.equal(one.embedding.weight, other.embedding.weight)
+    assert not torch.equal(other.blocks[1].mixer.input.weight, other.blocks[2].mixer.input.weight)
+
+
+def test_flat_parameters_train_as_separate_ones():
+    def network():
+        torch.manual_seed(0)
+        return torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.SiLU(), torch.nn.Linear(8, 1))
+
+    plain, flat = network(), network()
+    weights = FlatParameters(flat)
+    matrices = [p for p in plain.parameters() if p.dim() >= 2]
+    vectors = [p for p in plain.parameters() if p.dim() < 2]
+    optimizers = [
+        torch.optim.AdamW([{"params": a, "weight_decay": 0.1}, {"params": b, "weight_decay": 0.0}], lr=0.01)
+        for a, b in ((matrices, vectors), ([weights.groups[0]], [weights.groups[1]]))
+    ]
+    for step in range(5):
+        x = torch.randn(16, 4, generator=torch.Generator().manual_seed(step))
+        optimizers[0].zero_grad()
+        weights.gradients.zero_()
+        for model in (plain, flat):
+            model(x).square().mean().backward()
+        torch.nn.utils.clip_grad_norm_(plain.parameters(), 0.1)
+        weights.clip_gradients(0.1)
+        for optimizer in optimizers:
+            optimizer.step()
+    for a, b in zip(plain.parameters(), flat.parameters(), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_an_easy_task_is_learnt():
+    training = replace(TRAINING, steps=150, batch=16, test_sequences=32, learning_rate=1e-2)
+    suite = build_suite({"recall": {"keys": 4, "values": 4, "pairs": [1]}}, training.length)
+    layout = Layout((Block("gated_deltanet"), Block("gated_deltanet")))
+    assert train(layout, PROXY, training, suite, 0)[0].recall > 0.9
+
+
+def job(**changes):
+    fields = {"trial": 0, "layout": HYBRID, "seed": 0, "proxy": PROXY, "training": TRAINING, "tasks": TASKS}
+    return Job(**{**fields, **changes})
+
+
+def test_errors_come_back_as_values():
+    outcome = run_job(job(layout=Layout((Block("no_such.module:Mixer"),))))
+    assert outcome.result is None and "no_such" in outcome.error
+
+
+def test_the_local_pool_runs_one_after_the_other():
+    pool = LocalPool()
+    assert pool.wait(0) == []
+    pool.submit(job())
+    pool.submit(job(seed=1))
+    assert [pool.wait(0)[0].result.seed for _ in range(2)] == [0, 1]
+    pool.submit(job())
+    pool.close()
+    assert pool.wait(0) == []
+
+
+def test_training_needs_neither_ray_nor_optuna_nor_mlflow():
+    code = (
+        "import sys, workers.jobs, workers.training, search_space.space, search_space.published\n"
+        "from search_space.mixers import MIXERS\nfrom workers.tasks import TASKS\n"
+        "[c.get(n) for c in (MIXERS, TASKS) for n in c.names()]\n"
+        "print([m for m in ('ray', 'optuna', 'mlflow', 'omegaconf') if m in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
