@@ -83,10 +83,14 @@ class Tracker:
         self._hand_in({("state", ""): methodcaller("write_state", state)})
         if self._thread is not None:
             self._thread.join(wait)
-        lacking = [kind for kind, _ in list(self._waiting)]
-        if lacking:
-            logger.warning("MLflow at %s lacks %d trials of this search", self.store.uri, lacking.count("trial"))
-        return not lacking
+        waiting = [kind for kind, _ in list(self._waiting)]
+        if waiting:
+            logger.warning(
+                "MLflow at %s may lack %d trials; they are sent when the search goes on",
+                self.store.uri,
+                waiting.count("trial"),
+            )
+        return not waiting
 
     def _hand_in(self, tasks: dict[Key, Task]) -> None:
         with self._changed:

@@ -1,11 +1,13 @@
 """Where searches are recorded: a SQLite database in the folder of the search, or an MLflow server."""
 
 import os
+import shutil
 import sqlite3
 import uuid
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     # A lost server is tried again later, by the tracker: no call need last.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
@@ -73,16 +76,19 @@ class Store:
         return self.database.parent / "artifacts" if self.database else None
 
     def connect(self) -> "MlflowClient":
-        """Opens the store; a database that is new takes several seconds, and so does the import of MLflow.
+        """Opens the store, which is made where there is none. The import of MLflow takes seconds.
 
         Raises whatever MLflow does, `ImportError` included.
         """
         for name, value in QUIET.items():
             os.environ.setdefault(name, value)
-        if self.owned and self.database and self.artifacts and self.database.exists():
-            _relocate(self.database, self.artifacts.as_uri())
         from mlflow import MlflowClient
 
+        if self.owned and self.database and self.artifacts:
+            if self.database.exists() and self.database.stat().st_size:
+                _relocate(self.database, self.artifacts.as_uri())
+            else:
+                _make(self.database)
         return MlflowClient(self.uri)
 
     def experiment(self, client: "MlflowClient", name: str) -> str:
@@ -96,13 +102,26 @@ class Store:
         return client.create_experiment(name, artifact_location=location, tags=kind)
 
 
+def _make(database: Path) -> None:
+    """Makes an empty database in one step.
+
+    MLflow makes its tables in a hundred steps. On a disk they take seconds, and a process that is killed meanwhile
+    leaves a database that nothing can repair: so they are taken in memory where there is a file system in memory.
+    """
+    from mlflow import MlflowClient
+
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with TemporaryDirectory(prefix="mlflow-", dir=memory) as folder:
+        made = Path(folder, "mlflow.db")
+        MlflowClient(f"sqlite:///{quote(str(made))}").search_experiments(max_results=1)
+        copied = shutil.copy(made, database.with_name(f".{database.name}"))
+    os.replace(copied, database)
+
+
 def _relocate(database: Path, artifacts: str) -> None:
     """Corrects the absolute addresses of artifacts in a database that was moved or copied with its folder."""
     with closing(sqlite3.connect(database)) as connection, connection:
-        try:
-            rows = connection.execute("SELECT experiment_id, artifact_location FROM experiments").fetchall()
-        except sqlite3.OperationalError:  # killed before its tables were made
-            return
+        rows = connection.execute("SELECT experiment_id, artifact_location FROM experiments").fetchall()
         for experiment, old in rows:
             # The experiment that MLflow always makes for itself lies elsewhere and stays empty.
             if old == artifacts or not old.endswith("/artifacts"):

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from kernels.chunks import from_chunks, into_chunks
 
-CHUNK = 32
+CHUNK = 16
 RANGE = 120.0
 """Largest span of summed log decays in a chunk: half of it, as an exponent, is far from overflow in float32."""
 

@@ -122,7 +122,11 @@ def test_softmax_attention(past, window, length, backend, monkeypatch):
 def sequences(length=23):
     """Operator -> (whole-sequence function, step function, inputs [B, T, ...], initial state)."""
     q, k, v = draw(B, length, H, K), normalize(draw(B, length, H, K, seed=1), dim=-1), draw(B, length, H, V)
-    beta, scalar, vector = draw(B, length, H).sigmoid(), log_decay("scalar", 0.3, length), log_decay("vector", 0.3, length)
+    beta, scalar, vector = (
+        draw(B, length, H).sigmoid(),
+        log_decay("scalar", 0.3, length),
+        log_decay("vector", 0.3, length),
+    )
     memory = draw(B, H, K, V)
     x, decay = draw(B, length, 5), -draw(B, length, 5).sigmoid()
     grouped = draw(B, length, 1, K), draw(B, length, 1, V)

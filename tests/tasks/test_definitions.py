@@ -52,7 +52,8 @@ def test_recall(length):
 def test_the_curriculum_starts_with_the_smallest():
     task = Recall(length=64, pairs=(2, 16))
     early, late = (
-        {len(set(t[0::2]) - {64}) for t, _ in rows(task.train_batch(40, progress, generator()))} for progress in (0.0, 1.0)
+        {len(set(t[0::2]) - {64}) for t, _ in rows(task.train_batch(40, progress, generator()))}
+        for progress in (0.0, 1.0)
     )
     assert early == {2} and max(late) == 16
 
@@ -171,7 +172,9 @@ def test_the_cap_on_bytes_shares_out_over_files(tmp_path):
     assert Counter(d[0] for d in documents) == {"a": 2, "b": 2}
 
 
-@pytest.mark.parametrize("content", [b"", b"   ", b"\x00binary\xff", b"short"], ids=["empty", "blank", "binary", "short"])
+@pytest.mark.parametrize(
+    "content", [b"", b"   ", b"\x00binary\xff", b"short"], ids=["empty", "blank", "binary", "short"]
+)
 def test_text_that_cannot_be_used(tmp_path, content):
     (tmp_path / "file").write_bytes(content)
     with pytest.raises(InputError, match="paths"):

@@ -51,7 +51,11 @@ BAD = {
     "negative weight": ({"recall": {"weight": -1}}, "tasks.recall.weight=-1", "zero or more"),
     "no weight at all": ({"recall": {"weight": 0, "pairs": [2]}}, "tasks", "at least one task"),
     "no task": ({}, "tasks", "at least one task"),
-    "too long": ({"recall": {"pairs": [19]}, "x": {"task": "recall", "pairs": [20]}}, "tasks.x.pairs=(20,)", "from 1 to 19"),
+    "too long": (
+        {"recall": {"pairs": [19]}, "x": {"task": "recall", "pairs": [20]}},
+        "tasks.x.pairs=(20,)",
+        "from 1 to 19",
+    ),
     "noise": ({"noisy_recall": {"noise_share": 1.0}}, "noise_share=1.0", "[0, 1)"),
     "odd vocabulary": ({"mqar": {"tokens": 7}}, "tasks.mqar.tokens=7", "even"),
 }
