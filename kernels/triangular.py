@@ -15,9 +15,9 @@ BASE = 4
 def unit_triangular_inverse(strict: Tensor) -> Tensor:
     """(I + L)^-1 for strictly lower-triangular L [..., C, C], with C a power of two, 4 at least.
 
-    Diagonal blocks are inverted first, then pairs of blocks are joined, [[A, 0], [B, D]]^-1 = [[A^-1, 0], [-D^-1 B A^-1,
-    D^-1]], until one is left: as stable as substitution, and nothing but matrix products. The series of the whole
-    matrix is not: its powers explode when keys repeat.
+    Diagonal blocks are inverted first, then pairs of blocks are joined until one is left:
+    [[A, 0], [B, D]]^-1 = [[A^-1, 0], [-D^-1 B A^-1, D^-1]]. That is as stable as substitution, and nothing but matrix
+    products. The power series of the whole matrix is not stable: its powers explode when keys repeat.
     """
     return _Inverse.apply(strict)
 

@@ -22,9 +22,9 @@ class TaskContract:
         for batch in self.batches(task):
             assert batch.tokens.shape == batch.labels.shape and batch.tokens.shape[1] == task.length
             assert batch.tokens.dtype == batch.labels.dtype == torch.int64
-            assert 0 <= batch.tokens.min() and batch.tokens.max() < task.vocabulary
+            assert batch.tokens.min() >= 0 and batch.tokens.max() < task.vocabulary
             labels = batch.labels[batch.labels != IGNORED]
-            assert len(labels) and 0 <= labels.min() and labels.max() < task.vocabulary
+            assert len(labels) and labels.min() >= 0 and labels.max() < task.vocabulary
 
     def test_every_sequence_is_scored(self, task):
         for batch in self.batches(task):

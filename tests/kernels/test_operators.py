@@ -150,7 +150,8 @@ def sequences(length=23):
                   lambda s, *i: delta_rule_step(*i, s), (q, k, v, beta, scalar), memory),
         "delta, no decay": (lambda s, *i: delta_rule(*i, initial_state=s),
                             lambda s, q, k, v, b: delta_rule_step(q, k, v, b, None, s), (q, k, v, beta), memory),
-        "scan": (lambda s, *i: gated_scan(*i, initial_state=s), lambda s, *i: gated_scan_step(*i, s), (x, decay), x[:, 0]),
+        "scan": (lambda s, *i: gated_scan(*i, initial_state=s),
+                 lambda s, *i: gated_scan_step(*i, s), (x, decay), x[:, 0]),
         "attention": attention(None), "window": attention(5),
     }  # fmt: skip
 

@@ -26,8 +26,10 @@ def test_rows_follow_the_weights(suite):
 
 
 def test_a_perfect_model_scores_one_and_a_random_one_little(suite):
-    answers = {(tuple(t), i): x for b in suite.test_batches(8).values()
-               for t, ls in zip(b.tokens.tolist(), b.labels.tolist(), strict=True) for i, x in enumerate(ls)}  # fmt: skip
+    answers = {}
+    for batch in suite.test_batches(8).values():
+        for tokens, labels in zip(batch.tokens.tolist(), batch.labels.tolist(), strict=True):
+            answers |= {(tuple(tokens), i): label for i, label in enumerate(labels)}
 
     def perfect(tokens, scored):
         due = [answers[tuple(tokens[n].tolist()), i] for n, i in scored.nonzero().tolist()]
