@@ -70,7 +70,11 @@ def search(source: str, out: Path | None, overrides: tuple[str, ...]) -> None:
     space = config.check()
     out = out or Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{config.name}"
     folder = Folder.create(out, config.to_yaml())
-    _run(config, folder, space)
+    try:
+        _run(config, folder, space)
+    except InputError:  # from the cluster, which only then is asked for its resources
+        folder.discard()
+        raise
 
 
 @main.command()

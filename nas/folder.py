@@ -8,6 +8,7 @@ front.svg, front.json, layouts/    the front, written when a search ends or paus
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -88,6 +89,11 @@ class Folder:
         except OSError as error:
             raise InputError("--out", path, f"a folder that can be written ({error.strerror})") from error
         return folder
+
+    def discard(self) -> None:
+        """Removes the folder of a search that could not begin."""
+        if not self.runs.exists():
+            shutil.rmtree(self.path)
 
     @staticmethod
     def open(path: str | Path) -> "Folder":

@@ -3,6 +3,7 @@
 import sys
 import threading
 from functools import partial
+from typing import Literal
 
 from nas import report
 from nas.config import Config
@@ -20,6 +21,9 @@ from search_space.space import Space
 from tracking.runs import Tracker
 from workers.jobs import Job
 from workers.pool import open_pool
+
+
+Ending = Literal["complete", "interrupted"]
 
 
 def efficiency(layout: Layout, config: Config) -> float:
@@ -83,14 +87,14 @@ def run(config: Config, folder: Folder, space: Space) -> list[Trial]:
     """
     folder.mend()
     records = folder.read()
+    print("starting workers ...", file=sys.stderr, flush=True)
+    pool = open_pool(config.workers)
     tracker = _start_tracker(config, folder)
     proposer = Proposer(
         space, partial(efficiency, config=config), config.search.sampler, config.search.seed + len(records)
     )
-    state = "interrupted"
+    state: Ending = "interrupted"
     book = make_book(config)
-    print("starting workers ...", file=sys.stderr, flush=True)
-    pool = open_pool(config.workers)
     try:
         controller = Controller(
             config.search,
@@ -134,7 +138,7 @@ def _after_run(run_record: RunRecord, trial: Trial, config: Config, tracker: Tra
         print(f"trial {trial.number} ({trial.layout}) failed: {last}", file=sys.stderr)
 
 
-def _finish(trials: list[Trial], config: Config, folder: Folder, tracker: Tracker | None, state: str) -> None:
+def _finish(trials: list[Trial], config: Config, folder: Folder, tracker: Tracker | None, state: Ending) -> None:
     if trials:
         report.write(trials, config, folder)
     if tracker:

@@ -152,6 +152,14 @@ def test_a_running_search_is_left_alone(tmp_path):
         process.wait()
 
 
+def test_a_cluster_without_gpus_is_told_apart(tmp_path, tiny):
+    folder = tmp_path / "run"
+    local = [o for o in tiny if not o.startswith("workers")]
+    result = nas("search", "--config", "smoke", "--out", folder, *local, *QUIET, "workers.gpus=64")
+    assert result.exit_code == 2 and not folder.exists()
+    assert result.stderr.splitlines()[-1].startswith("nas: workers.gpus=64")
+
+
 def test_a_search_over_ray(tmp_path, tiny):
     folder = tmp_path / "run"
     local = [o for o in tiny if not o.startswith("workers")]
