@@ -126,8 +126,13 @@ def test_needles_are_whole_and_answer_the_questions():
         assert len(found) == k and sum(t == mark for t in tokens) == k
         asked = [i for i, t in enumerate(tokens) if t == question]
         assert len(asked) == task.questions
-        for i in asked:
-            assert labels[i + 1] == tokens[i + 2] == found[tokens[i + 1]]
+        due = [IGNORED] * len(tokens)
+        for turn, i in enumerate(asked):
+            assert tokens[i + 2] == found[tokens[i + 1]]
+            if turn < k:
+                due[i + 1] = tokens[i + 2]
+        assert labels == due
+        assert len({tokens[i + 1] for i in asked}) == min(k, task.questions), "all before one comes again"
         context = tokens[: asked[0]]
         hay = [t for t in context if task.keys + task.values <= t < mark]
         assert len(hay) == len(context) - 3 * k and len(set(hay)) <= task.phrase
@@ -148,6 +153,37 @@ def test_text_windows_come_from_documents_of_their_own(tmp_path):
     corpus = load_corpus((str(tmp_path),), 300, 10**6)
     # Each file repeats one letter and a space: only the space can occur on both sides of the split.
     assert len(set(corpus.train.tolist()) & set(corpus.test.tolist())) == 1 and len(set(corpus.test.tolist())) == 3
+
+
+def test_no_copy_of_a_training_document_is_tested(tmp_path):
+    for i in range(30):
+        (tmp_path / f"{i:02d}.txt").write_text("the same text in every file " * 40)
+    assert len(read_documents((str(tmp_path), str(tmp_path / "00.txt")), 10**6)) == 1
+
+
+def test_files_that_stand_for_a_large_folder_are_spread_over_it(tmp_path):
+    for i in range(100):
+        (tmp_path / f"{i:02d}.txt").write_text(f"{i} " * 10_000)
+    read = sorted(int(d.split()[0]) for d in read_documents((str(tmp_path),), 400_000))
+    assert len(read) == 20 and min(read) < 25 and max(read) >= 75
+
+
+@pytest.mark.parametrize("relative", [True, False])
+def test_a_folder_may_lie_below_dots(tmp_path, monkeypatch, relative):
+    """Hidden files are passed over inside a folder; where the folder itself lies does not matter."""
+    folder, inside = tmp_path / ".hidden" / "texts", tmp_path / ".hidden" / "texts" / ".git"
+    inside.mkdir(parents=True)
+    (folder / "a.txt").write_text("text")
+    (inside / "b.txt").write_text("not text of the user's")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    path = "../.hidden/texts" if relative else str(folder)
+    assert read_documents((path,), 1000) == ["text"]
+
+
+def test_a_share_may_end_inside_a_character(tmp_path):
+    (tmp_path / "a").write_text("ü" * 50)
+    assert read_documents((str(tmp_path),), 33) == ["ü" * 16]
 
 
 def test_text_is_the_same_every_time(tmp_path):
@@ -173,7 +209,9 @@ def test_the_cap_on_bytes_shares_out_over_files(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"   ", b"\x00binary\xff", b"short"], ids=["empty", "blank", "binary", "short"]
+    "content",
+    [b"", b"   ", b"\x00binary\xff", b"short", "größer ".encode("latin-1") * 500_000],
+    ids=["empty", "blank", "binary", "short", "large and not UTF-8"],
 )
 def test_text_that_cannot_be_used(tmp_path, content):
     (tmp_path / "file").write_bytes(content)

@@ -50,6 +50,8 @@ BAD = {
     "truth for a number": ({"recall": {"keys": True}}, "tasks.recall.keys=True", "a value like 32"),
     "text for a number": ({"recall": {"weight": "much"}}, "tasks.recall.weight=much", "a value like 1.0"),
     "not a number": ({"recall": {"weight": float("nan")}}, "tasks.recall.weight=nan", "a value like"),
+    "no end of weight": ({"recall": {"weight": float("inf")}}, "tasks.recall.weight=inf", "a value like"),
+    "no task by that path": ({"x": {"task": "pathlib:Path"}}, "tasks.x=pathlib:Path", "a subclass of"),
     "negative weight": ({"recall": {"weight": -1}}, "tasks.recall.weight=-1", "zero or more"),
     "no weight at all": ({"recall": {"weight": 0, "pairs": [2]}}, "tasks", "at least one task"),
     "no task": ({}, "tasks", "at least one task"),

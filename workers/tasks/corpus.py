@@ -1,8 +1,11 @@
 """Text files as tokens: reading, a byte-pair vocabulary, and a split into training and test documents."""
 
+import os
 import sysconfig
+from codecs import getincrementaldecoder
 from dataclasses import dataclass
 from functools import lru_cache
+from hashlib import blake2b
 from pathlib import Path
 
 import torch
@@ -28,39 +31,48 @@ class Corpus:
 def text_files(paths: tuple[str, ...]) -> list[Path]:
     """The files that `paths` (files, or folders with all that is in them) name; the standard library by default.
 
+    Hidden files and folders inside a folder are passed over, and no file comes twice. The order is that of a hash of
+    the names inside the folder: where not all can be read, the first ones stand for the rest, wherever the folder lies.
+
     Raises:
         InputError: a path is not there.
     """
-    if not paths:
-        return sorted(Path(sysconfig.get_path("stdlib")).glob("*.py"))
-    files: list[Path] = []
+    names: dict[Path, Path] = {}
     for path in map(Path, paths):
         if not path.exists():
             raise InputError("paths", path, "a file or folder that exists")
-        inside = sorted(p for p in path.rglob("*") if p.is_file() and not any(s.startswith(".") for s in p.parts))
-        files += inside if path.is_dir() else [path]
-    return files
+        if path.is_dir():
+            inside = ((p, p.relative_to(path)) for p in sorted(path.rglob("*")) if p.is_file())
+            names |= {p.resolve(): name for p, name in inside if not any(s.startswith(".") for s in name.parts)}
+        else:
+            names[path.resolve()] = Path(path.name)
+    if not paths:
+        names = {p: Path(p.name) for p in sorted(Path(sysconfig.get_path("stdlib")).glob("*.py"))}
+    return sorted(names, key=lambda p: blake2b(os.fsencode(names[p].as_posix())).digest())
 
 
 def read_documents(paths: tuple[str, ...], max_bytes: int) -> list[str]:
-    """Documents of at most PIECE characters, up to `max_bytes` in all; every file gives an equal share at most.
+    """Documents of at most PIECE characters, up to `max_bytes` in all.
 
-    In a folder, files that are not UTF-8 text are passed over; one named by itself has to be text.
+    A file gives its beginning: an equal share of `max_bytes`, but at least PIECE. A text that was read already is
+    passed over, so that no copy of a training document is tested. In a folder, files that are not UTF-8 text are passed
+    over as well; one named by itself has to be text.
 
     Raises:
         InputError: a file cannot be read, is binary or empty, or a folder holds no text.
     """
     files = text_files(paths)
-    named = {Path(p) for p in paths}
-    share = max(PIECE, max_bytes // max(1, len(files)))
-    documents, size = [], 0
+    named = {Path(p).resolve() for p in paths}
+    share = min(max_bytes, max(PIECE, max_bytes // max(1, len(files))))
+    documents: list[str] = []
+    seen: set[str] = set()
+    size = 0
     for file in files:
         try:
-            text = (
-                file.open("rb")
-                .read(share)
-                .decode("utf-8", errors="strict" if file.stat().st_size <= share else "ignore")
-            )
+            with file.open("rb") as content:
+                data = content.read(share)
+            # A share may end inside a character.
+            text = getincrementaldecoder("utf-8")().decode(data, final=len(data) < share)
             binary = "\0" in text
         except UnicodeDecodeError:
             text, binary = "", True
@@ -70,6 +82,9 @@ def read_documents(paths: tuple[str, ...], max_bytes: int) -> list[str]:
             if file in named:
                 raise InputError("paths", file, "UTF-8 text" if binary else "a file that is not empty")
             continue
+        if text in seen:
+            continue
+        seen.add(text)
         documents += [text[i : i + PIECE] for i in range(0, len(text), PIECE)]
         size += len(text)
         if size >= max_bytes:

@@ -18,7 +18,7 @@ WARM_UP = 0.3
 
 def distinct(count: int, size: int, pool: int, generator: Generator) -> Tensor:
     """[count, size]: in every row, `size` different numbers below `pool`, in random order."""
-    return torch.rand(count, pool, generator=generator).argsort(1)[:, :size]
+    return torch.rand(count, pool, generator=generator).topk(size, largest=False).indices
 
 
 def below(limit: Tensor | int, shape: Sequence[int], generator: Generator) -> Tensor:

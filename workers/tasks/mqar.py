@@ -1,6 +1,7 @@
 """Multi-query associative recall, as Zoology defines it."""
 
 from dataclasses import dataclass
+from math import inf
 
 import torch
 from torch import Generator
@@ -38,7 +39,7 @@ class MQAR(Task):
         check_positive(tokens=self.tokens, passes=self.passes)
         if self.tokens % 2 or self.tokens < 4:
             raise InputError("tokens", self.tokens, "an even number, 4 or more")
-        if not self.power > 0:
+        if not 0 < self.power < inf:
             raise InputError("power", self.power, "a positive number")
         room = min(self.tokens // 2 - 1, self.length // (2 * self.passes + 2))
         check_levels("pairs", self.pairs, room, f"every key gets a slot in length={self.length}")

@@ -14,7 +14,8 @@ class Needle(Task):
     """K needles (mark, key, value) lie in a haystack that repeats a short phrase; then some keys are asked for.
 
     In token form, RULER's single needle (2404.06654; K = 1) and its multi-key needle, where the other K - 1 needles
-    distract. Labelled is the key of each question, with its value.
+    distract. Labelled is the key of each question, with its value. No needle is asked for again before all were, and
+    then without a label, as the answer to the earlier question stands near.
 
     Args:
         keys: size of the key vocabulary.
@@ -67,11 +68,14 @@ class Needle(Task):
         tokens = torch.cat([hay, hay.new_zeros(count, 3)], 1)
         for offset, part in enumerate((torch.full_like(keys, mark), keys, values)):
             tokens.scatter_(1, starts + offset, part)
-        asked = below(needles[:, None], (count, self.questions), generator)
+        order = torch.rand(count, most, generator=generator).masked_fill(~used, 1.0).argsort(1)
+        turn = torch.arange(self.questions).expand(count, -1)
+        asked = order.gather(1, turn % needles[:, None])
         answer = values.gather(1, asked)
         asking = torch.stack([torch.full_like(asked, question), keys.gather(1, asked), answer], 2)
         ignored = torch.full_like(answer, IGNORED)
-        labels = torch.stack([ignored, answer, ignored], 2).flatten(1)
+        due = answer.where(turn < needles[:, None], IGNORED)
+        labels = torch.stack([ignored, due, ignored], 2).flatten(1)
         tokens = torch.cat([tokens[:, :context], asking.flatten(1)], 1)
         labels = torch.cat([torch.full((count, context), IGNORED), labels], 1)
         return Batch(tokens, labels, group[:, None].expand_as(tokens))

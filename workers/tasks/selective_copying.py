@@ -13,7 +13,8 @@ from workers.tasks.drawing import check_levels, check_positive, in_turn, levels
 class SelectiveCopying(Task):
     """K tokens stand among blanks; then follow K copy marks, at each of which the next of them is due.
 
-    The task of MAD (2403.17844) and Mamba (2312.00752, section 3.1). The order counts: no token says what comes next.
+    The task of MAD (2403.17844) in the form that Mamba used (2312.00752, section 4.1.1): a mark for every answer,
+    where MAD has one mark and then blanks. The order counts: no token says what comes next.
 
     Args:
         symbols: size of the vocabulary that is copied.

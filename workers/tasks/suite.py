@@ -5,6 +5,7 @@ Shapes: N sequences, L tokens, M scored positions, V joint vocabulary.
 
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields
+from math import isfinite
 from typing import Any
 
 import torch
@@ -118,7 +119,10 @@ def build_suite(config: Mapping[str, Mapping[str, Any]], length: int) -> Suite:
 
 def _build_task(label: str, options: dict[str, Any], length: int) -> Task:
     key = f"tasks.{label}"
-    kind = TASKS.get(options.pop("task", label), key=key)
+    name = options.pop("task", label)
+    kind = TASKS.get(name, key=key)
+    if not (isinstance(kind, type) and issubclass(kind, Task)):
+        raise InputError(key, name, "a subclass of workers.tasks.base.Task")
     defaults = {f.name: f.default for f in fields(kind) if f.name != "length"}
     for name, value in options.items():
         if name not in defaults:
@@ -140,5 +144,5 @@ def _fits(value: Any, default: Any) -> bool:
     if isinstance(default, bool) or isinstance(value, bool):
         return isinstance(value, bool) and isinstance(default, bool)
     if isinstance(default, float):
-        return isinstance(value, int | float) and value == value
+        return isinstance(value, int | float) and isfinite(value)
     return isinstance(value, list | tuple) if isinstance(default, tuple) else isinstance(value, type(default))

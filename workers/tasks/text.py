@@ -16,8 +16,12 @@ def recall_hits(tokens: Tensor) -> Tensor:
 
     tokens [N, L + 1] -> [N, L] bool: entry t is true when tokens t, t + 1 stood side by side before.
     """
-    same = (tokens[:, :-1, None] == tokens[:, None, :-1]) & (tokens[:, 1:, None] == tokens[:, None, 1:])
-    return same.tril(-1).any(2)
+    bigrams = tokens[:, :-1] * (tokens.max() + 1) + tokens[:, 1:]
+    # A stable sort puts equal bigrams side by side, earlier ones first: all but the first of them are hits.
+    ordered, places = bigrams.sort(dim=1, stable=True)
+    again = torch.zeros_like(ordered, dtype=torch.bool)
+    again[:, 1:] = ordered[:, 1:] == ordered[:, :-1]
+    return torch.zeros_like(again).scatter(1, places, again)
 
 
 @dataclass(frozen=True, kw_only=True)
