@@ -13,9 +13,9 @@ from search_space.layout import Layout
 from workers.jobs import Job, Outcome
 from workers.pool import Pool
 
-CONFIRM_SHARE = 0.3
+CONFIRM_SHARE = 0.2
 """Share of the runs that goes to further seeds of layouts that may be on the front..."""
-CONFIRM_FROM = 0.75
+CONFIRM_FROM = 0.85
 """...and share of the budget after which nothing else is done while such layouts lack seeds."""
 DOUBT = 0.1
 """Layouts that are on the front with at least this probability deserve further seeds."""
