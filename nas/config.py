@@ -200,8 +200,8 @@ def _merge(base: DictConfig, changes: DictConfig, source: str) -> DictConfig:
     except ConfigKeyError as error:
         key = error.full_key or source
         raise InputError(key, _value(changes, key), f"a known key: {one_of(*_siblings(key))}") from error
-    except OmegaConfBaseException as error:
-        key = error.full_key or source.partition("=")[0]
+    except (OmegaConfBaseException, TypeError) as error:
+        key = getattr(error, "full_key", None) or source.partition("=")[0]
         raise InputError(key, _value(changes, key), _plain(error)) from error
 
 
@@ -234,6 +234,7 @@ def _plain(error: Exception) -> str:
         ("'None' for field", "a value (not empty)"),
         ("ListConfig", "a list, such as [a, b]"),
         ("is not a subclass", "a mapping of keys"),
+        ("incompatible container", "a mapping of keys"),
         ("DictConfig", "a mapping of keys"),
     ):
         if sign in line:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tracking.records import SearchRecord, TrialRecord
-from tracking.search_run import SearchRun
+from tracking.search_run import SearchRun, SearchState
 from tracking.store import Store, search_id
 
 logger = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ class Tracker:
         """Hands in files that show the front (picture, table); they replace earlier ones of the same names."""
         self._hand_in({("file", Path(p).name): methodcaller("write_artifact", Path(p)) for p in paths})
 
-    def finish(self, state: str, wait: float = 60.0) -> bool:
+    def finish(self, state: SearchState, wait: float = 60.0) -> bool:
         """Ends the record: waits up to `wait` seconds while it is being written, not for a store that fails.
 
         Args:
@@ -83,14 +83,10 @@ class Tracker:
         self._hand_in({("state", ""): methodcaller("write_state", state)})
         if self._thread is not None:
             self._thread.join(wait)
-        waiting = [kind for kind, _ in list(self._waiting)]
-        if waiting:
-            logger.warning(
-                "MLflow at %s may lack %d trials; they are sent when the search goes on",
-                self.store.uri,
-                waiting.count("trial"),
-            )
-        return not waiting
+        done = not self._waiting and not (self._thread and self._thread.is_alive())
+        if not done:
+            logger.warning("MLflow at %s may lack trials; they are sent when the search goes on", self.store.uri)
+        return done
 
     def _hand_in(self, tasks: dict[Key, Task]) -> None:
         with self._changed:
@@ -123,7 +119,8 @@ class Tracker:
                 self._changed.wait_for(lambda: self._waiting or self._closing)
                 if not self._waiting:
                     return
-                key = next(iter(self._waiting))
+                # The state comes last, as whoever opens the run sets it to running.
+                key = min(self._waiting, key=lambda kind_and_name: kind_and_name[0] == "state")
                 task = self._waiting.pop(key)
             try:
                 task(run)

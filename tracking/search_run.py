@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 BATCH_METRICS, BATCH_PARAMETERS = 800, 100
 PARAMETER_CHARACTERS, NAME_CHARACTERS = 6000, 250
 
-SEARCH_STATES = {"running": "RUNNING", "complete": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
+SearchState = Literal["complete", "interrupted", "failed"]
+STATUS: dict[SearchState, str] = {"complete": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
+"""What MLflow calls the states of a search."""
 
 
 class SearchRun:
@@ -102,9 +104,9 @@ class SearchRun:
         """Copies a file to the parent run."""
         self._client.log_artifact(self._parent, str(path))
 
-    def write_state(self, state: str) -> None:
-        """Sets what has become of the search, a key of `SEARCH_STATES`."""
-        self._client.set_terminated(self._parent, SEARCH_STATES[state])
+    def write_state(self, state: SearchState) -> None:
+        """Says what has become of the search."""
+        self._client.set_terminated(self._parent, STATUS[state])
 
     def _log(self, run_id: str, metrics: list["Metric"], params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
         """Writes in batches as large as MLflow takes; the tags last, as the digest is among them."""

@@ -30,6 +30,7 @@ OVERRIDES = {
     "unknown objective": ("search.efficiency=speed", "search.efficiency=speed", "one of"),
     "unknown device": ("target.device=h1000", "target.device=h1000", "did you mean 'h100'"),
     "unknown task": ("tasks.recal={}", "tasks.recal=recal", "did you mean 'recall'"),
+    "list for a task": ("tasks.recall=[1]", "tasks.recall=[1]", "a mapping"),
     "unknown task option": ("tasks.recall.pair=[2]", "tasks.recall.pair=[2]", "did you mean 'pairs'"),
     "task too long": ("tasks.recall.pairs=[2, 30]", "tasks.recall.pairs", "from 1 to"),
     "unknown mixer option": ("proxy.options.gla.head=2", "proxy.options.gla.head=2", "did you mean 'heads'"),
