@@ -22,7 +22,6 @@ from tracking.runs import Tracker
 from workers.jobs import Job
 from workers.pool import open_pool
 
-
 Ending = Literal["complete", "interrupted"]
 
 
