@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tracking.records import SearchRecord, TrialRecord
-from tracking.search_run import SearchRun, SearchState
+from tracking.search_run import STATUS, SearchRun
 from tracking.store import Store, search_id
 
 logger = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ class Tracker:
         """Hands in files that show the front (picture, table); they replace earlier ones of the same names."""
         self._hand_in({("file", Path(p).name): methodcaller("write_artifact", Path(p)) for p in paths})
 
-    def finish(self, state: SearchState, wait: float = 60.0) -> bool:
+    def finish(self, state: str, wait: float = 60.0) -> bool:
         """Ends the record: waits up to `wait` seconds while it is being written, not for a store that fails.
 
         Args:
@@ -80,7 +80,7 @@ class Tracker:
             Whether the store holds everything; if not, a line in the log says what it lacks.
         """
         self._closing = True
-        self._hand_in({("state", ""): methodcaller("write_state", state)})
+        self._hand_in({("status", ""): methodcaller("write_status", STATUS[state])})
         if self._thread is not None:
             self._thread.join(wait)
         done = not self._waiting and not (self._thread and self._thread.is_alive())
@@ -119,8 +119,8 @@ class Tracker:
                 self._changed.wait_for(lambda: self._waiting or self._closing)
                 if not self._waiting:
                     return
-                # The state comes last, as whoever opens the run sets it to running.
-                key = min(self._waiting, key=lambda kind_and_name: kind_and_name[0] == "state")
+                # The status comes last, as whoever opens the run sets it to running.
+                key = min(self._waiting, key=lambda kind_and_name: kind_and_name[0] == "status")
                 task = self._waiting.pop(key)
             try:
                 task(run)

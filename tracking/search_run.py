@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 BATCH_METRICS, BATCH_PARAMETERS = 800, 100
 PARAMETER_CHARACTERS, NAME_CHARACTERS = 6000, 250
 
-SearchState = Literal["complete", "interrupted", "failed"]
-STATUS: dict[SearchState, str] = {"complete": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
+STATUS = {"complete": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
 """What MLflow calls the states of a search."""
 
 
@@ -104,9 +103,9 @@ class SearchRun:
         """Copies a file to the parent run."""
         self._client.log_artifact(self._parent, str(path))
 
-    def write_state(self, state: SearchState) -> None:
-        """Says what has become of the search."""
-        self._client.set_terminated(self._parent, STATUS[state])
+    def write_status(self, status: str) -> None:
+        """Sets the status of the search, in MLflow's words."""
+        self._client.set_terminated(self._parent, status)
 
     def _log(self, run_id: str, metrics: list["Metric"], params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
         """Writes in batches as large as MLflow takes; the tags last, as the digest is among them."""

@@ -42,14 +42,13 @@ def launch_ui(
     Raises:
         InputError: the port is taken, the store cannot be read, or it lacks the search.
     """
-    with serve(folder, uri, experiment, port) as (address, server):
+    with suppress(KeyboardInterrupt), serve(folder, uri, experiment, port) as (address, server):
         print(address, flush=True)
         if open_browser:
             webbrowser.open(address)
         if server is not None:
             print("Ctrl-C ends it.", file=sys.stderr, flush=True)
-            with suppress(KeyboardInterrupt):
-                server.wait()
+            server.wait()
 
 
 @contextmanager

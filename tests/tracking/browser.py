@@ -1,0 +1,79 @@
+"""A headless Chromium, driven over the WebDriver protocol."""
+
+import base64
+import json
+import shutil
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+ARGUMENTS = [
+    *("headless", "no-sandbox", "disable-gpu", "no-first-run", "window-size=1600,1000"),
+    # It looks for nothing but the page.
+    *("disable-quic", "disable-background-networking", "disable-component-update", "disable-sync"),
+]
+
+
+def installed() -> bool:
+    """Whether this machine has the browser and its driver."""
+    return bool(shutil.which("chromedriver") and shutil.which("chromium"))
+
+
+class Browser:
+    """One window."""
+
+    def __init__(self, driver: str):
+        self._driver = driver
+        options = {"args": [f"--{a}" for a in ARGUMENTS], "binary": shutil.which("chromium")}
+        wanted = {"capabilities": {"alwaysMatch": {"goog:chromeOptions": options}}}
+        self._session = f"/session/{self._call('POST', '/session', wanted)['sessionId']}"
+
+    def _call(self, method: str, path: str, body: Any = None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self._driver + path, data, {"Content-Type": "application/json"}, method=method)
+        with urllib.request.urlopen(request, timeout=60) as response:
+            return json.load(response)["value"]
+
+    def open(self, address: str) -> None:
+        """Goes to a page; what its scripts load comes later."""
+        self._call("POST", f"{self._session}/url", {"url": address})
+
+    def run(self, script: str) -> Any:
+        """What a script returns in the page."""
+        return self._call("POST", f"{self._session}/execute/sync", {"script": script, "args": []})
+
+    def screenshot(self) -> bytes:
+        """The window as PNG."""
+        return base64.b64decode(self._call("GET", f"{self._session}/screenshot"))
+
+    def close(self) -> None:
+        """Ends the browser."""
+        self._call("DELETE", self._session)
+
+
+@contextmanager
+def browser() -> Iterator[Browser]:
+    """A browser as long as the context lasts."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    driver = f"http://127.0.0.1:{port}"
+    process = subprocess.Popen(["chromedriver", f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(200):
+            with suppress(urllib.error.URLError), urllib.request.urlopen(f"{driver}/status", timeout=5):
+                break
+            time.sleep(0.1)
+        window = Browser(driver)
+        try:
+            yield window
+        finally:
+            window.close()
+    finally:
+        process.terminate()
+        process.wait()

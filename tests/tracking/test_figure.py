@@ -1,0 +1,107 @@
+import xml.etree.ElementTree as ElementTree
+from itertools import combinations
+
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from tests.tracking.examples import crowd, trial
+from tracking.figure import draw_front, notable, spread_out
+from tracking.figure_key import quantity
+from tracking.labels import place_labels
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def drawn(path, trials, **changes):
+    """All texts of the picture."""
+    options = {"efficiency": "decode_ms", "label": "time per token", "unit": "ms", "title": "mine", "target": "B 8"}
+    draw_front(trials, path, **(options | changes))
+    return [element.text.strip() for element in ElementTree.parse(path).iter(f"{SVG}text") if element.text]
+
+
+def test_the_picture_says_what_it_shows(tmp_path):
+    trials = crowd(60)
+    texts = drawn(tmp_path / "front.svg", trials)
+    assert {"mine", "time per token (ms), lower is better"} <= set(texts)
+    assert any("B 8" in text and "60 layouts, 120 runs, 2 seeds each" in text for text in texts)
+    assert {"searched, hybrid", "published, hybrid", "attention", "retnet"} <= set(texts)
+    front = sorted((t for t in trials if t.on_front), key=lambda t: t.efficiency["decode_ms"])
+    assert {str(front[0].number), str(front[-1].number)} <= set(texts)
+
+
+def test_the_same_trials_give_the_same_file(tmp_path):
+    for name in ("a.svg", "b.svg"):
+        drawn(tmp_path / name, crowd(40))
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+
+
+@pytest.mark.parametrize("lower_is_better", [True, False], ids=["lower", "higher"])
+@pytest.mark.parametrize(
+    "trials",
+    [
+        [trial(0, on_front=True)],
+        [trial(0, on_front=True, recall_spread=None, seeds=(0,)), trial(1)],
+        [trial(0, on_front=True, efficiency={"decode_ms": 0.0}), trial(1)],
+        [trial(n, on_front=True, efficiency={"decode_ms": 1.3**n}, recall=n / 40) for n in range(40)],
+        [trial(0, layers=tuple(f"mixer_{i}" for i in range(64)), on_front=True)],
+        [trial(0)],
+    ],
+    ids=["one", "one seed", "a cost of zero", "a long front", "many mixers", "no front"],
+)
+def test_unusual_searches_are_drawn(tmp_path, trials, lower_is_better):
+    assert "mine" in drawn(tmp_path / "front.svg", trials, lower_is_better=lower_is_better)
+
+
+@pytest.mark.parametrize("trials", [[], [trial(0, state="diverged")]], ids=["no trials", "none complete"])
+def test_a_search_without_a_result_says_so(tmp_path, trials):
+    assert any("no layout" in text for text in drawn(tmp_path / "front.svg", trials))
+
+
+def test_trials_that_are_not_complete_are_left_out(tmp_path):
+    trials = [trial(0, on_front=True), trial(1, state="diverged", recall=0.0)]
+    assert any("1 layouts" in text for text in drawn(tmp_path / "front.svg", trials))
+
+
+def test_costs_over_a_decade_are_drawn_on_a_log_scale(tmp_path):
+    wide = [trial(n, efficiency={"decode_ms": cost}) for n, cost in enumerate((1.0, 3.0, 14.0))]
+    narrow = [trial(n, efficiency={"decode_ms": cost}) for n, cost in enumerate((6.0, 9.0, 14.0))]
+    assert {"1", "2", "5", "10"} <= set(drawn(tmp_path / "wide.svg", wide))
+    assert "5" not in drawn(tmp_path / "narrow.svg", narrow)
+
+
+def test_the_best_of_each_family_is_named():
+    front = trial(0, on_front=True, recall=0.9, efficiency={"decode_ms": 1.0})
+    gla = [trial(n, origin=f"GLA {n}", recall=0.1 * n) for n in (3, 5, 4)]
+    retnet = trial(9, origin="RetNet", layers=("retnet", "attention", "retnet"), recall=0.2)
+    assert [t.origin for t in notable([front, *gla, retnet, trial(10)], "decode_ms", True)] == ["GLA 5", "RetNet"]
+
+
+@pytest.mark.parametrize("count, most, expected", [(3, 5, [0, 1, 2]), (9, 3, [0, 4, 8]), (0, 3, [])])
+def test_a_long_front_is_thinned_evenly(count, most, expected):
+    assert [t.number for t in spread_out([trial(n) for n in range(count)], most)] == expected
+
+
+@pytest.mark.parametrize(
+    "value, text",
+    [(0.816, "0.816"), (16.24, "16.2"), (3070, "3070"), (39_400, "39.4k"), (1.09e9, "1.09G"), (0, "0"), (2e12, "2T")],
+)
+def test_quantities_are_short(value, text):
+    assert quantity(value) == text
+
+
+def test_labels_hide_neither_each_other_nor_leave_the_chart():
+    figure = Figure(figsize=(6, 4))
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.add_subplot(xlim=(0, 1), ylim=(0, 1))
+    near = [(0.5 + 0.02 * (i % 3), 0.5 + 0.03 * (i // 3)) for i in range(6)]
+    place_labels(
+        axes, [(x, y, f"label {i}", {"fontsize": 7}) for i, (x, y) in enumerate([*near, (0.0, 0.0), (1.0, 1.0)])]
+    )
+    canvas.draw()
+    boxes = [Text.get_window_extent(text, canvas.get_renderer()) for text in axes.texts]
+    assert len(boxes) == 8
+    assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
+    frame = axes.get_window_extent(canvas.get_renderer())
+    assert all(frame.x0 <= b.x0 and b.x1 <= frame.x1 and frame.y0 <= b.y0 and b.y1 <= frame.y1 for b in boxes)

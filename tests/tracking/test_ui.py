@@ -1,0 +1,83 @@
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from search_space.errors import InputError
+from tests.tracking.browser import browser, installed
+from tests.tracking.examples import crowd
+from tracking.runs import Tracker
+from tracking.ui import launch_ui, serve
+
+POINTS = "return document.querySelectorAll('.scatterlayer .point').length"
+AXES = "return ['.xtitle', '.ytitle'].map(s => document.querySelector(s)?.textContent)"
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory, empty_database):
+    """A folder with 30 trials in its database."""
+    folder = tmp_path_factory.mktemp("a search, 100% é?", numbered=False)
+    shutil.copy(empty_database, folder)
+    tracker = Tracker(folder)
+    tracker.start("a search", "{}", "decode_ms")
+    tracker.log(crowd(30))
+    assert tracker.finish("complete")
+    return folder
+
+
+@pytest.mark.skipif(not installed(), reason="needs chromium and chromedriver")
+def test_the_page_shows_recall_over_efficiency(recorded):
+    with serve(recorded) as (address, _), browser() as window:
+        window.open(address)
+        shown, patience = None, time.monotonic() + 60
+        while shown != (30, ["decode_ms", "recall"]) and time.monotonic() < patience:
+            time.sleep(0.5)
+            shown = (window.run(POINTS), window.run(AXES))
+        assert shown == (30, ["decode_ms", "recall"])
+
+
+LAUNCH = "import sys; from tracking.ui import launch_ui; launch_ui(sys.argv[1], open_browser=False)"
+
+
+def test_ctrl_c_ends_the_pages_and_what_serves_them(recorded):
+    process = subprocess.Popen([sys.executable, "-c", LAUNCH, str(recorded)], stdout=subprocess.PIPE, text=True)
+    try:
+        address = process.stdout.readline().strip()
+        port = int(address.split("/")[2].split(":")[1])
+        with socket.create_connection(("127.0.0.1", port), timeout=5):
+            pass
+    finally:
+        process.send_signal(signal.SIGINT)
+    assert process.wait() == 0
+    with pytest.raises(OSError):
+        socket.create_connection(("127.0.0.1", port), timeout=5)
+
+
+@pytest.mark.parametrize("uri", [None, "sqlite:///{folder}/none.db"], ids=["own", "elsewhere"])
+def test_a_search_without_a_database_is_refused(tmp_path, uri):
+    with pytest.raises(InputError, match="recorded in MLflow"):
+        launch_ui(tmp_path, uri and uri.format(folder=tmp_path))
+    assert not os.listdir(tmp_path)
+
+
+def test_a_search_that_the_store_lacks_is_refused(folder):
+    with pytest.raises(InputError, match=r"tracking\.experiment=other"):
+        launch_ui(folder, experiment="other")
+
+
+def test_a_port_that_is_taken_is_refused(folder):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(InputError, match="--port"):
+            launch_ui(folder, port=taken.getsockname()[1])
+
+
+def test_a_server_that_does_not_answer_is_named(folder):
+    with pytest.raises(InputError, match=r"tracking\.uri=http://127\.0\.0\.1:1"):
+        launch_ui(folder, "http://127.0.0.1:1")
