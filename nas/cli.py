@@ -289,4 +289,5 @@ def ui(folder: Path, port: int | None, browser: bool) -> None:
 
     opened = Folder.open(folder)
     tracking = load(opened.config).tracking
-    launch_ui(opened.path, tracking.uri, tracking.experiment, port, browser)
+    with _terminable():
+        launch_ui(opened.path, tracking.uri, tracking.experiment, port, browser)

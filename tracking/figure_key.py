@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 ROWS = 32.0
-"""Lines of text that the key has room for."""
+"""Lines of text that the key has room for: a dozen members, two lines each, and the mixers."""
 STRIP = (0.09, 0.37)
 """Left edge and width of the strip of layers, in widths of the key."""
 COLUMNS = (0.6, 0.86, 1.0)
@@ -47,7 +47,7 @@ def draw_key(
     for member in members:
         _draw_member(axes, row, member, quantity(member.efficiency[efficiency]), colours)
         row += 2.0
-    _draw_mixers(axes, ROWS - 0.9 * ((len(colours) + 1) // 2) - 0.2, colours)
+    _draw_mixers(axes, row + 0.8, colours)
 
 
 def _draw_member(axes: "Axes", row: float, trial: TrialRecord, price: str, colours: Mapping[str, str]) -> None:

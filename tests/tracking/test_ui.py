@@ -34,7 +34,7 @@ def recorded(tmp_path_factory, empty_database):
 def test_the_page_shows_recall_over_efficiency(recorded):
     with serve(recorded) as (address, _), browser() as window:
         window.open(address)
-        shown, patience = None, time.monotonic() + 60
+        shown, patience = None, time.monotonic() + 180
         while shown != (30, ["decode_ms", "recall"]) and time.monotonic() < patience:
             time.sleep(0.5)
             shown = (window.run(POINTS), window.run(AXES))
