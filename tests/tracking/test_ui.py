@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 
@@ -45,14 +46,18 @@ LAUNCH = "import sys; from tracking.ui import launch_ui; launch_ui(sys.argv[1], 
 
 
 def test_ctrl_c_ends_the_pages_and_what_serves_them(recorded):
-    process = subprocess.Popen([sys.executable, "-c", LAUNCH, str(recorded)], stdout=subprocess.PIPE, text=True)
-    try:
-        address = process.stdout.readline().strip()
-        port = int(address.split("/")[2].split(":")[1])
-        with socket.create_connection(("127.0.0.1", port), timeout=5):
-            pass
-    finally:
-        process.send_signal(signal.SIGINT)
+    process = subprocess.Popen(
+        [sys.executable, "-c", LAUNCH, str(recorded)],
+        stdout=subprocess.PIPE,
+        text=True,
+        # A shell starts what runs in the background, these tests maybe, with Ctrl-C switched off.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+    )
+    address = process.stdout.readline().strip()
+    port = int(address.split("/")[2].split(":")[1])
+    with socket.create_connection(("127.0.0.1", port), timeout=5):
+        pass
+    process.send_signal(signal.SIGINT)
     assert process.wait() == 0
     with pytest.raises(OSError):
         socket.create_connection(("127.0.0.1", port), timeout=5)
