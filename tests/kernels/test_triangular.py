@@ -6,7 +6,7 @@ from kernels.triangular import unit_triangular_inverse
 
 def lower(size, kind):
     torch.manual_seed(size)
-    full = torch.ones(3, size, size) if kind == "repeated keys" else torch.randn(3, size, size)
+    full = torch.ones(3, size, size) if kind == "repeated keys" else 0.2 * torch.randn(3, size, size)
     return full.tril(-1).double()
 
 

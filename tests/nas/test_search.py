@@ -98,12 +98,20 @@ def test_resume_prolongs_a_finished_search(finished, tmp_path, tiny):
     assert len({r.trial for r in after}) == 5
 
 
+def attend_to_ctrl_c():
+    """Undoes what a background shell does to its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def start(folder, *overrides):
     from tests.conftest import TINY
 
     arguments = ["search", "--config", "smoke", "--out", str(folder), *TINY, *QUIET, *overrides]
     process = subprocess.Popen(
-        [sys.executable, "-m", "nas", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        [sys.executable, "-m", "nas", *arguments],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        preexec_fn=attend_to_ctrl_c,
     )
     runs = folder / "runs.jsonl"
     deadline = time.monotonic() + 60
