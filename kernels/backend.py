@@ -2,6 +2,8 @@
 
 import os
 from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -9,19 +11,28 @@ from torch import Tensor
 VARIABLE = "KERNELS_BACKEND"
 
 
-def pick(implementations: Mapping[str, Callable], device: torch.device) -> Callable:
-    """The implementation for tensors on `device`: Triton on a GPU where there is one, else the chunked form.
+def pick(implementations: Mapping[str, Callable], x: Tensor) -> Callable:
+    """The implementation for inputs like `x`: Triton on a GPU, else the chunked form.
 
-    The environment variable KERNELS_BACKEND names another one, for tests and debugging.
+    Triton takes no float64. The environment variable KERNELS_BACKEND names another one, for tests and debugging.
 
     Raises:
         ValueError: the variable names an implementation that the operator does not have.
     """
-    best = "triton" if device.type == "cuda" and "triton" in implementations else "chunked"
+    best = "triton" if x.is_cuda and x.dtype != torch.float64 else "chunked"
     name = os.environ.get(VARIABLE) or best
     if name not in implementations:
         raise ValueError(f"{VARIABLE}={name}: expected one of {', '.join(implementations)}")
     return implementations[name]
+
+
+def from_triton(operator: str, name: str) -> Callable:
+    """The function `name` of kernels/`operator`/triton.py, imported when first called: not every machine has Triton."""
+
+    def run(*inputs: Any) -> Any:
+        return getattr(import_module(f"kernels.{operator}.triton"), name)(*inputs)
+
+    return run
 
 
 def state_dtype(x: Tensor) -> torch.dtype:

@@ -3,13 +3,37 @@
 Shapes: B sequences, T tokens, H heads, K key size, V value size.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
-from kernels.backend import check_shapes, pick, state_dtype
+from kernels.backend import check_shapes, from_triton, pick, state_dtype
 from kernels.delta_rule import chunked, reference
 
-IMPLEMENTATIONS = {"reference": reference.delta_rule, "chunked": chunked.delta_rule}
+
+def _plain(form: Callable) -> Callable:
+    """A form in plain torch with what it wants: scaled queries, no None, float32 at least."""
+
+    def run(
+        q: Tensor, k: Tensor, v: Tensor, beta: Tensor, log_decay: Tensor | None, state: Tensor | None, scale: float
+    ) -> tuple[Tensor, Tensor]:
+        if state is None:
+            state = q.new_zeros(q.shape[0], *k.shape[2:], v.shape[-1])
+        if log_decay is None:
+            log_decay = torch.zeros_like(beta)
+        dtype = state_dtype(q)
+        o, state = form(*(x.to(dtype) for x in (q * scale, k, v, beta, log_decay, state)))
+        return o.to(v.dtype), state
+
+    return run
+
+
+IMPLEMENTATIONS = {
+    "reference": _plain(reference.delta_rule),
+    "chunked": _plain(chunked.delta_rule),
+    "triton": from_triton("delta_rule", "delta_rule"),
+}
 
 
 def delta_rule(
@@ -50,15 +74,8 @@ def delta_rule(
         log_decay=(log_decay, (batch, length, heads)),
         initial_state=(initial_state, (batch, heads, keys, values)),
     )
-    dtype = state_dtype(q)
-    if initial_state is None:
-        initial_state = q.new_zeros(batch, heads, keys, values, dtype=dtype)
-    if log_decay is None:
-        log_decay = q.new_zeros(batch, length, heads, dtype=dtype)
     scale = keys**-0.5 if scale is None else scale
-    inputs = (x.to(dtype) for x in (q * scale, k, v, beta, log_decay, initial_state))
-    o, state = pick(IMPLEMENTATIONS, q.device)(*inputs)
-    return o.to(v.dtype), state
+    return pick(IMPLEMENTATIONS, q)(q, k, v, beta, log_decay, initial_state, scale)
 
 
 def delta_rule_step(
@@ -73,9 +90,22 @@ def delta_rule_step(
 ) -> tuple[Tensor, Tensor]:
     """A single token: q, k [B, H, K], v [B, H, V], beta and log_decay [B, H] -> o [B, H, V], state."""
     scale = q.shape[-1] ** -0.5 if scale is None else scale
+    return pick(STEPS, q)(q, k, v, beta, log_decay, state, scale)
+
+
+def _plain_step(
+    q: Tensor, k: Tensor, v: Tensor, beta: Tensor, log_decay: Tensor | None, state: Tensor, scale: float
+) -> tuple[Tensor, Tensor]:
     query, key, value, strength = (x.to(state.dtype) for x in (q * scale, k, v, beta))
     if log_decay is not None:
         state = state * log_decay.to(state.dtype).exp()[..., None, None]
     held = torch.einsum("bhk,bhkv->bhv", key, state)
     state = state + key[..., None] * (strength[..., None] * (value - held))[..., None, :]
     return torch.einsum("bhk,bhkv->bhv", query, state).to(v.dtype), state
+
+
+STEPS = {
+    "reference": _plain_step,
+    "chunked": _plain_step,
+    "triton": from_triton("delta_rule", "delta_rule_step"),
+}

@@ -39,9 +39,10 @@ def delta_rule(
     written = to_end @ own
     erased = to_end @ from_state
     states = []
-    for n in range(q.shape[2]):
+    # unbind, because each index by n would fill a whole gradient with zeros in the backward pass
+    for keep, write, erase in zip(kept.unbind(2), written.unbind(2), erased.unbind(2), strict=True):
         states.append(state)
-        state = kept[:, :, n] * state + written[:, :, n] - erased[:, :, n] @ state
+        state = keep * state + write - erase @ state
     before = torch.stack(states, 2)
     writes = own - from_state @ before
     o = (q * since_start) @ before + (q @ k.mT * decay) @ writes

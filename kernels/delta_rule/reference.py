@@ -10,10 +10,9 @@ def delta_rule(
     """q (scaled), k [B, T, H, K], v [B, T, H, V], beta, log_decay [B, T, H], state [B, H, K, V]."""
     identity = torch.eye(q.shape[-1], dtype=q.dtype, device=q.device)
     outputs = []
-    for t in range(q.shape[1]):
-        strength = beta[:, t, :, None, None]
-        erase = identity - strength * k[:, t, :, :, None] * k[:, t, :, None]
-        decay = log_decay[:, t].exp()[..., None, None]
-        state = decay * (erase @ state) + strength * k[:, t, :, :, None] * v[:, t, :, None]
-        outputs.append(torch.einsum("bhk,bhkv->bhv", q[:, t], state))
+    tokens = (x.unbind(1) for x in (q, k, v, beta[..., None, None], log_decay.exp()[..., None, None]))
+    for query, key, value, strength, decay in zip(*tokens, strict=True):
+        erase = identity - strength * key[..., None] * key[..., None, :]
+        state = decay * (erase @ state) + strength * key[..., None] * value[..., None, :]
+        outputs.append(torch.einsum("bhk,bhkv->bhv", query, state))
     return torch.stack(outputs, 1), state

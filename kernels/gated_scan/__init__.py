@@ -3,12 +3,32 @@
 Shapes: B sequences, T tokens, D elements.
 """
 
+from collections.abc import Callable
+
 from torch import Tensor
 
-from kernels.backend import check_shapes, pick, state_dtype
+from kernels.backend import check_shapes, from_triton, pick, state_dtype
 from kernels.gated_scan import chunked, reference
 
-IMPLEMENTATIONS = {"reference": reference.gated_scan, "chunked": chunked.gated_scan}
+
+def _plain(form: Callable) -> Callable:
+    """A form in plain torch with what it wants: no None, float32 at least."""
+
+    def run(x: Tensor, log_decay: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
+        if state is None:
+            state = x.new_zeros(x.shape[0], x.shape[2])
+        dtype = state_dtype(x)
+        h = form(x.to(dtype), log_decay.to(dtype), state.to(dtype))
+        return h.to(x.dtype), h[:, -1]
+
+    return run
+
+
+IMPLEMENTATIONS = {
+    "reference": _plain(reference.gated_scan),
+    "chunked": _plain(chunked.gated_scan),
+    "triton": from_triton("gated_scan", "gated_scan"),
+}
 
 
 def gated_scan(x: Tensor, log_decay: Tensor, *, initial_state: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -27,14 +47,21 @@ def gated_scan(x: Tensor, log_decay: Tensor, *, initial_state: Tensor | None = N
     """
     batch, _, size = x.shape
     check_shapes(log_decay=(log_decay, tuple(x.shape)), initial_state=(initial_state, (batch, size)))
-    dtype = state_dtype(x)
-    if initial_state is None:
-        initial_state = x.new_zeros(batch, size, dtype=dtype)
-    h = pick(IMPLEMENTATIONS, x.device)(x.to(dtype), log_decay.to(dtype), initial_state.to(dtype))
-    return h.to(x.dtype), h[:, -1]
+    return pick(IMPLEMENTATIONS, x)(x, log_decay, initial_state)
 
 
 def gated_scan_step(x: Tensor, log_decay: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
     """A single token: x and log_decay [B, D] -> h [B, D], state."""
+    return pick(STEPS, x)(x, log_decay, state)
+
+
+def _plain_step(x: Tensor, log_decay: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
     state = log_decay.to(state.dtype).exp() * state + x.to(state.dtype)
     return state.to(x.dtype), state
+
+
+STEPS = {
+    "reference": _plain_step,
+    "chunked": _plain_step,
+    "triton": from_triton("gated_scan", "gated_scan_step"),
+}

@@ -3,13 +3,37 @@
 Shapes: B sequences, T tokens, H heads, K key size, V value size.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
-from kernels.backend import check_shapes, pick, state_dtype
+from kernels.backend import check_shapes, from_triton, pick, state_dtype
 from kernels.linear_attention import chunked, reference
 
-IMPLEMENTATIONS = {"reference": reference.linear_attention, "chunked": chunked.linear_attention}
+
+def _plain(form: Callable) -> Callable:
+    """A form in plain torch with what it wants: scaled queries, no None, float32 at least."""
+
+    def run(
+        q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor | None, state: Tensor | None, scale: float
+    ) -> tuple[Tensor, Tensor]:
+        if state is None:
+            state = q.new_zeros(q.shape[0], *k.shape[2:], v.shape[-1])
+        if log_decay is None:
+            log_decay = q.new_zeros(q.shape[2])
+        dtype = state_dtype(q)
+        o, state = form(*(x.to(dtype) for x in (q * scale, k, v, log_decay, state)))
+        return o.to(v.dtype), state
+
+    return run
+
+
+IMPLEMENTATIONS = {
+    "reference": _plain(reference.linear_attention),
+    "chunked": _plain(chunked.linear_attention),
+    "triton": from_triton("linear_attention", "linear_attention"),
+}
 
 
 def linear_attention(
@@ -47,26 +71,31 @@ def linear_attention(
         log_decay=(log_decay, decay_shape),
         initial_state=(initial_state, (batch, heads, keys, values)),
     )
-    dtype = state_dtype(q)
-    if initial_state is None:
-        initial_state = q.new_zeros(batch, heads, keys, values, dtype=dtype)
-    if log_decay is None:
-        log_decay = q.new_zeros(heads, dtype=dtype)
     scale = keys**-0.5 if scale is None else scale
-    inputs = (x.to(dtype) for x in (q * scale, k, v, log_decay, initial_state))
-    o, state = pick(IMPLEMENTATIONS, q.device)(*inputs)
-    return o.to(v.dtype), state
+    return pick(IMPLEMENTATIONS, q)(q, k, v, log_decay, initial_state, scale)
 
 
 def linear_attention_step(
     q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor | None, state: Tensor, *, scale: float | None = None
 ) -> tuple[Tensor, Tensor]:
     """A single token: q, k [B, H, K], v [B, H, V], log_decay None, [H], [B, H] or [B, H, K] -> o [B, H, V], state."""
-    decayed = state
+    scale = q.shape[-1] ** -0.5 if scale is None else scale
+    return pick(STEPS, q)(q, k, v, log_decay, state, scale)
+
+
+def _plain_step(
+    q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor | None, state: Tensor, scale: float
+) -> tuple[Tensor, Tensor]:
     if log_decay is not None:
         decay = log_decay.to(state.dtype).exp()
-        decayed = state * (decay[..., None] if decay.dim() == 3 else decay[..., None, None])
-    state = decayed + k.to(state.dtype)[..., None] * v.to(state.dtype)[..., None, :]
-    scale = q.shape[-1] ** -0.5 if scale is None else scale
+        state = state * (decay[..., None] if decay.dim() == 3 else decay[..., None, None])
+    state = state + k.to(state.dtype)[..., None] * v.to(state.dtype)[..., None, :]
     o = torch.einsum("bhk,bhkv->bhv", q.to(state.dtype) * scale, state)
     return o.to(v.dtype), state
+
+
+STEPS = {
+    "reference": _plain_step,
+    "chunked": _plain_step,
+    "triton": from_triton("linear_attention", "linear_attention_step"),
+}

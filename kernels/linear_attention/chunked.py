@@ -29,9 +29,10 @@ def linear_attention(q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor, state: 
     written = (k * (last - total).exp()).mT @ v  # [B, H, N, K, V]
     kept = last.exp().mT  # [B, H, N, K or 1, 1]
     states = []
-    for n in range(q.shape[2]):
+    # unbind, because each index by n would fill a whole gradient with zeros in the backward pass
+    for keep, write in zip(kept.unbind(2), written.unbind(2), strict=True):
         states.append(state)
-        state = kept[:, :, n] * state + written[:, :, n]
+        state = keep * state + write
     o = scores @ v + (q * total.exp()) @ torch.stack(states, 2)
     return from_chunks(o, length), state
 

@@ -11,7 +11,7 @@ def linear_attention(q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor, state: 
     if log_decay.dim() == 3:
         log_decay = log_decay[..., None]
     outputs = []
-    for t in range(q.shape[1]):
-        state = log_decay[:, t].exp()[..., None] * state + k[:, t, :, :, None] * v[:, t, :, None]
-        outputs.append(torch.einsum("bhk,bhkv->bhv", q[:, t], state))
+    for query, key, value, decay in zip(*(x.unbind(1) for x in (q, k, v, log_decay)), strict=True):
+        state = decay.exp()[..., None] * state + key[..., None] * value[..., None, :]
+        outputs.append(torch.einsum("bhk,bhkv->bhv", query, state))
     return torch.stack(outputs, 1), state

@@ -54,7 +54,7 @@ def softmax_attention(
     if initial_state is not None:
         k, v = torch.cat([initial_state[0], k], 1), torch.cat([initial_state[1], v], 1)
     scale = q.shape[-1] ** -0.5 if scale is None else scale
-    o = pick(IMPLEMENTATIONS, q.device)(q, k, v, window, scale)
+    o = pick(IMPLEMENTATIONS, q)(q, k, v, window, scale)
     if window is not None and k.shape[1] > window:
         k, v = k[:, -window:], v[:, -window:]
     return o, (k, v)
