@@ -1,0 +1,463 @@
+"""Linear attention with decay on a GPU: one kernel that walks over chunks of tokens, in four roles.
+
+Shapes: B sequences, T tokens, H heads, K key size, V value size; A size of the dot products, D size of an output.
+
+With g_t the sum of log decays up to token t, every role has the form
+
+    out_i = sum_{j <= i} (x_i . y_j) e^{g_i - g_j} z_j + e^{g_i} x_i M_0,   M = sum_j e^{g_T - g_j} y_j z_j^T [A, D],
+
+where a decay by key lies on A ("inner") or on D ("outer"):
+
+    role | x  | y  | z  | A | D | order of tokens | M_0 and M
+    o    | q  | k  | v  | K | V | forward         | S_0, S_T
+    dv   | k  | q  | do | K | V | reverse         | dS_T, dS_0 before the decay of token 0
+    dq   | do | v  | k  | V | K | forward         | S_0 transposed, unused
+    dk   | v  | do | q  | V | K | reverse         | dS_T transposed, unused
+
+In reverse, what decays on the way from token t + 1 to token t is a_{t+1}. The gradient of log a_t is the sum over
+s >= t of q_s dq_s - k_s dk_s (2312.06635, appendix C), from which what a token gives to itself is left out, since it
+does not decay, plus <S_e, dS_e> at the end e of the sum; that end is the next multiple of ANCHOR chunks, so that
+rounding errors do not add up over whole sequences.
+
+A program keeps M [A, BLOCK_D] in registers and goes through all tokens (or a segment of them, if there are too few
+programs for a GPU: then a first walk finds the state at each segment's begin). So a role reads x, y, z and the decay
+once and writes its output: nothing else goes through memory, but for the gradient of the decay, for which dq leaves
+q dq and every ANCHOR-th state to dk.
+"""
+
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from kernels.tuning import block, tuned
+
+CHUNK = 64
+ANCHOR = tl.constexpr(8)
+SPAN = tl.constexpr(80.0)
+"""Log decays are summed over at most this much at once: half of it, as an exponent, is far from overflow."""
+PROGRAMS = 128
+"""Fewer programs than this, and the sequences are cut into segments."""
+NONE, SCALAR, INNER, OUTER = (tl.constexpr(i) for i in range(4))
+
+
+@triton.jit
+def _rows(pointer, tokens, inside, stride, SIZE: tl.constexpr, BLOCK: tl.constexpr, first=0):
+    """Rows [tokens, BLOCK] of a matrix, zero outside."""
+    columns = first + tl.arange(0, BLOCK)
+    places = tokens.to(tl.int64)[:, None] * stride + columns
+    return tl.load(pointer + places, mask=inside[:, None] & (columns < SIZE), other=0.0)
+
+
+@triton.jit
+def _tile(
+    x, y, z, g, last, g_low, last_low, state, read, write,
+    DECAY: tl.constexpr, READ: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """A chunk: outputs [C, D] from all but the tokens themselves, x_i . y_i [C], and the state after it.
+
+    g: sums of log decays up to each row; last: those of the whole chunk. If the decay is by key, none of them is below
+    -SPAN; if it is a scalar, g_low and last_low are what rounding took from g and last.
+    """
+    TYPE: tl.constexpr = y.dtype
+    SIZE: tl.constexpr = y.shape[0]
+    before = state
+    if DECAY == INNER:
+        half = tl.exp(last / 2)[:, None]
+        y = (y * tl.exp(last / 2 - g)).to(TYPE)
+    if DECAY == OUTER:
+        half = tl.exp(last / 2)[None, :]
+        z = (z * tl.exp(last / 2 - g)).to(TYPE)
+    if DECAY == INNER or DECAY == OUTER:
+        before = half * state
+        state = half * (before + write * tl.dot(tl.trans(y), z, input_precision=PRECISION))
+    elif DECAY == SCALAR:
+        decayed = (z * tl.exp((last - g) + (last_low - g_low))[:, None]).to(TYPE)
+        state = tl.exp(last) * state + write * tl.dot(tl.trans(y), decayed, input_precision=PRECISION)
+    else:
+        state = state + write * tl.dot(tl.trans(y), z, input_precision=PRECISION)
+    out = tl.zeros([SIZE, z.shape[1]], tl.float32)
+    own = tl.zeros([SIZE], tl.float32)
+    if READ:
+        rows = tl.arange(0, SIZE)
+        if DECAY == INNER:
+            x = (x * tl.exp(g - last / 2)).to(TYPE)
+        scores = tl.dot(x, tl.trans(y), input_precision=PRECISION) * (read * write)
+        if DECAY == SCALAR:
+            between = (g[:, None] - g[None, :]) + (g_low[:, None] - g_low[None, :])
+            scores *= tl.exp(tl.minimum(between, 0.0))
+        own = tl.sum(tl.where(rows[:, None] == rows[None, :], scores, 0.0), 1)
+        scores = tl.where(rows[:, None] > rows[None, :], scores, 0.0)
+        out = tl.dot(x, before.to(TYPE), input_precision=PRECISION) * read
+        if DECAY == SCALAR:
+            out *= tl.exp(g)[:, None]
+        out += tl.dot(scores.to(TYPE), z, input_precision=PRECISION)
+        if DECAY == OUTER:
+            out *= tl.exp(g - last / 2)
+    return out, own, state
+
+
+@tuned([(4, 2), (8, 2), (4, 1), (8, 1)], key=["A", "D", "DECAY", "REVERSE", "READ"])
+@triton.jit
+def _walk(
+    x, y, z, weight, decay, out, start, end, total, products, anchors, into_decay,
+    scale, length, heads, segments, per_segment,
+    x_batch, x_token, x_head, y_batch, y_token, y_head, z_batch, z_token, z_head,
+    weight_batch, weight_token, weight_head, decay_batch, decay_token, decay_head,
+    start_batch, start_head, start_segment, start_row, start_column,
+    end_batch, end_head, end_segment, end_row, end_column,
+    A: tl.constexpr, D: tl.constexpr, BLOCK_A: tl.constexpr, BLOCK_D: tl.constexpr, SIZE: tl.constexpr,
+    DECAY: tl.constexpr, REVERSE: tl.constexpr, READ: tl.constexpr,
+    TYPE: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """Grid (blocks of D, B x H x segments). Tensors [B, T, H, A or D]; states in any strides; None: not wanted.
+
+    total [B, H, segments, A, D or 1]: sums of log decays. products and into_decay: [B, T, H, D] if the decay is by
+    key, else sums [blocks of D, B, T, H]. anchors [B, H, every ANCHOR-th chunk, A, D].
+    """
+    part, which = tl.program_id(0), tl.program_id(1)
+    segment, sequence = which % segments, which // segments
+    batch, head = (sequence // heads).to(tl.int64), (sequence % heads).to(tl.int64)
+    x += batch * x_batch + head * x_head
+    y += batch * y_batch + head * y_head
+    z += batch * z_batch + head * z_head
+    if DECAY != NONE:
+        decay += batch * decay_batch + head * decay_head
+    read = 1.0 if REVERSE else scale
+    write = scale if REVERSE else 1.0
+
+    first = part * BLOCK_D
+    rows, inner, columns = tl.arange(0, SIZE), tl.arange(0, BLOCK_A), first + tl.arange(0, BLOCK_D)
+    chunks = tl.cdiv(length, SIZE)
+    begin = segment * per_segment
+    stop = tl.minimum(begin + per_segment, chunks)
+    whole = (inner < A)[:, None] & (columns < D)[None, :]
+    state = tl.zeros([BLOCK_A, BLOCK_D], tl.float32)
+    if start is not None:
+        start += batch * start_batch + head * start_head + segment.to(tl.int64) * start_segment
+        places = inner[:, None] * start_row + columns[None, :] * start_column
+        state += tl.load(start + places, mask=whole, other=0.0).to(tl.float32)
+    if DECAY == INNER:
+        summed = tl.zeros([BLOCK_A], tl.float32)
+    else:
+        summed = tl.zeros([BLOCK_D], tl.float32)
+    later = tl.zeros([BLOCK_D], tl.float32)  # the gradient of the log decay just after this chunk
+    anchored = tl.cdiv(chunks, ANCHOR)
+    if anchors is not None:
+        anchors += sequence.to(tl.int64) * anchored * A * D
+    within = inner[:, None] * D + columns[None, :]
+
+    for n in range(begin, stop):
+        chunk = begin + stop - 1 - n if REVERSE else n
+        tokens = chunk * SIZE + (SIZE - 1 - rows if REVERSE else rows)
+        inside = tokens < length
+        at_anchor = ((chunk + 1) % ANCHOR == 0) | (chunk == chunks - 1)
+        if into_decay is not None:
+            if at_anchor:
+                last_token = chunk * SIZE + SIZE
+                kept = tl.load(anchors + (chunk // ANCHOR) * A * D + within, mask=whole, other=0.0)
+                later = tl.sum(kept * state, 0)
+                if DECAY == OUTER:
+                    here = (columns < D) & (last_token < length)
+                    later *= tl.exp(tl.load(decay + last_token.to(tl.int64) * decay_token + columns, here, 0.0))
+                elif last_token < length:
+                    later *= tl.exp(tl.load(decay + last_token.to(tl.int64) * decay_token).to(tl.float32))
+        ys = _rows(y, tokens, inside, y_token, A, BLOCK_A).to(TYPE)
+        zs = _rows(z, tokens, inside, z_token, D, BLOCK_D, first).to(TYPE)
+        xs = ys
+        if READ:
+            xs = _rows(x, tokens, inside, x_token, A, BLOCK_A).to(TYPE)
+        faded = tokens + 1 if REVERSE else tokens
+        if DECAY == INNER or DECAY == OUTER:
+            if DECAY == INNER:
+                log_decay = _rows(decay, faded, faded < length, decay_token, A, BLOCK_A)
+            else:
+                log_decay = _rows(decay, faded, faded < length, decay_token, D, BLOCK_D, first)
+            # A row by itself cannot span more than SPAN, and exp(-SPAN) is nothing.
+            log_decay = tl.maximum(log_decay.to(tl.float32), -SPAN)
+            summed += tl.sum(log_decay, 0)
+            outs = tl.zeros([SIZE, BLOCK_D], tl.float32)
+            own = tl.zeros([SIZE], tl.float32)
+            done = tl.full((), 0, tl.int32)
+            # As many rows at once as do not span too much: nearly always all of them.
+            while done < SIZE:
+                g = tl.cumsum(tl.where(rows[:, None] >= done, log_decay, 0.0), 0)
+                fitting = tl.sum(((rows >= done) & (tl.min(g, 1) >= -SPAN)).to(tl.int32), 0)
+                upto = done + tl.maximum(fitting, 1)
+                active = ((rows >= done) & (rows < upto))[:, None]
+                g = tl.where(active, g, 0.0)
+                tile, alone, state = _tile(
+                    tl.where(active, xs, 0.0), tl.where(active, ys, 0.0), zs, g, tl.min(g, 0), 0.0, 0.0, state,
+                    read, write, DECAY, READ, PRECISION,
+                )  # fmt: skip
+                outs += tile
+                own += alone
+                done = upto
+        elif DECAY == SCALAR:
+            log_decay = tl.load(decay + faded.to(tl.int64) * decay_token, mask=faded < length, other=0.0)
+            # In two floats: a small difference of large sums would be lost in one.
+            exact = tl.cumsum(log_decay.to(tl.float64), 0)
+            g, exact_last = exact.to(tl.float32), tl.min(exact, 0)
+            last = exact_last.to(tl.float32)
+            summed += last
+            outs, own, state = _tile(
+                xs, ys, zs, g, last, (exact - g).to(tl.float32), (exact_last - last).to(tl.float32), state,
+                read, write, DECAY, READ, PRECISION,
+            )  # fmt: skip
+        else:
+            outs, own, state = _tile(xs, ys, zs, 0.0, 0.0, 0.0, 0.0, state, read, write, DECAY, READ, PRECISION)
+
+        if READ:
+            base = (batch * length + tokens.to(tl.int64)) * heads + head
+            covered = inside[:, None] & (columns < D)[None, :]
+            tl.store(
+                out + base[:, None] * D + columns, (outs + own[:, None] * zs).to(out.dtype.element_ty), mask=covered
+            )
+            if products is not None:
+                weights = _rows(
+                    weight + batch * weight_batch + head * weight_head, tokens, inside, weight_token, D, BLOCK_D, first
+                )
+                product = weights * outs
+                if DECAY == OUTER:
+                    where = base[:, None] * D + columns
+                    if REVERSE:
+                        change = tl.load(products + where, mask=covered, other=0.0) - product
+                        gradient = later[None, :] + tl.cumsum(change, 0)
+                        tl.store(into_decay + where, gradient.to(into_decay.dtype.element_ty), mask=covered)
+                        later += tl.sum(change, 0)
+                    else:
+                        tl.store(products + where, product, mask=covered)
+                else:
+                    where = base + part.to(tl.int64) * (tl.num_programs(1) // segments) * length
+                    if REVERSE:
+                        change = tl.load(products + where, mask=inside, other=0.0) - tl.sum(product, 1)
+                        gradient = tl.sum(later, 0) + tl.cumsum(change, 0)
+                        tl.store(into_decay + where, gradient, mask=inside)
+                        later += tl.sum(change, 0) / BLOCK_D
+                    else:
+                        tl.store(products + where, tl.sum(product, 1), mask=inside)
+                if not REVERSE:
+                    if at_anchor:
+                        place = anchors + (chunk // ANCHOR) * A * D + within
+                        tl.store(place, state.to(anchors.dtype.element_ty), mask=whole)
+
+    if end is not None:
+        if (not READ) | (segment == (0 if REVERSE else segments - 1)):
+            end += batch * end_batch + head * end_head + segment.to(tl.int64) * end_segment
+            tl.store(end + inner[:, None] * end_row + columns[None, :] * end_column, state, mask=whole)
+    if total is not None:
+        if DECAY == INNER:
+            tl.store(total + which.to(tl.int64) * A + inner, summed, mask=(inner < A) & (part == 0))
+        elif DECAY == OUTER:
+            tl.store(total + which.to(tl.int64) * D + columns, summed, mask=columns < D)
+        else:
+            tl.store(total + which + tl.zeros_like(columns), summed, mask=columns == 0)
+
+
+@triton.jit
+def _join(
+    states, total, start, heads, segments, start_batch, start_head, start_row, start_column,
+    A: tl.constexpr, D: tl.constexpr, DECAY: tl.constexpr, REVERSE: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Replaces the states [B, H, segments, A, D] that segments end with by those that they begin with."""
+    sequence = tl.program_id(1)
+    batch, head = (sequence // heads).to(tl.int64), (sequence % heads).to(tl.int64)
+    places = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    row, column, inside = places // D, places % D, places < A * D
+    state = tl.zeros([BLOCK], tl.float32)
+    if start is not None:
+        start += batch * start_batch + head * start_head
+        state += tl.load(start + row * start_row + column * start_column, mask=inside, other=0.0).to(tl.float32)
+    for n in range(segments):
+        which = sequence.to(tl.int64) * segments + (segments - 1 - n if REVERSE else n)
+        ending = tl.load(states + which * A * D + places, mask=inside, other=0.0)
+        tl.store(states + which * A * D + places, state, mask=inside)
+        if DECAY == INNER:
+            state *= tl.exp(tl.load(total + which * A + row, mask=inside, other=0.0))
+        elif DECAY == OUTER:
+            state *= tl.exp(tl.load(total + which * D + column, mask=inside, other=0.0))
+        elif DECAY == SCALAR:
+            state *= tl.exp(tl.load(total + which))
+        state += ending
+
+
+def _strides(x: Tensor | None, dimensions: range = range(3)) -> list[int]:
+    return [0 if x is None else x.stride(i) for i in dimensions]
+
+
+def _run(
+    x: Tensor, y: Tensor, z: Tensor, log_decay: Tensor | None, scale: float, *,
+    outer: bool = False, reverse: bool = False, dtype: torch.dtype,
+    start: Tensor | None = None, end: Tensor | None = None, weight: Tensor | None = None,
+    products: Tensor | None = None, anchors: Tensor | None = None, into_decay: Tensor | None = None,
+) -> Tensor:  # fmt: skip
+    """One role: out [B, T, H, D] in `dtype`; start and end [B, H, A, D]."""
+    (batch, length, heads, inner), size = x.shape, z.shape[-1]
+    decay_kind = NONE if log_decay is None else SCALAR if log_decay.dim() == 3 else OUTER if outer else INNER
+    block_d = _block_d(inner, size)
+    blocks = triton.cdiv(size, block_d)
+    chunks = triton.cdiv(length, CHUNK)
+    per_segment = triton.cdiv(chunks, max(1, PROGRAMS // (blocks * batch * heads)))
+    per_segment = ANCHOR.value * triton.cdiv(per_segment, ANCHOR.value)
+    segments = triton.cdiv(chunks, per_segment)
+    out = x.new_empty(batch, length, heads, size, dtype=dtype)
+    bf16 = x.dtype == torch.bfloat16
+
+    def walk(read: bool, start: Tensor | None, end: Tensor | None, total: Tensor | None) -> None:
+        _walk[(blocks, batch * heads * segments)](
+            x, y, z, weight, log_decay, out if read else None, start, end, total,
+            products if read else None, anchors if read else None, into_decay if read else None,
+            scale, length, heads, segments, per_segment,
+            *_strides(x), *_strides(y), *_strides(z), *_strides(weight), *_strides(log_decay),
+            *_state_strides(start), *_state_strides(end),
+            A=inner, D=size, BLOCK_A=block(inner), BLOCK_D=block_d, SIZE=CHUNK, DECAY=decay_kind, REVERSE=reverse,
+            READ=read, TYPE=tl.bfloat16 if bf16 else tl.float32, PRECISION="tf32" if bf16 else "ieee",
+        )  # fmt: skip
+
+    if segments > 1:
+        states = x.new_empty(batch, heads, segments, inner, size, dtype=torch.float32)
+        width = {INNER: inner, OUTER: size}.get(decay_kind, 1)
+        total = x.new_empty(batch, heads, segments, width, dtype=torch.float32)
+        walk(False, None, states, total)
+        _join[(triton.cdiv(inner * size, 1024), batch * heads)](
+            states, total, start, heads, segments, *_strides(start, range(4)),
+            A=inner, D=size, DECAY=decay_kind, REVERSE=reverse, BLOCK=1024,
+        )  # fmt: skip
+        start = states
+    walk(True, start, end, None)
+    return out
+
+
+def _block_d(inner: int, size: int) -> int:
+    """Columns of the state that a program keeps: as many as fit into its registers."""
+    return min(block(size), 32 if inner > 256 else 64)
+
+
+def _state_strides(x: Tensor | None) -> list[int]:
+    """By sequence, head, segment (0 where there is none), row and column."""
+    if x is None:
+        return [0] * 5
+    return list(x.stride()) if x.dim() == 5 else [*_strides(x, range(2)), 0, x.stride(2), x.stride(3)]
+
+
+def _rowwise(x: Tensor) -> Tensor:
+    """x, in a layout whose last dimension is dense."""
+    return x if x.stride(-1) == 1 or x.shape[-1] == 1 else x.contiguous()
+
+
+class _LinearAttention(torch.autograd.Function):
+    """log_decay is None, [B, T, H] or [B, T, H, K]."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor | None, state: Tensor | None, scale: float
+    ) -> tuple[Tensor, Tensor]:
+        q, k, v = _rowwise(q), _rowwise(k), _rowwise(v)
+        if log_decay is not None and log_decay.dim() == 4:
+            log_decay = _rowwise(log_decay)
+        end = q.new_empty(q.shape[0], q.shape[2], q.shape[3], v.shape[3], dtype=torch.float32)
+        o = _run(q, k, v, log_decay, scale, dtype=v.dtype, start=state, end=end)
+        ctx.save_for_backward(q, k, v, log_decay, state)
+        ctx.scale = scale
+        ctx.set_materialize_grads(False)
+        return o, end
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        q, k, v, log_decay, state = ctx.saved_tensors
+        do, d_end = gradients
+        do = torch.zeros_like(v) if do is None else _rowwise(do)
+        need_q, need_k, need_v, need_decay, need_state = ctx.needs_input_grad[:5]
+        dq = dk = dv = d_decay = d_state = None
+        if need_v or need_state:
+            end = torch.empty_like(state, dtype=torch.float32) if need_state else None
+            dv = _run(k, q, do, log_decay, ctx.scale, reverse=True, dtype=v.dtype, start=d_end, end=end)
+            if end is not None:
+                d_state = end
+                if log_decay is not None:
+                    first = log_decay[:, 0].float().exp()
+                    d_state = end * (first[..., None] if first.dim() == 3 else first[..., None, None])
+                d_state = d_state.to(state.dtype)
+        into_k: dict[str, Tensor] = {}
+        into_q: dict[str, Tensor] = {}
+        if need_decay:
+            by_key, keys = log_decay.dim() == 4, q.shape[3]
+            blocks = triton.cdiv(keys, _block_d(v.shape[3], keys))
+            shape = k.shape if by_key else (blocks, *log_decay.shape)
+            products = k.new_empty(shape, dtype=torch.float32)
+            anchored = triton.cdiv(k.shape[1], CHUNK * ANCHOR.value)
+            anchors = k.new_empty(k.shape[0], k.shape[2], anchored, v.shape[3], keys)
+            d_decay = torch.empty_like(products, dtype=log_decay.dtype if by_key else torch.float32)
+            into_q = {"weight": q, "products": products, "anchors": anchors}
+            into_k = {"weight": k, "products": products, "anchors": anchors, "into_decay": d_decay}
+        if need_q or need_decay:
+            start = None if state is None else state.mT
+            dq = _run(do, v, k, log_decay, ctx.scale, outer=True, dtype=q.dtype, start=start, **into_q)
+        if need_k or need_decay:
+            start = None if d_end is None else d_end.mT
+            dk = _run(v, do, q, log_decay, ctx.scale, outer=True, reverse=True, dtype=k.dtype, start=start, **into_k)
+        if need_decay and log_decay.dim() == 3:
+            d_decay = d_decay.sum(0).to(log_decay.dtype)
+        return dq, dk, dv, d_decay, d_state, None
+
+
+def linear_attention(
+    q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor | None, state: Tensor | None, scale: float
+) -> tuple[Tensor, Tensor]:
+    """q, k [B, T, H, K], v [B, T, H, V], log_decay None, [H], [B, T, H] or [B, T, H, K], state [B, H, K, V] or None."""
+    if log_decay is not None and log_decay.dim() == 1:
+        log_decay = log_decay.expand(q.shape[:3])
+    return _LinearAttention.apply(q, k, v, log_decay, state, scale)
+
+
+@tuned([(4, 1), (8, 1), (2, 1)], key=["K", "V"], BLOCK_V=(32, 64, 16))
+@triton.jit
+def _step(
+    q, k, v, decay, state, out, after, scale, heads, q_batch, q_head, k_batch, k_head, v_batch, v_head,
+    decay_batch, decay_head, K: tl.constexpr, V: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_V: tl.constexpr,
+    BY_KEY: tl.constexpr,
+):  # fmt: skip
+    """Grid (blocks of V at most, B x H): reads the state once, writes the new one once."""
+    which = tl.program_id(1)
+    batch, head = (which // heads).to(tl.int64), (which % heads).to(tl.int64)
+    rows, columns = tl.arange(0, BLOCK_K), tl.program_id(0) * BLOCK_V + tl.arange(0, BLOCK_V)
+    keys, values = rows < K, columns < V
+    query = tl.load(q + batch * q_batch + head * q_head + rows, mask=keys, other=0.0).to(tl.float32)
+    key = tl.load(k + batch * k_batch + head * k_head + rows, mask=keys, other=0.0).to(tl.float32)
+    value = tl.load(v + batch * v_batch + head * v_head + columns, mask=values, other=0.0).to(tl.float32)
+    places = which.to(tl.int64) * K * V + rows[:, None] * V + columns[None, :]
+    whole = keys[:, None] & values[None, :]
+    memory = tl.load(state + places, mask=whole, other=0.0).to(tl.float32)
+    if decay is not None:
+        decay += batch * decay_batch + head * decay_head
+        if BY_KEY:
+            memory *= tl.exp(tl.load(decay + rows, mask=keys, other=0.0).to(tl.float32))[:, None]
+        else:
+            memory *= tl.exp(tl.load(decay).to(tl.float32))
+    memory += key[:, None] * value[None, :]
+    tl.store(after + places, memory, mask=whole)
+    read = tl.sum(query[:, None] * memory, 0) * scale
+    tl.store(out + which.to(tl.int64) * V + columns, read.to(out.dtype.element_ty), mask=values)
+
+
+def linear_attention_step(
+    q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor | None, state: Tensor, scale: float
+) -> tuple[Tensor, Tensor]:
+    """A single token: q, k [B, H, K], v [B, H, V], log_decay None, [H], [B, H] or [B, H, K], state [B, H, K, V].
+
+    Has no gradient.
+    """
+    (batch, heads, keys), values = q.shape, v.shape[-1]
+    q, k, v, state = _rowwise(q), _rowwise(k), _rowwise(v), state.contiguous()
+    if log_decay is not None:
+        log_decay = log_decay.expand(batch, heads) if log_decay.dim() == 1 else log_decay
+        log_decay = _rowwise(log_decay) if log_decay.dim() == 3 else log_decay
+    out, after = v.new_empty(batch, heads, values), torch.empty_like(state)
+    _step[lambda meta: (triton.cdiv(values, meta["BLOCK_V"]), batch * heads)](
+        q, k, v, log_decay, state, out, after, scale, heads,
+        *_strides(q, range(2)), *_strides(k, range(2)), *_strides(v, range(2)), *_strides(log_decay, range(2)),
+        K=keys, V=values, BLOCK_K=block(keys), BY_KEY=log_decay is not None and log_decay.dim() == 3,
+    )  # fmt: skip
+    return out, after
