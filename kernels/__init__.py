@@ -1,13 +1,18 @@
-"""Sequence operators, one folder each.
+"""Operators, one folder each.
 
-`reference.py` is the naive recurrence (the oracle of the tests), `chunked.py` plain torch that is fast on a CPU, and
-the folder's `__init__.py` the one entry that picks between them by device.
+Of a sequence operator `reference.py` is the naive recurrence (the oracle of the tests), `chunked.py` plain torch that
+is fast on a CPU. An operator on elements has one plain form for both, in its `__init__.py`. `triton.py` is the form for
+a GPU, and the folder's `__init__.py` the one entry that picks between them by device.
 """
 
 from kernels.delta_rule import delta_rule, delta_rule_step
 from kernels.gated_scan import gated_scan, gated_scan_step
 from kernels.linear_attention import linear_attention, linear_attention_step
+from kernels.rms_norm import rms_norm
+from kernels.rotary import rotary
+from kernels.short_convolution import short_convolution, short_convolution_step
 from kernels.softmax_attention import softmax_attention, softmax_attention_step
+from kernels.swiglu import swiglu
 
 __all__ = [
     "delta_rule",
@@ -16,6 +21,11 @@ __all__ = [
     "gated_scan_step",
     "linear_attention",
     "linear_attention_step",
+    "rms_norm",
+    "rotary",
+    "short_convolution",
+    "short_convolution_step",
     "softmax_attention",
     "softmax_attention_step",
+    "swiglu",
 ]

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import triton
+from torch import Tensor
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 
@@ -30,3 +31,8 @@ def tuned(configs: Sequence[tuple[int, int]], key: Sequence[str], **blocks: Sequ
 def block(size: int) -> int:
     """The power of two, 16 at least, that covers `size`: what a matrix product of a kernel can take."""
     return max(16, triton.next_power_of_2(size))
+
+
+def packed(x: Tensor) -> Tensor:
+    """x itself if its last dimension is contiguous, as kernels assume, else a copy."""
+    return x if x.stride(-1) == 1 else x.contiguous()

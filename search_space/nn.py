@@ -1,29 +1,32 @@
 """Small layers that the mixers and the models around them share.
 
-Shapes: B sequences, T tokens, C channels, H heads, K head size, W width of a convolution.
+Shapes: B sequences, T tokens, C channels, W width of a convolution.
 """
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kernels import rms_norm, short_convolution, short_convolution_step, swiglu
 from search_space.errors import InputError
 
 
-class RMSNorm(nn.RMSNorm):
+class RMSNorm(nn.Module):
     """Root-mean-square norm (1910.07467) of the last dimension, with an optional SiLU gate on its output.
 
     Args:
         size: elements that are normalised together.
+        eps: keeps a row of zeros finite.
     """
 
     def __init__(self, size: int, eps: float = 1e-5):
-        super().__init__(size, eps)
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(size))
 
     def forward(self, x: Tensor, gate: Tensor | None = None) -> Tensor:
         """Norm of x [..., size], times silu(gate [..., size]) if there is a gate."""
-        normal = super().forward(x)
-        return normal if gate is None else normal * F.silu(gate)
+        return rms_norm(x, self.weight, gate, eps=self.eps)
 
 
 class ShortConvolution(nn.Module):
@@ -54,36 +57,15 @@ class ShortConvolution(nn.Module):
 
     def forward(self, x: Tensor, cache: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Convolves x [B, T, C], continuing from the last W - 1 inputs; returns output and new cache."""
-        past = self.initial_cache(x, x.shape[0]) if cache is None else cache
-        inputs = torch.cat([past, x], 1) if self.cached else x
-        if self.width:
-            # In two dimensions, because torch has a fast channels-last kernel there: half the time on a CPU.
-            image = inputs.transpose(1, 2).unsqueeze(2)
-            x = F.conv2d(image, self.weight.unsqueeze(2), groups=self.channels).squeeze(2).transpose(1, 2)
-        return F.silu(x) if self.activation else x, inputs[:, inputs.shape[1] - self.cached :]
+        if not self.width:
+            return F.silu(x) if self.activation else x, x[:, :0]
+        return short_convolution(x, self.weight.squeeze(1), activation=self.activation, initial_state=cache)
 
     def step(self, x: Tensor, cache: Tensor) -> tuple[Tensor, Tensor]:
         """Same for a single token x [B, C]."""
-        inputs = torch.cat([cache, x.unsqueeze(1)], 1)
-        if self.width:
-            x = (inputs * self.weight[:, 0].T).sum(1)
-        return F.silu(x) if self.activation else x, inputs[:, inputs.shape[1] - self.cached :]
-
-
-def rotary(x: Tensor, position: int, theta: float) -> Tensor:
-    """Rotary position embedding (2104.09864) in the half-split layout: pairs are elements i and i + K/2.
-
-    Args:
-        x: [B, T, H, K], whose first token stands at `position`, or [B, H, K], a single token at `position`.
-        position: place in the sequence, from 0 on.
-        theta: base of the wavelengths; pair i turns by theta^(-2i/K) a token.
-    """
-    half, length = x.shape[-1] // 2, x.shape[1] if x.dim() == 4 else 1
-    places = torch.arange(position, position + length, device=x.device, dtype=torch.float32)
-    exponents = torch.arange(half, device=x.device, dtype=torch.float32) / -half
-    angles = places[:, None, None] * theta**exponents
-    cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
-    return x * torch.cat([cos, cos], -1) + x.roll(half, -1) * torch.cat([-sin, sin], -1)
+        if not self.width:
+            return F.silu(x) if self.activation else x, cache
+        return short_convolution_step(x, self.weight.squeeze(1), cache, activation=self.activation)
 
 
 def unit_length(x: Tensor, eps: float = 1e-6) -> Tensor:
@@ -106,5 +88,4 @@ class SwiGLU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps [..., width] to [..., width]."""
-        gate, value = self.input(x).chunk(2, -1)
-        return self.output(F.silu(gate) * value)
+        return self.output(swiglu(self.input(x)))

@@ -3,8 +3,9 @@ import torch
 from torch.nn import functional as F
 from torch.testing import assert_close
 
+from kernels import rotary
 from search_space.errors import InputError
-from search_space.nn import RMSNorm, ShortConvolution, SwiGLU, rotary
+from search_space.nn import RMSNorm, ShortConvolution, SwiGLU
 
 
 @pytest.mark.parametrize("activation", [False, True], ids=["plain", "silu"])

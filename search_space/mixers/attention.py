@@ -2,11 +2,11 @@
 
 from torch import Tensor, nn
 
-from kernels import softmax_attention, softmax_attention_step
+from kernels import rotary, softmax_attention, softmax_attention_step
 from search_space.errors import InputError
 from search_space.mixers.base import Dims, Mixer, MixerCost, State
 from search_space.mixers.options import head_size, positive, rotary_base
-from search_space.nn import ShortConvolution, rotary
+from search_space.nn import ShortConvolution
 
 
 class Attention(Mixer):

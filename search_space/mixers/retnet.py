@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
+from kernels import rotary
 from search_space.mixers.base import Dims
 from search_space.mixers.matrix_state import MatrixStateMixer
 from search_space.mixers.options import head_size, rotary_base
-from search_space.nn import rotary
 
 
 class RetNet(MatrixStateMixer):

@@ -1,0 +1,229 @@
+"""The short causal convolution in Triton.
+
+Shapes: B sequences, T tokens, C channels, W width; x [B, T, C], weight [C, W], past inputs [B, W - 1, C].
+
+With z_t = sum_w weight_w x_{t-W+1+w} and y = silu(z) (or z), dz_t = dy_t silu'(z_t) and
+
+    dx_t = sum_s weight_{W-1-s} dz_{t+s},   d_weight_w = sum_t dz_t x_{t-W+1+w}.
+
+Forward reads x and writes y, 2 C elements a token; backward reads x and dy and writes dx, 3 C elements. A tile reads
+its rows W times, shifted by a token each: once from memory, then from the cache. Backward computes z anew, W times for
+each token: cheaper than keeping it. Sums for d_weight go into a buffer [programs, W, C], which torch adds up.
+"""
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from kernels.tuning import block, packed, tuned
+
+TOKENS = 256
+"""Most tokens in a program of the backward pass: its sums of gradients are small beside them."""
+
+
+@triton.jit
+def _inputs(
+    x, past, first, rows, columns, length, channels, x_row, past_row, WIDTH: tl.constexpr, PAST: tl.constexpr
+):  # fmt: skip
+    """Inputs of the tokens `first` + `rows`; those before token 0 from the past, if there is one."""
+    token = first + rows
+    inside = (columns < channels)[None, :]
+    tokens = ((token >= 0) & (token < length))[:, None]
+    offsets = rows[:, None] * x_row + columns[None, :]
+    values = tl.load(x + first * x_row + offsets, tokens & inside, other=0.0).to(tl.float32)
+    if PAST:
+        before = ((token < 0) & (token > -WIDTH))[:, None]
+        offsets = (token + WIDTH - 1)[:, None] * past_row + columns[None, :]
+        values += tl.load(past + offsets, before & inside, other=0.0).to(tl.float32)
+    return values
+
+
+@triton.jit
+def _sums(
+    x, past, weight, first, rows, columns, length, channels, x_row, past_row, WIDTH: tl.constexpr, PAST: tl.constexpr
+):  # fmt: skip
+    """z of the tokens `first` + `rows`."""
+    z = _inputs(x, past, first, rows, columns, length, channels, x_row, past_row, WIDTH, PAST)
+    z *= tl.load(weight + columns * WIDTH + WIDTH - 1, columns < channels, other=0.0).to(tl.float32)[None, :]
+    for tap in tl.static_range(WIDTH - 1):
+        shifted = rows + (tap - WIDTH + 1)
+        values = _inputs(x, past, first, shifted, columns, length, channels, x_row, past_row, WIDTH, PAST)
+        z += values * tl.load(weight + columns * WIDTH + tap, columns < channels, other=0.0).to(tl.float32)[None, :]
+    return z
+
+
+@tuned([(4, 1), (4, 1), (8, 1)], key=["channels"], ROWS=[32, 64, 64], COLUMNS=[64, 64, 128])
+@triton.jit
+def forward_kernel(
+    x, past, weight, y, length, channels, x_batch, x_row, past_batch, past_row,
+    WIDTH: tl.constexpr, PAST: tl.constexpr, ACTIVATION: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+):  # fmt: skip
+    """A tile of y."""
+    columns = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
+    first = tl.program_id(1).to(tl.int64) * ROWS
+    batch = tl.program_id(2).to(tl.int64)
+    rows = tl.arange(0, ROWS)
+    x += batch * x_batch
+    if PAST:
+        past += batch * past_batch
+    z = _sums(x, past, weight, first, rows, columns, length, channels, x_row, past_row, WIDTH, PAST)
+    if ACTIVATION:
+        z *= tl.sigmoid(z)
+    inside = (first + rows < length)[:, None] & (columns < channels)[None, :]
+    out = y + (batch * length + first) * channels + rows[:, None] * channels + columns[None, :]
+    tl.store(out, z.to(y.dtype.element_ty), inside)
+
+
+@tuned([(4, 1), (4, 1), (8, 1)], key=["channels"], ROWS=[32, 16, 32], COLUMNS=[64, 64, 128])
+@triton.jit
+def backward_kernel(
+    x, past, weight, dy, dx, dpast, dweight, length, channels, x_batch, x_row, past_batch, past_row, dy_batch, dy_row,
+    WIDTH: tl.constexpr, PAST: tl.constexpr, ACTIVATION: tl.constexpr,
+    TOKENS: tl.constexpr, TAPS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+):  # fmt: skip
+    """The gradient of x for some channels of TOKENS tokens, and the sum over these of that of weight."""
+    columns = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
+    batch = tl.program_id(2).to(tl.int64)
+    rows, taps = tl.arange(0, ROWS), tl.arange(0, TAPS)[:, None]
+    inside = (columns < channels)[None, :]
+    x, dy = x + batch * x_batch, dy + batch * dy_batch
+    begin = tl.program_id(1).to(tl.int64) * TOKENS
+    if PAST:
+        # The tokens of the past have gradients too.
+        begin -= WIDTH - 1
+        past += batch * past_batch
+    total = tl.zeros((TAPS, COLUMNS), tl.float32)
+    for offset in range(0, TOKENS, ROWS):
+        first = begin + offset
+        to_x = tl.zeros((ROWS, COLUMNS), tl.float32)
+        for step in tl.static_range(WIDTH):
+            later = rows + step
+            tokens = ((first + later >= 0) & (first + later < length))[:, None]
+            offsets = later[:, None] * dy_row + columns[None, :]
+            grad = tl.load(dy + first * dy_row + offsets, tokens & inside, other=0.0).to(tl.float32)
+            if ACTIVATION:
+                z = _sums(x, past, weight, first, later, columns, length, channels, x_row, past_row, WIDTH, PAST)
+                share = tl.sigmoid(z)
+                grad *= share * (1 + z * (1 - share))
+            factor = tl.load(weight + columns * WIDTH + WIDTH - 1 - step, columns < channels, other=0.0)
+            to_x += grad * factor.to(tl.float32)[None, :]
+            if step == 0:
+                for tap in tl.static_range(WIDTH):
+                    shifted = rows + (tap - WIDTH + 1)
+                    values = _inputs(x, past, first, shifted, columns, length, channels, x_row, past_row, WIDTH, PAST)
+                    total += tl.where(taps == tap, tl.sum(grad * values, 0)[None, :], 0.0)
+        token = first + rows
+        out = dx + (batch * length + first) * channels + rows[:, None] * channels + columns[None, :]
+        tl.store(out, to_x.to(dx.dtype.element_ty), ((token >= 0) & (token < length))[:, None] & inside)
+        if PAST:
+            out = dpast + (batch * (WIDTH - 1) + token + WIDTH - 1)[:, None] * channels + columns[None, :]
+            tl.store(out, to_x.to(dpast.dtype.element_ty), (token < 0)[:, None] & inside)
+    program = batch * tl.num_programs(1) + tl.program_id(1)
+    tl.store(dweight + (program * WIDTH + taps) * channels + columns[None, :], total, (taps < WIDTH) & inside)
+
+
+@triton.jit
+def step_kernel(
+    x, past, weight, y, kept, channels, x_batch, past_batch, past_row,
+    WIDTH: tl.constexpr, ACTIVATION: tl.constexpr, COLUMNS: tl.constexpr,
+):  # fmt: skip
+    """y of one token and the past that it leaves, for some channels of one sequence."""
+    columns = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
+    batch = tl.program_id(1).to(tl.int64)
+    inside = columns < channels
+    z = tl.zeros((COLUMNS,), tl.float32)
+    for tap in tl.static_range(WIDTH):
+        if tap < WIDTH - 1:
+            value = tl.load(past + batch * past_batch + tap * past_row + columns, inside, other=0.0)
+        else:
+            value = tl.load(x + batch * x_batch + columns, inside, other=0.0)
+        if tap > 0:
+            place = kept + (batch * (WIDTH - 1) + tap - 1) * channels + columns
+            tl.store(place, value.to(kept.dtype.element_ty), inside)
+        factor = tl.load(weight + columns * WIDTH + tap, inside, other=0.0)
+        z += value.to(tl.float32) * factor.to(tl.float32)
+    if ACTIVATION:
+        z *= tl.sigmoid(z)
+    tl.store(y + batch * channels + columns, z.to(y.dtype.element_ty), inside)
+
+
+def _strides(past: Tensor | None) -> tuple[int, int]:
+    return (0, 0) if past is None else (past.stride(0), past.stride(1))
+
+
+class _ShortConvolution(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, weight, past, activation):
+        x, weight, past = packed(x), weight.contiguous(), None if past is None else packed(past)
+        batch, length, channels = x.shape
+        y = torch.empty(x.shape, dtype=x.dtype, device=x.device)
+
+        def grid(meta):
+            return triton.cdiv(channels, meta["COLUMNS"]), triton.cdiv(length, meta["ROWS"]), batch
+
+        forward_kernel[grid](
+            x, past, weight, y, length, channels, *x.stride()[:2], *_strides(past),
+            WIDTH=weight.shape[1], PAST=past is not None, ACTIVATION=activation,
+        )  # fmt: skip
+        ctx.save_for_backward(x, weight, past)
+        ctx.activation = activation
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, dy):
+        x, weight, past = ctx.saved_tensors
+        dy = packed(dy)
+        batch, length, channels = x.shape
+        width = weight.shape[1]
+        rows = length + (0 if past is None else width - 1)
+        tokens = min(TOKENS, max(32, block(rows)))
+        parts = triton.cdiv(rows, tokens)
+        dx = torch.empty(x.shape, dtype=x.dtype, device=x.device)
+        dpast = None if past is None else torch.empty(past.shape, dtype=past.dtype, device=x.device)
+        dweight = torch.empty(batch * parts, width, channels, dtype=torch.float32, device=x.device)
+
+        def grid(meta):
+            return triton.cdiv(channels, meta["COLUMNS"]), parts, batch
+
+        backward_kernel[grid](
+            x, past, weight, dy, dx, dpast, dweight, length, channels,
+            *x.stride()[:2], *_strides(past), *dy.stride()[:2],
+            WIDTH=width, PAST=past is not None, ACTIVATION=ctx.activation,
+            TOKENS=tokens, TAPS=triton.next_power_of_2(width),
+        )  # fmt: skip
+        return dx, dweight.sum(0).T.to(weight.dtype), dpast, None
+
+
+def short_convolution(
+    x: Tensor, weight: Tensor, state: Tensor | None, activation: bool
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """See `kernels.short_convolution`."""
+    cached = weight.shape[1] - 1
+    past = state if cached else None
+    y = _ShortConvolution.apply(x, weight, past, activation)
+    if x.shape[1] < cached:
+        before = x.new_zeros(x.shape[0], cached, x.shape[2]) if past is None else past
+        return y, torch.cat([before, x], 1)[:, x.shape[1] :]
+    kept = x[:, x.shape[1] - cached :]
+    # A view would keep all of x in memory; in training it is there for the backward pass anyway.
+    return y, kept if kept.requires_grad else kept.clone()
+
+
+def short_convolution_step(x: Tensor, weight: Tensor, state: Tensor, activation: bool) -> tuple[Tensor, Tensor]:
+    """See `kernels.short_convolution_step`."""
+    if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad or state.requires_grad):
+        y, state = short_convolution(x.unsqueeze(1), weight, state, activation)
+        return y.squeeze(1), state
+    x, state, weight = packed(x), packed(state), weight.contiguous()
+    y, kept = (
+        torch.empty(x.shape, dtype=x.dtype, device=x.device),
+        torch.empty_like(state, memory_format=torch.contiguous_format),
+    )
+    step_kernel[(triton.cdiv(x.shape[1], 256), x.shape[0])](
+        x, state, weight, y, kept, x.shape[1], x.stride(0), *_strides(state),
+        WIDTH=weight.shape[1], ACTIVATION=activation, COLUMNS=256, num_warps=2,
+    )  # fmt: skip
+    return y, kept
