@@ -16,7 +16,7 @@ def _plain(x: Tensor, weight: Tensor, cache: Tensor | None, activation: bool) ->
     inputs = torch.cat([past, x], 1) if width > 1 else x
     # In two dimensions, because torch has a fast channels-last kernel there: half the time on a CPU.
     image = inputs.transpose(1, 2).unsqueeze(2)
-    y = F.conv2d(image, weight[:, None, None], groups=channels).squeeze(2).transpose(1, 2)
+    y = F.conv2d(image, weight.reshape(channels, 1, 1, width), groups=channels).squeeze(2).transpose(1, 2)
     return F.silu(y) if activation else y, inputs[:, inputs.shape[1] - width + 1 :]
 
 

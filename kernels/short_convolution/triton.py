@@ -76,7 +76,7 @@ def forward_kernel(
     tl.store(out, z.to(y.dtype.element_ty), inside)
 
 
-@tuned([(4, 1), (4, 1), (8, 1)], key=["channels"], ROWS=[32, 16, 32], COLUMNS=[64, 64, 128])
+@tuned([(4, 1), (4, 1), (8, 1)], key=["channels"], ROWS=[16, 8, 16], COLUMNS=[64, 64, 64])
 @triton.jit
 def backward_kernel(
     x, past, weight, dy, dx, dpast, dweight, length, channels, x_batch, x_row, past_batch, past_row, dy_batch, dy_row,
