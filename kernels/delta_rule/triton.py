@@ -7,8 +7,8 @@ E = diag(e^g), B = diag(b) and S the state before the chunk, what its tokens wri
     O = scale E Q S + P W,               P = lower part of scale (Q K^T * G)
     S' = e^{g_C} S + K^T diag(e^{g_C - g}) W
 
-g_i - g_j is the sum of the log decays between, not a difference, so it is exact however strong the others are. X =
-(I + A)^-1 comes from substitution, never from powers of A, so repeated keys are exact too.
+g is float64, so that g_i - g_j is exact however strong the decays before both are. X = (I + A)^-1 comes from
+substitution, never from powers of A, so repeated keys are exact too.
 
 Shapes: B sequences, T tokens, H heads, N chunks of C tokens, K key size, V value size. Bytes a token and head in
 bfloat16, where f is the number of blocks into which V is split (a block but the first reads from L2, as a rule):
@@ -26,7 +26,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from kernels.delta_rule.triton_backward import decay_between, gradients, load_rows
+from kernels.delta_rule.triton_backward import decay_between, gradients, load_rows, running_sum
 from kernels.tuning import block, tuned
 
 CHUNK = 64
@@ -99,19 +99,19 @@ def _within_chunks(
     if DECAY:
         log_decay += batch * decay_batch + head * decay_head + start * decay_time
         decays = tl.load(log_decay + position * decay_time, mask=inside, other=0.0).to(tl.float32)
-        next_inside = (position + 1 < CHUNK) & (start + position + 1 < length)
-        later = tl.load(log_decay + (position + 1) * decay_time, mask=next_inside, other=0.0).to(tl.float32)
+        total = running_sum(decays)
+        end = tl.sum(tl.where(position == CHUNK - 1, total, 0.0), 0)
         tl.store(gates + CHUNK, decays)
-        tl.store(gates + 2 * CHUNK, tl.exp(tl.cumsum(decays, 0)))
-        tl.store(gates + 3 * CHUNK, tl.exp(tl.cumsum(later, 0, reverse=True)))
-        decay = decay_between(decays, position)
+        tl.store(gates + 2 * CHUNK, tl.exp(total.to(tl.float32)))
+        tl.store(gates + 3 * CHUNK, tl.exp((end - total).to(tl.float32)))
+        decay = decay_between(total, position)
         similar *= decay
         attended *= decay
+    square = program * CHUNK * CHUNK + position[:, None] * CHUNK + position[None, :]
+    tl.store(attention + square, tl.where(past, attended, 0.0).to(attention.dtype.element_ty))
     lower = tl.where(position[:, None] > position[None, :], strength[:, None] * similar, 0.0)
     inverse = _inverse(lower, position, CHUNK, PRECISION)
-    square = program * CHUNK * CHUNK + position[:, None] * CHUNK + position[None, :]
     tl.store(inverses + square, inverse.to(inverses.dtype.element_ty))
-    tl.store(attention + square, tl.where(past, attended, 0.0).to(attention.dtype.element_ty))
 
 
 @tuned(

@@ -19,6 +19,7 @@ A log decay counts wherever it lies between the writing and the reading of somet
 
     _reverse    sequential over chunks    reads q, k, X, P, dO: 2V + f (4K + 4C + 8)    writes Z: 2V, R: 2KV/C
     _gradients  parallel over chunks      reads q, k, v, dO, W, Z, S, R, P: 4K + 8V + 4KV/C + 2C
+                                          (dO, W, Z again from L2 for each block of keys)
                                           writes dq, dk, dv: 4K + 2V
 """
 
@@ -38,10 +39,17 @@ def load_rows(pointer, row, stride, column, inside, WIDTH: tl.constexpr):
 
 
 @triton.jit
-def decay_between(decays, position):
-    """e^{g_i - g_j} for j <= i, else 1, for log decays of a chunk: sums of one sign, so that nothing cancels."""
-    between = tl.where(position[:, None] > position[None, :], decays[:, None], 0.0)
-    return tl.exp(tl.cumsum(between, 0))
+def running_sum(decays):
+    """g in float64: 64 tokens of it cost nothing, and its differences keep all digits of float32."""
+    return tl.cumsum(decays.to(tl.float64), 0)
+
+
+@triton.jit
+def decay_between(total, position):
+    """e^{g_i - g_j} for j <= i, else 1: that difference could be large."""
+    past = position[:, None] >= position[None, :]
+    difference = (total[:, None] - total[None, :]).to(tl.float32)
+    return tl.exp(tl.where(past, difference, 0.0))
 
 
 @tuned(
@@ -107,27 +115,27 @@ def _reverse(
     tl.store(d_initial + sequence * KEYS * VALUES + state_offset, d_state, mask=in_state)
 
 
-@tuned([(8, 2), (8, 3), (8, 1), (4, 2)], key=["KEYS", "VALUES", "DECAY"])
+@tuned(
+    [(4, 2), (8, 2), (4, 3), (8, 3), (4, 2)],
+    key=["KEYS", "VALUES", "DECAY"],
+    BLOCK_KEYS=[64, 128, 64, 64, 32],
+)
 @triton.jit
 def _gradients(
     q, k, v, d_o, attention, gates, states, writes, d_states, d_wanted,
     d_q, d_k, d_v, d_beta, d_decay,
     q_batch, q_time, q_head, k_batch, k_time, k_head, v_batch, v_time, v_head, o_batch, o_time, o_head,
-    scale, length, chunks, heads, size,
+    scale, length, chunks, heads,
     KEYS: tl.constexpr, VALUES: tl.constexpr, BLOCK_KEYS: tl.constexpr, BLOCK_VALUES: tl.constexpr,
     CHUNK: tl.constexpr, DECAY: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """One chunk of one head, for some of its key columns; gradients of gates are sums over the blocks of those."""
-    KEY_BLOCKS: tl.constexpr = (KEYS + BLOCK_KEYS - 1) // BLOCK_KEYS
-    key_block = tl.program_id(0) % KEY_BLOCKS
-    number = (tl.program_id(0) // KEY_BLOCKS).to(tl.int64)
+    """One chunk of one sequence and head."""
+    number = tl.program_id(0).to(tl.int64)
     chunk, sequence = number % chunks, number // chunks
     batch, head = sequence // heads, sequence % heads
     start = chunk * CHUNK
     position = tl.arange(0, CHUNK)
     inside = start + position < length
-    once = inside & (key_block == 0)  # what does not depend on the keys is for the first block
-    key_column = key_block * BLOCK_KEYS + tl.arange(0, BLOCK_KEYS)
     dtype = d_q.dtype.element_ty
     q += batch * q_batch + head * q_head + start * q_time
     k += batch * k_batch + head * k_head + start * k_time
@@ -136,82 +144,101 @@ def _gradients(
     token = (batch * length + start) * heads + head
     writes += token * VALUES
     d_wanted += token * VALUES
-    d_v += token * VALUES
     states += number * KEYS * VALUES
     d_states += number * KEYS * VALUES
     gates += number * (4 if DECAY else 1) * CHUNK
     strength = tl.load(gates + position)
+
+    # What the tokens of the chunk do to each other, [C, C].
     d_attended = tl.zeros([CHUNK, CHUNK], tl.float32)
     d_similar = tl.zeros([CHUNK, CHUNK], tl.float32)
-    read = tl.zeros([CHUNK, BLOCK_KEYS], tl.float32)  # dO S^T
-    held = tl.zeros([CHUNK, BLOCK_KEYS], tl.float32)  # Z S^T
-    kept = tl.zeros([CHUNK, BLOCK_KEYS], tl.float32)  # W R^T
     d_strength = tl.zeros([CHUNK], tl.float32)
-    survived = tl.zeros([BLOCK_KEYS], tl.float32)  # <S, R>
     for first in range(0, VALUES, BLOCK_VALUES):
         column = first + tl.arange(0, BLOCK_VALUES)
         d_out = load_rows(d_o, position, o_time, column, inside, VALUES)
         write = load_rows(writes, position, heads * VALUES, column, inside, VALUES)
         wanted = load_rows(d_wanted, position, heads * VALUES, column, inside, VALUES)
-        value = load_rows(v, position, v_time, column, once, VALUES).to(tl.float32)
-        in_state = (key_column < KEYS)[:, None] & (column < VALUES)[None, :]
-        state_offset = key_column[:, None] * VALUES + column[None, :]
-        state = tl.load(states + state_offset, mask=in_state, other=0.0)
-        d_state = tl.load(d_states + state_offset, mask=in_state, other=0.0)
+        value = load_rows(v, position, v_time, column, inside, VALUES).to(tl.float32)
         d_attended = tl.dot(d_out, tl.trans(write), acc=d_attended, input_precision=PRECISION)
         d_similar = tl.dot(wanted, tl.trans(write), acc=d_similar, input_precision=PRECISION)
-        read = tl.dot(d_out, tl.trans(state), acc=read, input_precision=PRECISION)
-        held = tl.dot(wanted, tl.trans(state), acc=held, input_precision=PRECISION)
-        kept = tl.dot(write, tl.trans(d_state), acc=kept, input_precision=PRECISION)
         single = wanted.to(tl.float32)
         d_strength += tl.sum(single * value, 1)
+        offset = token * VALUES + position[:, None] * (heads * VALUES) + column[None, :]
         d_value = (single * strength[:, None]).to(dtype)
-        offset = position[:, None] * (heads * VALUES) + column[None, :]
-        tl.store(d_v + offset, d_value, mask=once[:, None] & (column < VALUES)[None, :])
-        if DECAY:
-            survived += tl.sum(state.to(tl.float32) * d_state.to(tl.float32), 1)
-
+        tl.store(d_v + offset, d_value, mask=inside[:, None] & (column < VALUES)[None, :])
+    similar = tl.zeros([CHUNK, CHUNK], tl.float32)
+    for first in range(0, KEYS, BLOCK_KEYS):
+        key = load_rows(k, position, k_time, first + tl.arange(0, BLOCK_KEYS), inside, KEYS)
+        similar = tl.dot(key, tl.trans(key), acc=similar, input_precision=PRECISION)
     past = position[:, None] >= position[None, :]
     before = position[:, None] > position[None, :]
-    key = load_rows(k, position, k_time, key_column, inside, KEYS)
-    query = load_rows(q, position, q_time, key_column, inside, KEYS)
-    similar = tl.dot(key, tl.trans(key), input_precision=PRECISION)
-    read *= scale
     if DECAY:
-        since_start = tl.load(gates + 2 * CHUNK + position)[:, None]
-        read *= since_start
-        held *= since_start
-        kept *= tl.load(gates + 3 * CHUNK + position)[:, None]
         square = number * CHUNK * CHUNK + position[:, None] * CHUNK + position[None, :]
-        attended = tl.load(attention + square, mask=once[:, None] & past, other=0.0).to(tl.float32)
-        flow = d_attended * attended
-        decay = decay_between(tl.load(gates + CHUNK + position), position)
+        flow = d_attended * tl.load(attention + square).to(tl.float32)
+        decay = decay_between(running_sum(tl.load(gates + CHUNK + position)), position)
         d_attended *= decay
         d_similar *= decay
+    attended = (tl.where(past, d_attended, 0.0) * scale).to(dtype)
     d_similar = tl.where(before, -d_similar, 0.0)
-    d_strength += tl.sum(d_similar * similar, 1) - tl.sum(key.to(tl.float32) * held, 1)
+    d_strength += tl.sum(d_similar * similar, 1)
     d_similar *= strength[:, None]
-    held *= strength[:, None]
-    out = token + position * heads
-    tl.store(d_beta + key_block * size + out, d_strength.to(d_beta.dtype.element_ty), mask=inside)
     if DECAY:
         flow += d_similar * similar
-        later = tl.sum(query.to(tl.float32) * read - key.to(tl.float32) * held, 1) + tl.sum(flow, 1) - tl.sum(flow, 0)
-        earlier = tl.sum(key.to(tl.float32) * kept, 1)
-        d_log = tl.sum(tl.where(past, later[:, None], earlier[:, None]), 0) + tl.load(gates + 3 * CHUNK - 1) * tl.sum(
-            survived, 0
-        )
-        tl.store(d_decay + key_block * size + out, d_log.to(d_decay.dtype.element_ty), mask=inside)
-
-    d_attended = (tl.where(past, d_attended, 0.0) * scale).to(dtype)
+        later = tl.sum(flow, 1) - tl.sum(flow, 0)  # of g_i, by what i reads and writes
+        earlier = tl.zeros([CHUNK], tl.float32)  # of g_C - g_j, by what j leaves in the state
+        survived = tl.zeros([BLOCK_KEYS], tl.float32)
+        since_start = tl.load(gates + 2 * CHUNK + position)[:, None]
+        until_end = tl.load(gates + 3 * CHUNK + position)[:, None]
     both = (d_similar + tl.trans(d_similar)).to(dtype)
-    read = tl.dot(d_attended, key, acc=read, input_precision=PRECISION)
-    kept = tl.dot(tl.trans(d_attended), query, acc=kept - held, input_precision=PRECISION)
-    kept = tl.dot(both, key, acc=kept, input_precision=PRECISION)
-    offset = token * KEYS + position[:, None] * (heads * KEYS) + key_column[None, :]
-    stored = inside[:, None] & (key_column < KEYS)[None, :]
-    tl.store(d_q + offset, read.to(dtype), mask=stored)
-    tl.store(d_k + offset, kept.to(dtype), mask=stored)
+
+    # What they do to the state and the state to them, [C, K].
+    for first_key in range(0, KEYS, BLOCK_KEYS):
+        key_column = first_key + tl.arange(0, BLOCK_KEYS)
+        read = tl.zeros([CHUNK, BLOCK_KEYS], tl.float32)  # dO S^T
+        held = tl.zeros([CHUNK, BLOCK_KEYS], tl.float32)  # Z S^T
+        kept = tl.zeros([CHUNK, BLOCK_KEYS], tl.float32)  # W R^T
+        for first in range(0, VALUES, BLOCK_VALUES):
+            column = first + tl.arange(0, BLOCK_VALUES)
+            d_out = load_rows(d_o, position, o_time, column, inside, VALUES)
+            write = load_rows(writes, position, heads * VALUES, column, inside, VALUES)
+            wanted = load_rows(d_wanted, position, heads * VALUES, column, inside, VALUES)
+            state = load_rows(states, key_column, VALUES, column, key_column < KEYS, VALUES)
+            d_state = load_rows(d_states, key_column, VALUES, column, key_column < KEYS, VALUES)
+            read = tl.dot(d_out, tl.trans(state), acc=read, input_precision=PRECISION)
+            held = tl.dot(wanted, tl.trans(state), acc=held, input_precision=PRECISION)
+            kept = tl.dot(write, tl.trans(d_state), acc=kept, input_precision=PRECISION)
+            if DECAY:
+                survived += tl.sum(state.to(tl.float32) * d_state.to(tl.float32), 1)
+        offset = token * KEYS + position[:, None] * (heads * KEYS) + key_column[None, :]
+        stored = inside[:, None] & (key_column < KEYS)[None, :]
+        key = load_rows(k, position, k_time, key_column, inside, KEYS)
+        query = load_rows(q, position, q_time, key_column, inside, KEYS)
+        read *= scale
+        if DECAY:
+            read *= since_start
+            later += tl.sum(query.to(tl.float32) * read, 1)
+        read = tl.dot(attended, key, acc=read, input_precision=PRECISION)
+        tl.store(d_q + offset, read.to(dtype), mask=stored)
+        single = key.to(tl.float32)
+        if DECAY:
+            held *= since_start
+            kept *= until_end
+            earlier += tl.sum(single * kept, 1)
+        through = tl.sum(single * held, 1)
+        d_strength -= through
+        kept -= held * strength[:, None]
+        kept = tl.dot(tl.trans(attended), query, acc=kept, input_precision=PRECISION)
+        kept = tl.dot(both, key, acc=kept, input_precision=PRECISION)
+        tl.store(d_k + offset, kept.to(dtype), mask=stored)
+        if DECAY:
+            later -= strength * through
+
+    gate = token + position * heads
+    tl.store(d_beta + gate, d_strength.to(d_beta.dtype.element_ty), mask=inside)
+    if DECAY:
+        d_log = tl.sum(tl.where(past, later[:, None], earlier[:, None]), 0)
+        d_log += tl.load(gates + 3 * CHUNK - 1) * tl.sum(survived, 0)
+        tl.store(d_decay + gate, d_log.to(d_decay.dtype.element_ty), mask=inside)
 
 
 def gradients(
@@ -248,26 +275,13 @@ def gradients(
     if not inputs:
         return *(None,) * 5, d_initial
     d_q, d_k, d_v = (torch.empty(x.shape, device=x.device, dtype=x.dtype) for x in (q, k, v))
-    block_keys = min(128, block(keys))
-    parts = triton.cdiv(keys, block_keys)
-
-    def gate(dtype: torch.dtype | None) -> Tensor | None:
-        if dtype is None:
-            return None
-        dtype = dtype if parts == 1 else torch.float32
-        return torch.empty(parts, batch, length, heads, device=q.device, dtype=dtype)
-
-    d_beta, d_decay = (gate(dtype) for dtype in gate_dtypes)
-    _gradients[(sequences * chunks * parts,)](
-        q, k, v, d_o, attention, gates, states, writes, d_states, d_wanted,
-        d_q, d_k, d_v, d_beta, d_decay,
-        *q.stride()[:3], *k.stride()[:3], *v.stride()[:3], *d_o.stride()[:3],
-        scale, length, chunks, heads, batch * length * heads,
-        KEYS=keys, VALUES=values, BLOCK_KEYS=block_keys, BLOCK_VALUES=min(64, block(values)), **flags,
-    )  # fmt: skip
-    # A sum of one part would be a copy.
-    sums = (
-        x if x is None else x[0] if parts == 1 else x.sum(0).to(dtype)
-        for x, dtype in zip((d_beta, d_decay), gate_dtypes, strict=True)
+    d_beta, d_decay = (
+        None if dtype is None else torch.empty(batch, length, heads, device=q.device, dtype=dtype)
+        for dtype in gate_dtypes
     )
-    return d_q, d_k, d_v, *sums, d_initial
+    _gradients[(sequences * chunks,)](
+        q, k, v, d_o, attention, gates, states, writes, d_states, d_wanted, d_q, d_k, d_v, d_beta, d_decay,
+        *q.stride()[:3], *k.stride()[:3], *v.stride()[:3], *d_o.stride()[:3], scale, length, chunks, heads,
+        KEYS=keys, VALUES=values, BLOCK_VALUES=min(64, block(values)), **flags,
+    )  # fmt: skip
+    return d_q, d_k, d_v, d_beta, d_decay, d_initial
