@@ -45,20 +45,20 @@ def _doubled(inverse, lower, position, SIZE: tl.constexpr, PRECISION: tl.constex
 @triton.jit
 def _inverse(lower, position, CHUNK: tl.constexpr, PRECISION: tl.constexpr):
     """(I + lower)^-1 for a strictly lower triangular matrix [64, 64]."""
-    # Blocks of 16 x 16 on the diagonal, all at once: [block, column, row], as each step wants a row along the middle.
+    # Blocks of 16 x 16 on the diagonal, all at once. The inverses are kept transposed, [block, column, row], so that
+    # both sums of a step lie in threads of one warp, and rows of 16 are what a warp holds of a product.
     BLOCKS: tl.constexpr = CHUNK // 16
     number = tl.arange(0, BLOCKS)
     diagonal = number[:, None, None, None] == number[None, None, :, None]
-    transposed = tl.reshape(tl.trans(lower), [BLOCKS, 16, BLOCKS, 16])
-    transposed = tl.sum(tl.where(diagonal, transposed, 0.0), 2)
+    blocks = tl.sum(tl.where(diagonal, tl.reshape(lower, [BLOCKS, 16, BLOCKS, 16]), 0.0), 2)
     index = tl.arange(0, 16)
-    row, column = index[None, :, None], index[None, None, :]
-    small = tl.where((row == column) & (number >= 0)[:, None, None], 1.0, 0.0)
+    first, second = index[None, :, None], index[None, None, :]
+    small = tl.where((first == second) & (number >= 0)[:, None, None], 1.0, 0.0)
     for step in range(1, 16):
-        coefficients = tl.sum(tl.where(column == step, transposed, 0.0), 2)
-        known = tl.sum(coefficients[:, :, None] * small, 1)
-        small = tl.where(row == step, small - known[:, None, :], small)
-    inverse = tl.reshape(tl.where(diagonal, small[:, :, None, :], 0.0), [CHUNK, CHUNK])
+        coefficients = tl.sum(tl.where(first == step, blocks, 0.0), 1)
+        known = tl.sum(coefficients[:, None, :] * small, 2)
+        small = tl.where(second == step, small - known[:, :, None], small)
+    inverse = tl.trans(tl.reshape(tl.where(diagonal, small[:, :, None, :], 0.0), [CHUNK, CHUNK]))
     inverse = _doubled(inverse, lower, position, 16, PRECISION)
     return _doubled(inverse, lower, position, 32, PRECISION)
 
@@ -115,9 +115,9 @@ def _within_chunks(
 
 
 @tuned(
-    [(4, 2), (4, 2), (8, 2), (4, 3), (4, 1)],
+    [(4, 2), (4, 2), (8, 2), (4, 2), (4, 1)],
     key=["KEYS", "VALUES", "DECAY", "STORE", "crowd"],
-    BLOCK_VALUES=[64, 32, 64, 32, 16],
+    BLOCK_VALUES=[64, 32, 64, 16, 16],
 )
 @triton.jit
 def _forward(

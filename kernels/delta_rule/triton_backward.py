@@ -53,9 +53,9 @@ def decay_between(total, position):
 
 
 @tuned(
-    [(4, 2), (4, 2), (8, 2), (4, 3), (4, 1)],
+    [(4, 2), (4, 2), (8, 2), (4, 2), (4, 1)],
     key=["KEYS", "VALUES", "DECAY", "crowd"],
-    BLOCK_VALUES=[64, 32, 64, 32, 16],
+    BLOCK_VALUES=[64, 32, 64, 16, 16],
 )
 @triton.jit
 def _reverse(
