@@ -3,13 +3,16 @@
 Shapes: B sequences, T new tokens, P cached tokens, H query heads, G key-value heads, K key size, V value size.
 """
 
-import torch
 from torch import Tensor
 
-from kernels.backend import check_shapes, pick
-from kernels.softmax_attention import chunked, reference
+from kernels.backend import check_shapes, from_triton, pick
+from kernels.softmax_attention import cache, chunked, reference
 
-IMPLEMENTATIONS = {"reference": reference.softmax_attention, "chunked": chunked.softmax_attention}
+IMPLEMENTATIONS = {
+    "reference": reference.softmax_attention,
+    "chunked": chunked.softmax_attention,
+    "triton": from_triton("softmax_attention", "softmax_attention"),
+}
 Cache = tuple[Tensor, Tensor]
 
 
@@ -35,7 +38,8 @@ def softmax_attention(
         initial_state: keys [B, P, G, K] and values [B, P, G, V] of the tokens before.
 
     Returns:
-        o [B, T, H, V], and keys and values of all tokens so far, or of the last `window` ones.
+        o [B, T, H, V], and keys and values of all tokens so far, or of the last `window` ones. To continue a cache
+        where gradients are off costs no copy of it.
 
     Raises:
         ValueError: shapes do not fit.
@@ -52,11 +56,11 @@ def softmax_attention(
     if q.shape[2] % groups:
         raise ValueError(f"{q.shape[2]} query heads: expected a multiple of the {groups} key-value heads")
     if initial_state is not None:
-        k, v = torch.cat([initial_state[0], k], 1), torch.cat([initial_state[1], v], 1)
+        k, v = cache.append(initial_state[0], k), cache.append(initial_state[1], v)
     scale = q.shape[-1] ** -0.5 if scale is None else scale
     o = pick(IMPLEMENTATIONS, q)(q, k, v, window, scale)
     if window is not None and k.shape[1] > window:
-        k, v = k[:, -window:], v[:, -window:]
+        k, v = cache.last(k, window), cache.last(v, window)
     return o, (k, v)
 
 
