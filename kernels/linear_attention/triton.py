@@ -16,13 +16,13 @@ where a decay by key lies on A ("inner") or on D ("outer"):
 
 In reverse, what decays on the way from token t + 1 to token t is a_{t+1}. The gradient of log a_t is the sum over
 s >= t of q_s dq_s - k_s dk_s (2312.06635, appendix C), from which what a token gives to itself is left out, since it
-does not decay, plus <S_e, dS_e> at the end e of the sum; that end is the next multiple of ANCHOR chunks, so that
+does not decay, plus <S_e, dS_e> at the end e of the sum; that end is the next multiple of ANCHOR tokens, so that
 rounding errors do not add up over whole sequences.
 
 A program keeps M [A, BLOCK_D] in registers and goes through all tokens (or a segment of them, if there are too few
 programs for a GPU: then a first walk finds the state at each segment's begin). So a role reads x, y, z and the decay
 once and writes its output: nothing else goes through memory, but for the gradient of the decay, for which dq leaves
-q dq and every ANCHOR-th state to dk.
+q dq and the states at every ANCHOR-th token to dk.
 """
 
 from typing import Any
@@ -34,9 +34,9 @@ from torch import Tensor
 
 from kernels.tuning import block, tuned
 
-CHUNK = 64
-ANCHOR = tl.constexpr(8)
-SPAN = tl.constexpr(80.0)
+ANCHOR = tl.constexpr(512)
+"""Tokens, a multiple of every chunk."""
+SPAN = tl.constexpr(140.0)
 """Log decays are summed over at most this much at once: half of it, as an exponent, is far from overflow."""
 PROGRAMS = 128
 """Fewer programs than this, and the sequences are cut into segments."""
@@ -44,17 +44,18 @@ NONE, SCALAR, INNER, OUTER = (tl.constexpr(i) for i in range(4))
 
 
 @triton.jit
-def _rows(pointer, tokens, inside, stride, SIZE: tl.constexpr, BLOCK: tl.constexpr, first=0):
-    """Rows [tokens, BLOCK] of a matrix, zero outside."""
+def _rows(pointer, token, order, inside, stride, SIZE: tl.constexpr, BLOCK: tl.constexpr, first=0):
+    """Rows `token` + order [C] of a matrix, BLOCK columns from `first` on; zero outside."""
     columns = first + tl.arange(0, BLOCK)
-    places = tokens.to(tl.int64)[:, None] * stride + columns
-    return tl.load(pointer + places, mask=inside[:, None] & (columns < SIZE), other=0.0)
+    # One large address and small offsets: offsets of 64 bits would take twice the registers.
+    places = pointer + token.to(tl.int64) * stride + (order[:, None] * stride + columns[None, :])
+    return tl.load(places, mask=inside[:, None] & (columns < SIZE)[None, :], other=0.0)
 
 
 @triton.jit
 def _tile(
     x, y, z, g, last, g_low, last_low, state, read, write,
-    DECAY: tl.constexpr, READ: tl.constexpr, PRECISION: tl.constexpr,
+    DECAY: tl.constexpr, REVERSE: tl.constexpr, READ: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """A chunk: outputs [C, D] from all but the tokens themselves, x_i . y_i [C], and the state after it.
 
@@ -63,62 +64,73 @@ def _tile(
     """
     TYPE: tl.constexpr = y.dtype
     SIZE: tl.constexpr = y.shape[0]
-    before = state
     if DECAY == INNER:
         half = tl.exp(last / 2)[:, None]
-        y = (y * tl.exp(last / 2 - g)).to(TYPE)
-    if DECAY == OUTER:
+        state *= half
+        y = (y * (tl.exp(last / 2 - g) * write)).to(TYPE)
+        scale, own_scale = read, 1.0
+    elif DECAY == OUTER:
         half = tl.exp(last / 2)[None, :]
-        z = (z * tl.exp(last / 2 - g)).to(TYPE)
-    if DECAY == INNER or DECAY == OUTER:
-        before = half * state
-        state = half * (before + write * tl.dot(tl.trans(y), z, input_precision=PRECISION))
+        state *= half
+        z = (z * (tl.exp(last / 2 - g) * write)).to(TYPE)
+        scale, own_scale = read, write
     elif DECAY == SCALAR:
-        decayed = (z * tl.exp((last - g) + (last_low - g_low))[:, None]).to(TYPE)
-        state = tl.exp(last) * state + write * tl.dot(tl.trans(y), decayed, input_precision=PRECISION)
+        scale, own_scale = read * write, 1.0
     else:
-        state = state + write * tl.dot(tl.trans(y), z, input_precision=PRECISION)
+        scale, own_scale = read, write
+        if REVERSE:
+            z = (z * write).to(TYPE)
     out = tl.zeros([SIZE, z.shape[1]], tl.float32)
     own = tl.zeros([SIZE], tl.float32)
     if READ:
         rows = tl.arange(0, SIZE)
         if DECAY == INNER:
             x = (x * tl.exp(g - last / 2)).to(TYPE)
-        scores = tl.dot(x, tl.trans(y), input_precision=PRECISION) * (read * write)
+        scores = tl.dot(x, tl.trans(y), input_precision=PRECISION) * scale
         if DECAY == SCALAR:
             between = (g[:, None] - g[None, :]) + (g_low[:, None] - g_low[None, :])
             scores *= tl.exp(tl.minimum(between, 0.0))
-        own = tl.sum(tl.where(rows[:, None] == rows[None, :], scores, 0.0), 1)
-        scores = tl.where(rows[:, None] > rows[None, :], scores, 0.0)
-        out = tl.dot(x, before.to(TYPE), input_precision=PRECISION) * read
+        own = tl.sum(tl.where(rows[:, None] == rows[None, :], scores, 0.0), 1) * own_scale
+        scores = tl.where(rows[:, None] > rows[None, :], scores, 0.0).to(TYPE)
+        out = tl.dot(x, state.to(TYPE), input_precision=PRECISION) * read
         if DECAY == SCALAR:
             out *= tl.exp(g)[:, None]
-        out += tl.dot(scores.to(TYPE), z, input_precision=PRECISION)
+        out = tl.dot(scores, z, out, input_precision=PRECISION)
         if DECAY == OUTER:
             out *= tl.exp(g - last / 2)
+    if DECAY == SCALAR:
+        z = (z * (write * tl.exp((last - g) + (last_low - g_low)))[:, None]).to(TYPE)
+        state *= tl.exp(last)
+    state = tl.dot(tl.trans(y), z, state, input_precision=PRECISION)
+    if DECAY == INNER or DECAY == OUTER:
+        state *= half
     return out, own, state
 
 
-@tuned([(4, 2), (8, 2), (4, 1), (8, 1)], key=["A", "D", "DECAY", "REVERSE", "READ"])
 @triton.jit
 def _walk(
-    x, y, z, weight, decay, out, start, end, total, products, anchors, into_decay,
+    x, y, z, weight, decay, out, start, end, total, products, anchors, into_decay, failed,
     scale, length, heads, segments, per_segment,
     x_batch, x_token, x_head, y_batch, y_token, y_head, z_batch, z_token, z_head,
     weight_batch, weight_token, weight_head, decay_batch, decay_token, decay_head,
-    start_batch, start_head, start_segment, start_row, start_column,
-    end_batch, end_head, end_segment, end_row, end_column,
     A: tl.constexpr, D: tl.constexpr, BLOCK_A: tl.constexpr, BLOCK_D: tl.constexpr, SIZE: tl.constexpr,
-    DECAY: tl.constexpr, REVERSE: tl.constexpr, READ: tl.constexpr,
-    TYPE: tl.constexpr, PRECISION: tl.constexpr,
+    DECAY: tl.constexpr, REVERSE: tl.constexpr, READ: tl.constexpr, TRANSPOSED: tl.constexpr,
+    CAREFUL: tl.constexpr, TYPE: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """Grid (blocks of D, B x H x segments). Tensors [B, T, H, A or D]; states in any strides; None: not wanted.
+    """Grid (blocks of D, B x H x segments). Tensors [B, T, H, A or D]; None: not wanted.
 
-    total [B, H, segments, A, D or 1]: sums of log decays. products and into_decay: [B, T, H, D] if the decay is by
-    key, else sums [blocks of D, B, T, H]. anchors [B, H, every ANCHOR-th chunk, A, D].
+    start [B, H, A, D] (TRANSPOSED: [B, H, D, A]), or [B, H, segments, A, D] if there are several. end [B, H, A, D] if
+    READ, else [B, H, segments, A, D]. total [B, H, segments, A, D or 1]: sums of log decays. products and into_decay:
+    [B, T, H, D] if the decay is by key, else sums [blocks of D, B, T, H]. anchors [B, H, T / ANCHOR, A, D]. failed, by
+    program: whether a decay by key was too strong for whole chunks, so that CAREFUL has to do it again.
     """
     part, which = tl.program_id(0), tl.program_id(1)
     segment, sequence = which % segments, which // segments
+    if DECAY == INNER or DECAY == OUTER:
+        failed += which * tl.num_programs(0) + part
+    if CAREFUL:
+        if tl.load(failed) == 0:
+            return
     batch, head = (sequence // heads).to(tl.int64), (sequence % heads).to(tl.int64)
     x += batch * x_batch + head * x_head
     y += batch * y_batch + head * y_head
@@ -129,74 +141,83 @@ def _walk(
     write = scale if REVERSE else 1.0
 
     first = part * BLOCK_D
-    rows, inner, columns = tl.arange(0, SIZE), tl.arange(0, BLOCK_A), first + tl.arange(0, BLOCK_D)
-    chunks = tl.cdiv(length, SIZE)
-    begin = segment * per_segment
-    stop = tl.minimum(begin + per_segment, chunks)
+    rows = tl.arange(0, SIZE)
+    order = SIZE - 1 - rows if REVERSE else rows
+    inner, columns = tl.arange(0, BLOCK_A), first + tl.arange(0, BLOCK_D)
+    begin = segment * per_segment // SIZE
+    stop = tl.cdiv(tl.minimum((segment + 1) * per_segment, length), SIZE)
     whole = (inner < A)[:, None] & (columns < D)[None, :]
     state = tl.zeros([BLOCK_A, BLOCK_D], tl.float32)
     if start is not None:
-        start += batch * start_batch + head * start_head + segment.to(tl.int64) * start_segment
-        places = inner[:, None] * start_row + columns[None, :] * start_column
-        state += tl.load(start + places, mask=whole, other=0.0).to(tl.float32)
+        places = inner[:, None] + columns[None, :] * A if TRANSPOSED else inner[:, None] * D + columns[None, :]
+        state += tl.load(start + which.to(tl.int64) * A * D + places, mask=whole, other=0.0).to(tl.float32)
     if DECAY == INNER:
         summed = tl.zeros([BLOCK_A], tl.float32)
     else:
         summed = tl.zeros([BLOCK_D], tl.float32)
+    strongest = tl.zeros_like(summed)
     later = tl.zeros([BLOCK_D], tl.float32)  # the gradient of the log decay just after this chunk
-    anchored = tl.cdiv(chunks, ANCHOR)
     if anchors is not None:
-        anchors += sequence.to(tl.int64) * anchored * A * D
-    within = inner[:, None] * D + columns[None, :]
+        anchors += sequence.to(tl.int64) * tl.cdiv(length, ANCHOR) * A * D
 
     for n in range(begin, stop):
         chunk = begin + stop - 1 - n if REVERSE else n
-        tokens = chunk * SIZE + (SIZE - 1 - rows if REVERSE else rows)
-        inside = tokens < length
-        at_anchor = ((chunk + 1) % ANCHOR == 0) | (chunk == chunks - 1)
+        token = chunk * SIZE
+        inside = order < length - token
+        at_anchor = ((token + SIZE) % ANCHOR == 0) | (token + SIZE >= length)
         if into_decay is not None:
             if at_anchor:
-                last_token = chunk * SIZE + SIZE
-                kept = tl.load(anchors + (chunk // ANCHOR) * A * D + within, mask=whole, other=0.0)
+                last_token = token + SIZE
+                place = anchors + (token // ANCHOR) * A * D
+                kept = tl.load(place + inner[:, None] * D + columns[None, :], mask=whole, other=0.0)
                 later = tl.sum(kept * state, 0)
                 if DECAY == OUTER:
                     here = (columns < D) & (last_token < length)
-                    later *= tl.exp(tl.load(decay + last_token.to(tl.int64) * decay_token + columns, here, 0.0))
+                    later *= tl.exp(
+                        tl.load(decay + last_token.to(tl.int64) * decay_token + columns, here, 0.0).to(tl.float32)
+                    )
                 elif last_token < length:
                     later *= tl.exp(tl.load(decay + last_token.to(tl.int64) * decay_token).to(tl.float32))
-        ys = _rows(y, tokens, inside, y_token, A, BLOCK_A).to(TYPE)
-        zs = _rows(z, tokens, inside, z_token, D, BLOCK_D, first).to(TYPE)
+        ys = _rows(y, token, order, inside, y_token, A, BLOCK_A).to(TYPE)
+        zs = _rows(z, token, order, inside, z_token, D, BLOCK_D, first).to(TYPE)
         xs = ys
         if READ:
-            xs = _rows(x, tokens, inside, x_token, A, BLOCK_A).to(TYPE)
-        faded = tokens + 1 if REVERSE else tokens
+            xs = _rows(x, token, order, inside, x_token, A, BLOCK_A).to(TYPE)
+        faded = token + 1 if REVERSE else token
+        fading = order < length - faded
         if DECAY == INNER or DECAY == OUTER:
             if DECAY == INNER:
-                log_decay = _rows(decay, faded, faded < length, decay_token, A, BLOCK_A)
+                log_decay = _rows(decay, faded, order, fading, decay_token, A, BLOCK_A)
             else:
-                log_decay = _rows(decay, faded, faded < length, decay_token, D, BLOCK_D, first)
+                log_decay = _rows(decay, faded, order, fading, decay_token, D, BLOCK_D, first)
             # A row by itself cannot span more than SPAN, and exp(-SPAN) is nothing.
             log_decay = tl.maximum(log_decay.to(tl.float32), -SPAN)
-            summed += tl.sum(log_decay, 0)
-            outs = tl.zeros([SIZE, BLOCK_D], tl.float32)
-            own = tl.zeros([SIZE], tl.float32)
-            done = tl.full((), 0, tl.int32)
-            # As many rows at once as do not span too much: nearly always all of them.
-            while done < SIZE:
-                g = tl.cumsum(tl.where(rows[:, None] >= done, log_decay, 0.0), 0)
-                fitting = tl.sum(((rows >= done) & (tl.min(g, 1) >= -SPAN)).to(tl.int32), 0)
-                upto = done + tl.maximum(fitting, 1)
-                active = ((rows >= done) & (rows < upto))[:, None]
-                g = tl.where(active, g, 0.0)
-                tile, alone, state = _tile(
-                    tl.where(active, xs, 0.0), tl.where(active, ys, 0.0), zs, g, tl.min(g, 0), 0.0, 0.0, state,
-                    read, write, DECAY, READ, PRECISION,
-                )  # fmt: skip
-                outs += tile
-                own += alone
-                done = upto
+            last = tl.sum(log_decay, 0)
+            summed += last
+            if CAREFUL:
+                outs, own = tl.zeros([SIZE, BLOCK_D], tl.float32), tl.zeros([SIZE], tl.float32)
+                done = tl.full((), 0, tl.int32)
+                while done < SIZE:
+                    g = tl.cumsum(tl.where(rows[:, None] >= done, log_decay, 0.0), 0)
+                    fitting = tl.sum(((rows >= done) & (tl.min(g, 1) >= -SPAN)).to(tl.int32), 0)
+                    upto = done + tl.maximum(fitting, 1)
+                    active = ((rows >= done) & (rows < upto))[:, None]
+                    g = tl.where(active, g, 0.0)
+                    some, alone, state = _tile(
+                        tl.where(active, xs, 0.0), tl.where(active, ys, 0.0), zs, g, tl.min(g, 0), 0.0, 0.0, state,
+                        read, write, DECAY, REVERSE, READ, PRECISION,
+                    )  # fmt: skip
+                    outs += some
+                    own += alone
+                    done = upto
+            else:
+                strongest = tl.minimum(strongest, last)
+                g = tl.cumsum(log_decay, 0)
+                outs, own, state = _tile(
+                    xs, ys, zs, g, last, 0.0, 0.0, state, read, write, DECAY, REVERSE, READ, PRECISION
+                )
         elif DECAY == SCALAR:
-            log_decay = tl.load(decay + faded.to(tl.int64) * decay_token, mask=faded < length, other=0.0)
+            log_decay = tl.load(decay + faded.to(tl.int64) * decay_token + order * decay_token, mask=fading, other=0.0)
             # In two floats: a small difference of large sums would be lost in one.
             exact = tl.cumsum(log_decay.to(tl.float64), 0)
             g, exact_last = exact.to(tl.float32), tl.min(exact, 0)
@@ -204,24 +225,32 @@ def _walk(
             summed += last
             outs, own, state = _tile(
                 xs, ys, zs, g, last, (exact - g).to(tl.float32), (exact_last - last).to(tl.float32), state,
-                read, write, DECAY, READ, PRECISION,
+                read, write, DECAY, REVERSE, READ, PRECISION,
             )  # fmt: skip
         else:
-            outs, own, state = _tile(xs, ys, zs, 0.0, 0.0, 0.0, 0.0, state, read, write, DECAY, READ, PRECISION)
+            outs, own, state = _tile(
+                xs, ys, zs, 0.0, 0.0, 0.0, 0.0, state, read, write, DECAY, REVERSE, READ, PRECISION
+            )
 
         if READ:
-            base = (batch * length + tokens.to(tl.int64)) * heads + head
+            base = (batch * length + token) * heads + head
+            places = order[:, None] * (heads * D) + columns[None, :]
             covered = inside[:, None] & (columns < D)[None, :]
-            tl.store(
-                out + base[:, None] * D + columns, (outs + own[:, None] * zs).to(out.dtype.element_ty), mask=covered
-            )
+            tl.store(out + base * D + places, (outs + own[:, None] * zs).to(out.dtype.element_ty), mask=covered)
             if products is not None:
                 weights = _rows(
-                    weight + batch * weight_batch + head * weight_head, tokens, inside, weight_token, D, BLOCK_D, first
+                    weight + batch * weight_batch + head * weight_head,
+                    token,
+                    order,
+                    inside,
+                    weight_token,
+                    D,
+                    BLOCK_D,
+                    first,
                 )
                 product = weights * outs
                 if DECAY == OUTER:
-                    where = base[:, None] * D + columns
+                    where = base * D + places
                     if REVERSE:
                         change = tl.load(products + where, mask=covered, other=0.0) - product
                         gradient = later[None, :] + tl.cumsum(change, 0)
@@ -230,7 +259,7 @@ def _walk(
                     else:
                         tl.store(products + where, product, mask=covered)
                 else:
-                    where = base + part.to(tl.int64) * (tl.num_programs(1) // segments) * length
+                    where = base + part.to(tl.int64) * (tl.num_programs(1) // segments) * length + order * heads
                     if REVERSE:
                         change = tl.load(products + where, mask=inside, other=0.0) - tl.sum(product, 1)
                         gradient = tl.sum(later, 0) + tl.cumsum(change, 0)
@@ -240,13 +269,15 @@ def _walk(
                         tl.store(products + where, tl.sum(product, 1), mask=inside)
                 if not REVERSE:
                     if at_anchor:
-                        place = anchors + (chunk // ANCHOR) * A * D + within
+                        place = anchors + (token // ANCHOR) * A * D + inner[:, None] * D + columns[None, :]
                         tl.store(place, state.to(anchors.dtype.element_ty), mask=whole)
 
     if end is not None:
         if (not READ) | (segment == (0 if REVERSE else segments - 1)):
-            end += batch * end_batch + head * end_head + segment.to(tl.int64) * end_segment
-            tl.store(end + inner[:, None] * end_row + columns[None, :] * end_column, state, mask=whole)
+            place = end + (sequence if READ else which).to(tl.int64) * A * D
+            tl.store(place + inner[:, None] * D + columns[None, :], state, mask=whole)
+    if (DECAY == INNER or DECAY == OUTER) and not CAREFUL:
+        tl.store(failed, tl.min(strongest, 0) < -SPAN)
     if total is not None:
         if DECAY == INNER:
             tl.store(total + which.to(tl.int64) * A + inner, summed, mask=(inner < A) & (part == 0))
@@ -256,22 +287,26 @@ def _walk(
             tl.store(total + which + tl.zeros_like(columns), summed, mask=columns == 0)
 
 
+KEY = ["A", "D", "DECAY", "REVERSE", "READ"]
+_fast = tuned([(8, 2), (8, 1), (8, 2), (4, 2)], KEY, SIZE=(64, 64, 32, 32))(_walk)
+_careful = tuned([(8, 1)], KEY, SIZE=(32,))(_walk)
+
+
 @triton.jit
 def _join(
-    states, total, start, heads, segments, start_batch, start_head, start_row, start_column,
-    A: tl.constexpr, D: tl.constexpr, DECAY: tl.constexpr, REVERSE: tl.constexpr, BLOCK: tl.constexpr,
+    states, total, start, segments, A: tl.constexpr, D: tl.constexpr, DECAY: tl.constexpr, REVERSE: tl.constexpr,
+    TRANSPOSED: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Replaces the states [B, H, segments, A, D] that segments end with by those that they begin with."""
-    sequence = tl.program_id(1)
-    batch, head = (sequence // heads).to(tl.int64), (sequence % heads).to(tl.int64)
+    sequence = tl.program_id(1).to(tl.int64)
     places = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     row, column, inside = places // D, places % D, places < A * D
     state = tl.zeros([BLOCK], tl.float32)
     if start is not None:
-        start += batch * start_batch + head * start_head
-        state += tl.load(start + row * start_row + column * start_column, mask=inside, other=0.0).to(tl.float32)
+        at = column * A + row if TRANSPOSED else places
+        state += tl.load(start + sequence * A * D + at, mask=inside, other=0.0).to(tl.float32)
     for n in range(segments):
-        which = sequence.to(tl.int64) * segments + (segments - 1 - n if REVERSE else n)
+        which = sequence * segments + (segments - 1 - n if REVERSE else n)
         ending = tl.load(states + which * A * D + places, mask=inside, other=0.0)
         tl.store(states + which * A * D + places, state, mask=inside)
         if DECAY == INNER:
@@ -293,28 +328,31 @@ def _run(
     start: Tensor | None = None, end: Tensor | None = None, weight: Tensor | None = None,
     products: Tensor | None = None, anchors: Tensor | None = None, into_decay: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
-    """One role: out [B, T, H, D] in `dtype`; start and end [B, H, A, D]."""
+    """One role: out [B, T, H, D] in `dtype`; start [B, H, A, D], if `outer` [B, H, D, A]; end [B, H, A, D]."""
     (batch, length, heads, inner), size = x.shape, z.shape[-1]
     decay_kind = NONE if log_decay is None else SCALAR if log_decay.dim() == 3 else OUTER if outer else INNER
     block_d = _block_d(inner, size)
     blocks = triton.cdiv(size, block_d)
-    chunks = triton.cdiv(length, CHUNK)
-    per_segment = triton.cdiv(chunks, max(1, PROGRAMS // (blocks * batch * heads)))
+    per_segment = triton.cdiv(length, max(1, PROGRAMS // (blocks * batch * heads)))
     per_segment = ANCHOR.value * triton.cdiv(per_segment, ANCHOR.value)
-    segments = triton.cdiv(chunks, per_segment)
+    segments = triton.cdiv(length, per_segment)
     out = x.new_empty(batch, length, heads, size, dtype=dtype)
     bf16 = x.dtype == torch.bfloat16
 
+    by_key = decay_kind in (INNER, OUTER)
+    failed = x.new_empty(batch * heads * segments * blocks if by_key else 0)
+
     def walk(read: bool, start: Tensor | None, end: Tensor | None, total: Tensor | None) -> None:
-        _walk[(blocks, batch * heads * segments)](
-            x, y, z, weight, log_decay, out if read else None, start, end, total,
-            products if read else None, anchors if read else None, into_decay if read else None,
-            scale, length, heads, segments, per_segment,
-            *_strides(x), *_strides(y), *_strides(z), *_strides(weight), *_strides(log_decay),
-            *_state_strides(start), *_state_strides(end),
-            A=inner, D=size, BLOCK_A=block(inner), BLOCK_D=block_d, SIZE=CHUNK, DECAY=decay_kind, REVERSE=reverse,
-            READ=read, TYPE=tl.bfloat16 if bf16 else tl.float32, PRECISION="tf32" if bf16 else "ieee",
-        )  # fmt: skip
+        for careful, kernel in enumerate((_fast, _careful)[: 1 + by_key]):
+            kernel[(blocks, batch * heads * segments)](
+                x, y, z, weight, log_decay, out if read else None, start, end, total,
+                products if read else None, anchors if read else None, into_decay if read else None, failed,
+                scale, length, heads, segments, per_segment,
+                *_strides(x), *_strides(y), *_strides(z), *_strides(weight), *_strides(log_decay),
+                A=inner, D=size, BLOCK_A=block(inner), BLOCK_D=block_d, DECAY=decay_kind, REVERSE=reverse, READ=read,
+                TRANSPOSED=outer and segments == 1, CAREFUL=bool(careful),
+                TYPE=tl.bfloat16 if bf16 else tl.float32, PRECISION="tf32" if bf16 else "ieee",
+            )  # fmt: skip
 
     if segments > 1:
         states = x.new_empty(batch, heads, segments, inner, size, dtype=torch.float32)
@@ -322,8 +360,8 @@ def _run(
         total = x.new_empty(batch, heads, segments, width, dtype=torch.float32)
         walk(False, None, states, total)
         _join[(triton.cdiv(inner * size, 1024), batch * heads)](
-            states, total, start, heads, segments, *_strides(start, range(4)),
-            A=inner, D=size, DECAY=decay_kind, REVERSE=reverse, BLOCK=1024,
+            states, total, start, segments,
+            A=inner, D=size, DECAY=decay_kind, REVERSE=reverse, TRANSPOSED=outer, BLOCK=1024,
         )  # fmt: skip
         start = states
     walk(True, start, end, None)
@@ -333,13 +371,6 @@ def _run(
 def _block_d(inner: int, size: int) -> int:
     """Columns of the state that a program keeps: as many as fit into its registers."""
     return min(block(size), 32 if inner > 256 else 64)
-
-
-def _state_strides(x: Tensor | None) -> list[int]:
-    """By sequence, head, segment (0 where there is none), row and column."""
-    if x is None:
-        return [0] * 5
-    return list(x.stride()) if x.dim() == 5 else [*_strides(x, range(2)), 0, x.stride(2), x.stride(3)]
 
 
 def _rowwise(x: Tensor) -> Tensor:
@@ -357,6 +388,7 @@ class _LinearAttention(torch.autograd.Function):
         q, k, v = _rowwise(q), _rowwise(k), _rowwise(v)
         if log_decay is not None and log_decay.dim() == 4:
             log_decay = _rowwise(log_decay)
+        state = None if state is None else state.contiguous()
         end = q.new_empty(q.shape[0], q.shape[2], q.shape[3], v.shape[3], dtype=torch.float32)
         o = _run(q, k, v, log_decay, scale, dtype=v.dtype, start=state, end=end)
         ctx.save_for_backward(q, k, v, log_decay, state)
@@ -369,6 +401,7 @@ class _LinearAttention(torch.autograd.Function):
         q, k, v, log_decay, state = ctx.saved_tensors
         do, d_end = gradients
         do = torch.zeros_like(v) if do is None else _rowwise(do)
+        d_end = None if d_end is None else d_end.contiguous()
         need_q, need_k, need_v, need_decay, need_state = ctx.needs_input_grad[:5]
         dq = dk = dv = d_decay = d_state = None
         if need_v or need_state:
@@ -387,17 +420,15 @@ class _LinearAttention(torch.autograd.Function):
             blocks = triton.cdiv(keys, _block_d(v.shape[3], keys))
             shape = k.shape if by_key else (blocks, *log_decay.shape)
             products = k.new_empty(shape, dtype=torch.float32)
-            anchored = triton.cdiv(k.shape[1], CHUNK * ANCHOR.value)
+            anchored = triton.cdiv(k.shape[1], ANCHOR.value)
             anchors = k.new_empty(k.shape[0], k.shape[2], anchored, v.shape[3], keys)
             d_decay = torch.empty_like(products, dtype=log_decay.dtype if by_key else torch.float32)
             into_q = {"weight": q, "products": products, "anchors": anchors}
             into_k = {"weight": k, "products": products, "anchors": anchors, "into_decay": d_decay}
         if need_q or need_decay:
-            start = None if state is None else state.mT
-            dq = _run(do, v, k, log_decay, ctx.scale, outer=True, dtype=q.dtype, start=start, **into_q)
+            dq = _run(do, v, k, log_decay, ctx.scale, outer=True, dtype=q.dtype, start=state, **into_q)
         if need_k or need_decay:
-            start = None if d_end is None else d_end.mT
-            dk = _run(v, do, q, log_decay, ctx.scale, outer=True, reverse=True, dtype=k.dtype, start=start, **into_k)
+            dk = _run(v, do, q, log_decay, ctx.scale, outer=True, reverse=True, dtype=k.dtype, start=d_end, **into_k)
         if need_decay and log_decay.dim() == 3:
             d_decay = d_decay.sum(0).to(log_decay.dtype)
         return dq, dk, dv, d_decay, d_state, None
