@@ -22,8 +22,8 @@ import triton.language as tl
 from kernels.tuning import tuned
 
 SMALL = [(4, 3), (8, 3), (4, 2), (8, 2)]
-LARGE = [(8, 2)]
-"""For rows beyond 256 bytes: fewer warps do not hold the sums, more stages do not fit."""
+LARGE = [(8, 2), (8, 1)]
+"""For rows beyond 256 bytes: fewer warps do not hold the sums, more stages do not fit (two only on Hopper)."""
 
 
 @triton.jit
@@ -273,5 +273,9 @@ def _backward_keys(
 
 KEY = ["K", "V", "GROUP"]
 FORWARD = {"small": tuned(SMALL, KEY)(_forward), "large": tuned(LARGE, KEY)(_forward)}
-BACKWARD_QUERIES = {"small": tuned(SMALL, KEY)(_backward_queries), "large": tuned(LARGE, KEY)(_backward_queries)}
+# Four warps do not hold two score tiles and the sums of 128 queries.
+BACKWARD_QUERIES = {
+    "small": tuned([(8, 3), (8, 2)], KEY)(_backward_queries),
+    "large": tuned(LARGE, KEY)(_backward_queries),
+}
 BACKWARD_KEYS = {"small": tuned(SMALL, KEY)(_backward_keys), "large": tuned(LARGE, KEY)(_backward_keys)}
