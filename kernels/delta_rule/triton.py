@@ -19,15 +19,17 @@ bfloat16, where f is the number of blocks into which V is split (a block but the
     _step           one token                 reads and writes the state: 8KV
 
 The state is float32 in registers from the first chunk to the last; operands of products have the dtype of the inputs.
+Products of float32 are made of three in TF32: plain ones would have no tensor cores and take minutes to compile.
 """
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from kernels.delta_rule.triton_backward import decay_between, gradients, load_rows, running_sum
-from kernels.tuning import block, tuned
+from kernels.tuning import block, packed, tuned
 
 CHUNK = 64
 
@@ -193,7 +195,7 @@ class _DeltaRule(torch.autograd.Function):
         like = {"device": q.device, "dtype": q.dtype}
         single = {"device": q.device, "dtype": torch.float32}
         decay = log_decay is not None
-        flags = {"CHUNK": CHUNK, "DECAY": decay, "PRECISION": "ieee" if q.dtype == torch.float32 else "tf32"}
+        flags = {"CHUNK": CHUNK, "DECAY": decay, "PRECISION": "tf32x3" if q.dtype == torch.float32 else "tf32"}
         inverses = torch.empty(sequences, chunks, CHUNK, CHUNK, **like)
         attention = torch.empty_like(inverses)
         gates = torch.empty(sequences, chunks, 4 if decay else 1, CHUNK, **single)
@@ -220,6 +222,7 @@ class _DeltaRule(torch.autograd.Function):
         return o, final
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, o, final):  # type: ignore[override]
         wanted = any(ctx.needs_input_grad[:5])
         found = gradients(ctx.saved_tensors, o, final, ctx.scale, ctx.flags, ctx.gate_dtypes, wanted)
@@ -237,8 +240,7 @@ def delta_rule(
     if dtype == torch.float16:  # a state can exceed its range
         dtype = torch.float32
     given = v.dtype
-    q, k, v = (x.to(dtype) for x in (q, k, v))
-    q, k, v = (x if x.stride(-1) == 1 else x.contiguous() for x in (q, k, v))
+    q, k, v = (packed(x.to(dtype)) for x in (q, k, v))
     if state is not None:
         state = state.float().contiguous()
     inputs = (q, k, v, beta, log_decay, state)
@@ -290,7 +292,7 @@ def delta_rule_step(
         return o[:, 0], new_state.to(state.dtype)
     batch, heads, keys = q.shape
     values = v.shape[-1]
-    q, k, v = (x if x.stride(-1) == 1 else x.contiguous() for x in (q, k, v))
+    q, k, v = (packed(x) for x in (q, k, v))
     state = state.contiguous()
     o = torch.empty(batch, heads, values, device=v.device, dtype=v.dtype)
     new_state = torch.empty_like(state)

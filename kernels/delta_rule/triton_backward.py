@@ -28,7 +28,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from kernels.tuning import block, tuned
+from kernels.tuning import block, packed, tuned
 
 
 @triton.jit
@@ -262,7 +262,7 @@ def gradients(
     batch, length, heads, keys = q.shape
     values = v.shape[-1]
     sequences, chunks = states.shape[:2]
-    d_o = torch.zeros_like(writes) if d_o is None else d_o if d_o.stride(-1) == 1 else d_o.contiguous()
+    d_o = torch.zeros_like(writes) if d_o is None else packed(d_o)
     d_final = d_final if d_final is None else d_final.contiguous()
     d_states, d_wanted = torch.empty_like(states), torch.empty_like(writes)
     d_initial = torch.empty(batch, heads, keys, values, device=q.device, dtype=torch.float32)
