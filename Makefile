@@ -2,8 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 WHERE ?=
+ONLY ?=
 
-.PHONY: search test check docs bench clean
+.PHONY: search test check docs bench bench-kernels clean
 
 search: .venv/run
 	$(BIN)/nas search $(WHERE)
@@ -24,6 +25,10 @@ docs: .venv/run
 bench: .venv/test
 	$(BIN)/python -m tests.benchmarks.chunked_vs_reference
 	$(BIN)/python -m tests.benchmarks.samplers
+
+# On a GPU: the Triton kernels against flash-linear-attention's and torch's.
+bench-kernels: .venv/test
+	$(BIN)/python -m tests.benchmarks.kernels $(ONLY:%=--only %)
 
 .venv/pip:
 	$(PYTHON) -m venv .venv
