@@ -1,6 +1,7 @@
 """The short causal convolution in Triton.
 
-Shapes: B sequences, T tokens, C channels, W width; x [B, T, C], weight [C, W], past inputs [B, W - 1, C].
+Shapes: B sequences, T tokens, C channels, W width; x [B, T, C], past inputs [B, W - 1, C], weight [W, C] here (so that
+threads load neighbouring channels at once), but [C, W] in the step.
 
 With z_t = sum_w weight_w x_{t-W+1+w} and y = silu(z) (or z), dz_t = dy_t silu'(z_t) and
 
@@ -25,13 +26,14 @@ TOKENS = 256
 
 @triton.jit
 def _inputs(
-    x, past, first, rows, columns, length, channels, x_row, past_row, WIDTH: tl.constexpr, PAST: tl.constexpr
+    x, past, first, rows, columns, length, channels, x_row, past_row,
+    SHIFT: tl.constexpr, WIDTH: tl.constexpr, PAST: tl.constexpr,
 ):  # fmt: skip
-    """Inputs of the tokens `first` + `rows`; those before token 0 from the past, if there is one."""
-    token = first + rows
+    """Inputs of the tokens `first` + `rows` + SHIFT; those before token 0 from the past, if there is one."""
+    token = first + rows + SHIFT
     inside = (columns < channels)[None, :]
     tokens = ((token >= 0) & (token < length))[:, None]
-    offsets = rows[:, None] * x_row + columns[None, :]
+    offsets = (rows + SHIFT)[:, None] * x_row + columns[None, :]
     values = tl.load(x + first * x_row + offsets, tokens & inside, other=0.0).to(tl.float32)
     if PAST:
         before = ((token < 0) & (token > -WIDTH))[:, None]
@@ -41,16 +43,24 @@ def _inputs(
 
 
 @triton.jit
+def _tap(weight, columns, channels, TAP: tl.constexpr):
+    return tl.load(weight + TAP * channels + columns, columns < channels, other=0.0).to(tl.float32)[None, :]
+
+
+@triton.jit
 def _sums(
-    x, past, weight, first, rows, columns, length, channels, x_row, past_row, WIDTH: tl.constexpr, PAST: tl.constexpr
+    x, past, weight, first, rows, columns, length, channels, x_row, past_row,
+    SHIFT: tl.constexpr, WIDTH: tl.constexpr, PAST: tl.constexpr,
 ):  # fmt: skip
-    """z of the tokens `first` + `rows`."""
-    z = _inputs(x, past, first, rows, columns, length, channels, x_row, past_row, WIDTH, PAST)
-    z *= tl.load(weight + columns * WIDTH + WIDTH - 1, columns < channels, other=0.0).to(tl.float32)[None, :]
+    """z of the tokens `first` + `rows` + SHIFT."""
+    z = _inputs(x, past, first, rows, columns, length, channels, x_row, past_row, SHIFT, WIDTH, PAST)
+    z *= _tap(weight, columns, channels, WIDTH - 1)
     for tap in tl.static_range(WIDTH - 1):
-        shifted = rows + (tap - WIDTH + 1)
-        values = _inputs(x, past, first, shifted, columns, length, channels, x_row, past_row, WIDTH, PAST)
-        z += values * tl.load(weight + columns * WIDTH + tap, columns < channels, other=0.0).to(tl.float32)[None, :]
+        # One constant, so that the compiler sees which inputs several sums share, and loads them once.
+        values = _inputs(
+            x, past, first, rows, columns, length, channels, x_row, past_row, SHIFT + tap - WIDTH + 1, WIDTH, PAST
+        )
+        z += values * _tap(weight, columns, channels, tap)
     return z
 
 
@@ -68,7 +78,7 @@ def forward_kernel(
     x += batch * x_batch
     if PAST:
         past += batch * past_batch
-    z = _sums(x, past, weight, first, rows, columns, length, channels, x_row, past_row, WIDTH, PAST)
+    z = _sums(x, past, weight, first, rows, columns, length, channels, x_row, past_row, 0, WIDTH, PAST)
     if ACTIVATION:
         z *= tl.sigmoid(z)
     inside = (first + rows < length)[:, None] & (columns < channels)[None, :]
@@ -104,15 +114,15 @@ def backward_kernel(
             offsets = later[:, None] * dy_row + columns[None, :]
             grad = tl.load(dy + first * dy_row + offsets, tokens & inside, other=0.0).to(tl.float32)
             if ACTIVATION:
-                z = _sums(x, past, weight, first, later, columns, length, channels, x_row, past_row, WIDTH, PAST)
+                z = _sums(x, past, weight, first, rows, columns, length, channels, x_row, past_row, step, WIDTH, PAST)
                 share = tl.sigmoid(z)
                 grad *= share * (1 + z * (1 - share))
-            factor = tl.load(weight + columns * WIDTH + WIDTH - 1 - step, columns < channels, other=0.0)
-            to_x += grad * factor.to(tl.float32)[None, :]
+            to_x += grad * _tap(weight, columns, channels, WIDTH - 1 - step)
             if step == 0:
                 for tap in tl.static_range(WIDTH):
-                    shifted = rows + (tap - WIDTH + 1)
-                    values = _inputs(x, past, first, shifted, columns, length, channels, x_row, past_row, WIDTH, PAST)
+                    values = _inputs(
+                        x, past, first, rows, columns, length, channels, x_row, past_row, tap - WIDTH + 1, WIDTH, PAST
+                    )
                     total += tl.where(taps == tap, tl.sum(grad * values, 0)[None, :], 0.0)
         token = first + rows
         out = dx + (batch * length + first) * channels + rows[:, None] * channels + columns[None, :]
@@ -156,7 +166,7 @@ def _strides(past: Tensor | None) -> tuple[int, int]:
 class _ShortConvolution(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, weight, past, activation):
-        x, weight, past = packed(x), weight.contiguous(), None if past is None else packed(past)
+        x, weight, past = packed(x), weight.T.contiguous(), None if past is None else packed(past)
         batch, length, channels = x.shape
         y = torch.empty(x.shape, dtype=x.dtype, device=x.device)
 
@@ -165,7 +175,7 @@ class _ShortConvolution(torch.autograd.Function):
 
         forward_kernel[grid](
             x, past, weight, y, length, channels, *x.stride()[:2], *_strides(past),
-            WIDTH=weight.shape[1], PAST=past is not None, ACTIVATION=activation,
+            WIDTH=weight.shape[0], PAST=past is not None, ACTIVATION=activation,
         )  # fmt: skip
         ctx.save_for_backward(x, weight, past)
         ctx.activation = activation
@@ -177,7 +187,7 @@ class _ShortConvolution(torch.autograd.Function):
         x, weight, past = ctx.saved_tensors
         dy = packed(dy)
         batch, length, channels = x.shape
-        width = weight.shape[1]
+        width = weight.shape[0]
         rows = length + (0 if past is None else width - 1)
         tokens = min(TOKENS, max(32, block(rows)))
         parts = triton.cdiv(rows, tokens)
