@@ -70,7 +70,8 @@ class ShortConvolution(nn.Module):
 
 def unit_length(x: Tensor, eps: float = 1e-6) -> Tensor:
     """x [..., K] scaled to length 1 in its last dimension."""
-    return x * (x.square().sum(-1, keepdim=True) + eps).rsqrt()
+    scale = (x.square().sum(-1, keepdim=True) + eps).rsqrt()
+    return x * scale.to(x.dtype)  # which autocast makes float32
 
 
 class SwiGLU(nn.Module):

@@ -35,6 +35,8 @@ class Training:
         evaluations: how often a full run is scored on its way, the end included.
         test_sequences: sequences a task is scored on.
         device: "cpu" or "cuda"; null takes a GPU where there is one.
+        precision: of the layers' work, "bf16" or "fp32"; null means bf16 on a GPU, fp32 on a CPU. Weights, their
+            gradients and the loss are fp32.
     """
 
     length: int = 48
@@ -48,6 +50,7 @@ class Training:
     evaluations: int = 4
     test_sequences: int = 96
     device: str | None = None
+    precision: str | None = None
 
     def __post_init__(self):
         for key in ("length", "steps", "batch", "evaluations", "test_sequences"):
@@ -65,6 +68,8 @@ class Training:
             raise InputError("training.device", self.device, "cpu, cuda or null")
         if self.device == "cuda" and not torch.cuda.is_available():
             raise InputError("training.device", "cuda", "a machine with a GPU and a CUDA build of torch")
+        if self.precision not in (None, "bf16", "fp32"):
+            raise InputError("training.precision", self.precision, "bf16, fp32 or null")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +152,8 @@ class Run:
     def __init__(self, layout: Layout, proxy: Proxy, training: Training, suite: Suite, seed: int):
         self.training, self.suite, self.seed = training, suite, seed
         self.device = torch.device(training.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        precision = training.precision or ("bf16" if self.device.type == "cuda" else "fp32")
+        self.autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=precision == "bf16")
         self.model = ProxyModel(layout, proxy, suite.vocabulary, seed).to(self.device)
         self.weights = FlatParameters(self.model)
         matrices, vectors = self.weights.groups
@@ -225,7 +232,9 @@ class Run:
         tokens, labels = batch.tokens.to(self.device), batch.labels.to(self.device)
         scored = labels != IGNORED
         self.weights.gradients.zero_()
-        loss = cross_entropy(self.model(tokens, scored), labels[scored])
+        with self.autocast:
+            logits = self.model(tokens, scored)
+        loss = cross_entropy(logits.float(), labels[scored])
         loss.backward()
         self.weights.clip_gradients(training.clip)
         rate = learning_rate_at(self.step, training)
@@ -252,7 +261,8 @@ class Run:
 
     @torch.no_grad()
     def _answers(self, tokens: Tensor, scored: Tensor) -> Tensor:
-        return self.model(tokens.to(self.device), scored.to(self.device)).float().cpu()
+        with self.autocast:
+            return self.model(tokens.to(self.device), scored.to(self.device)).float().cpu()
 
 
 def train(

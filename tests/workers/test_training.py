@@ -52,6 +52,20 @@ def test_curves_are_scored_on_the_way(suite):
     assert [step for step, _ in curves["recall"]] == [step for step, _ in curves["train_loss"]] == [4, 8, 12]
 
 
+def test_bf16_trains_like_fp32(suite):
+    layers = "attention gated_attention sliding_window retnet gla hgrn hgrn2 deltanet gated_deltanet".split()
+    heads = {name: {"heads": 2} for name in ("retnet", "gla", "hgrn2", "deltanet")}
+    proxy = replace(PROXY, options={**PROXY.options, **heads})
+    layout = Layout(tuple(Block(name) for name in layers))
+    losses = {}
+    for precision in ("fp32", "bf16"):
+        result, _ = train(layout, proxy, replace(TRAINING, steps=24, precision=precision), suite, 0)
+        assert result.status == "complete"
+        losses[precision] = torch.tensor([loss for _, loss in result.curves["train_loss"]])
+    assert not torch.equal(losses["fp32"], losses["bf16"])
+    torch.testing.assert_close(losses["fp32"], losses["bf16"], rtol=0.05, atol=0)
+
+
 def test_divergence_is_a_result(suite, monkeypatch):
     original = ProxyModel.forward
 
