@@ -32,7 +32,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from kernels.tuning import block, tuned
+from kernels.tuning import block, packed, tuned
 
 ANCHOR = tl.constexpr(512)
 """Tokens, a multiple of every chunk."""
@@ -337,7 +337,7 @@ def _run(
     per_segment = ANCHOR.value * triton.cdiv(per_segment, ANCHOR.value)
     segments = triton.cdiv(length, per_segment)
     out = x.new_empty(batch, length, heads, size, dtype=dtype)
-    bf16 = x.dtype == torch.bfloat16
+    bf16 = torch.bfloat16 in (x.dtype, y.dtype, z.dtype)
 
     by_key = decay_kind in (INNER, OUTER)
     failed = x.new_empty(batch * heads * segments * blocks if by_key else 0)
@@ -373,11 +373,6 @@ def _block_d(inner: int, size: int) -> int:
     return min(block(size), 32 if inner > 256 else 64)
 
 
-def _rowwise(x: Tensor) -> Tensor:
-    """x, in a layout whose last dimension is dense."""
-    return x if x.stride(-1) == 1 or x.shape[-1] == 1 else x.contiguous()
-
-
 class _LinearAttention(torch.autograd.Function):
     """log_decay is None, [B, T, H] or [B, T, H, K]."""
 
@@ -385,9 +380,9 @@ class _LinearAttention(torch.autograd.Function):
     def forward(
         ctx: Any, q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor | None, state: Tensor | None, scale: float
     ) -> tuple[Tensor, Tensor]:
-        q, k, v = _rowwise(q), _rowwise(k), _rowwise(v)
+        q, k, v = packed(q), packed(k), packed(v)
         if log_decay is not None and log_decay.dim() == 4:
-            log_decay = _rowwise(log_decay)
+            log_decay = packed(log_decay)
         state = None if state is None else state.contiguous()
         end = q.new_empty(q.shape[0], q.shape[2], q.shape[3], v.shape[3], dtype=torch.float32)
         o = _run(q, k, v, log_decay, scale, dtype=v.dtype, start=state, end=end)
@@ -400,7 +395,7 @@ class _LinearAttention(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         q, k, v, log_decay, state = ctx.saved_tensors
         do, d_end = gradients
-        do = torch.zeros_like(v) if do is None else _rowwise(do)
+        do = torch.zeros_like(v) if do is None else packed(do)
         d_end = None if d_end is None else d_end.contiguous()
         need_q, need_k, need_v, need_decay, need_state = ctx.needs_input_grad[:5]
         dq = dk = dv = d_decay = d_state = None
@@ -481,10 +476,10 @@ def linear_attention_step(
     Has no gradient.
     """
     (batch, heads, keys), values = q.shape, v.shape[-1]
-    q, k, v, state = _rowwise(q), _rowwise(k), _rowwise(v), state.contiguous()
+    q, k, v, state = packed(q), packed(k), packed(v), state.contiguous()
     if log_decay is not None:
         log_decay = log_decay.expand(batch, heads) if log_decay.dim() == 1 else log_decay
-        log_decay = _rowwise(log_decay) if log_decay.dim() == 3 else log_decay
+        log_decay = packed(log_decay) if log_decay.dim() == 3 else log_decay
     out, after = v.new_empty(batch, heads, values), torch.empty_like(state)
     _step[lambda meta: (triton.cdiv(values, meta["BLOCK_V"]), batch * heads)](
         q, k, v, log_decay, state, out, after, scale, heads,

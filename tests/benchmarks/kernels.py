@@ -35,6 +35,7 @@ DECODED = 64
 """Sequences of a decode step."""
 CHUNK = 64
 WINDOW = 512
+DEVICE, DTYPE = "cuda", torch.bfloat16
 Inputs = dict[str, Tensor]
 
 
@@ -71,14 +72,14 @@ class Case:
 
 
 def random(*shape: int, unit: bool = False) -> Tensor:
-    """bf16 on the GPU."""
-    x = torch.randn(*shape, device="cuda")
-    return (normalize(x, dim=-1) if unit else x).bfloat16()
+    """Normal numbers, or vectors of length 1."""
+    x = torch.randn(*shape, device=DEVICE)
+    return (normalize(x, dim=-1) if unit else x).to(DTYPE)
 
 
 def decay(*shape: int, rate: float) -> Tensor:
     """Log decays, as gates of the mixers give at their start, of mean about -rate."""
-    return logsigmoid(torch.randn(*shape, device="cuda")) * (rate / 0.8)
+    return logsigmoid(torch.randn(*shape, device=DEVICE)) * (rate / 0.8)
 
 
 def linear(name: str, model: str, heads: int, keys: int, values: int, by: str, rate: float) -> list[Case]:
@@ -90,13 +91,13 @@ def linear(name: str, model: str, heads: int, keys: int, values: int, by: str, r
     def draw(batch: int, *length: int) -> Inputs:
         inputs = {n: random(batch, *length, heads, size) for n, size in zip("qkv", (keys, keys, values), strict=True)}
         if by == "vector":
-            inputs["a"] = decay(batch, *length, heads, keys, rate=rate).bfloat16()
+            inputs["a"] = decay(batch, *length, heads, keys, rate=rate).to(DTYPE)
         if by == "scalar":
             inputs["a"] = decay(batch, *length, heads, rate=rate)
         return inputs
 
     def draw_step(batch: int, _: int) -> Inputs:
-        return draw(batch) | {"state": torch.randn(batch, heads, keys, values, device="cuda")}
+        return draw(batch) | {"state": torch.randn(batch, heads, keys, values, device=DEVICE)}
 
     def ours(x: Inputs) -> Tensor:
         return kernels.linear_attention(x["q"], x["k"], x["v"], x.get("a", fixed.to(x["q"].device)))[0]
@@ -147,7 +148,7 @@ def delta(name: str, model: str, heads: int, keys: int, values: int, decayed: bo
         return inputs | ({"a": decay(batch, *length, heads, rate=0.05)} if decayed else {})
 
     def draw_step(batch: int, _: int) -> Inputs:
-        return draw(batch) | {"state": torch.randn(batch, heads, keys, values, device="cuda")}
+        return draw(batch) | {"state": torch.randn(batch, heads, keys, values, device=DEVICE)}
 
     def ours(x: Inputs) -> Tensor:
         return kernels.delta_rule(x["q"], x["k"], x["v"], x["beta"], x.get("a"))[0]
@@ -184,10 +185,10 @@ def scan(model: str, width: int) -> list[Case]:
     from fla.ops.hgrn import fused_recurrent_hgrn
 
     def draw(batch: int, *length: int) -> Inputs:
-        return {"x": random(batch, *length, width), "a": decay(batch, *length, width, rate=0.3).bfloat16()}
+        return {"x": random(batch, *length, width), "a": decay(batch, *length, width, rate=0.3).to(DTYPE)}
 
     def draw_step(batch: int, _: int) -> Inputs:
-        return draw(batch) | {"state": torch.randn(batch, width, device="cuda")}
+        return draw(batch) | {"state": torch.randn(batch, width, device=DEVICE)}
 
     def peer_step(x: Inputs) -> Tensor:
         options = {"initial_state": x["state"], "output_final_state": True}
@@ -305,12 +306,13 @@ def error(function: Callable[[Inputs], Tensor], case: Case, inputs: Inputs) -> f
         o = run(leaves)
         if case.kind != "both":
             return [o]
-        weights = torch.randn(o.shape, generator=torch.Generator("cuda").manual_seed(1), device="cuda").to(o.dtype)
+        weights = torch.randn(o.shape, generator=torch.Generator(DEVICE).manual_seed(1), device=DEVICE).to(o.dtype)
         return [o, *torch.autograd.grad(o, list(leaves.values()), weights)]
 
     exact = outcome(case.ours, torch.float64)  # float64 runs in plain torch, which the tests compare with a naive loop
     found = outcome(function, None)
-    return max(float((a.double() - b).norm() / b.norm()) for a, b in zip(found, exact, strict=True))
+    pairs = zip(found, exact, strict=True)
+    return max(float((a.double().reshape(b.shape) - b).norm() / b.norm()) for a, b in pairs)
 
 
 def ceilings() -> tuple[float, float]:
@@ -341,6 +343,7 @@ def measure(case: Case, length: int) -> dict:
             few = {n: x[:1, :2048] if case.kind != "decode" else x[:1] for n, x in inputs.items()}
             row[f"{who}_error"] = error(function, case, few)
         except Exception as problem:  # a peer that fails is a result, too
+            row.pop(who, None)
             row[f"{who}_failed"] = f"{type(problem).__name__}: {str(problem)[:200]}"
         torch.cuda.empty_cache()
     return row

@@ -1,0 +1,97 @@
+"""A proxy with one layer of each mixer, trained in fp32 on a CPU and in bf16 on a GPU: the loss should be the same.
+
+    python -m tests.benchmarks.mixed_proxy [--out FOLDER]
+
+trains it on the device that is there (a GPU if there is one) and adds the losses to FOLDER/mixed_proxy.json; the table
+beside it compares all devices so far. On a CPU it runs in plain torch, on a GPU on the Triton kernels.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+from statistics import mean, stdev
+
+import torch
+
+from search_space.layout import Block, Layout
+from workers.model import Proxy
+from workers.tasks.suite import build_suite
+from workers.training import Training, train
+
+RESULTS = Path(__file__).parent / "results"
+LAYERS = (
+    "gated_deltanet", "attention", "gla", "hgrn", "sliding_window", "hgrn2", "deltanet", "gated_attention", "retnet",
+)  # fmt: skip
+MATRIX = {"heads": 2, "key_size": 16, "value_size": 32, "conv": 4}
+PROXY = Proxy(
+    width=64,
+    heads=2,
+    shift=2,
+    options={
+        "sliding_window": {"window": 16},
+        "hgrn": {"conv": 4},
+        **{name: MATRIX for name in ("retnet", "gla", "hgrn2", "deltanet", "gated_deltanet")},
+    },
+)
+TRAINING = Training(length=128, steps=160, batch=32, learning_rate=5e-3)
+TASKS = {"recall": {"keys": 32, "values": 32, "pairs": [8, 16, 32]}}
+SEEDS = 3
+
+
+def measure() -> dict:
+    """Mean loss over the training, recall and seconds for each seed."""
+    suite = build_suite(TASKS, TRAINING.length)
+    layout = Layout(tuple(Block(name) for name in LAYERS))
+    found: dict[str, list[float]] = {"loss": [], "recall": [], "seconds": []}
+    for seed in range(SEEDS):
+        result, _ = train(layout, PROXY, TRAINING, suite, seed)
+        found["loss"].append(mean(loss for _, loss in result.curves["train_loss"]))
+        found["recall"].append(result.recall)
+        found["seconds"].append(result.seconds)
+        print(
+            f"seed {seed}: loss {found['loss'][-1]:.4f}, recall {result.recall:.3f}, {result.seconds:.0f} s", flush=True
+        )
+    return found
+
+
+def table(found: dict[str, dict]) -> str:
+    """Markdown."""
+    lines = [
+        "# One proxy with every mixer, by device",
+        "",
+        f"Made by `python -m tests.benchmarks.mixed_proxy` on each device. Layers {', '.join(LAYERS)}; width "
+        f"{PROXY.width}, {TRAINING.length} tokens, {TRAINING.steps} steps of {TRAINING.batch}; {SEEDS} seeds, mean and "
+        "standard deviation. Loss: mean over the training.",
+        "",
+        "| device | precision | loss | each seed | recall | seconds a run |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for device, rows in found.items():
+        seeds = " ".join(f"{x:.4f}" for x in rows["loss"])
+        lines.append(
+            f"| {device} | {rows['precision']} | {mean(rows['loss']):.4f} ± {stdev(rows['loss']):.4f} | {seeds} "
+            f"| {mean(rows['recall']):.3f} ± {stdev(rows['recall']):.3f} | {mean(rows['seconds']):.0f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Trains on this machine's device and writes both files."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    gpu = torch.cuda.is_available()
+    path = options.out / "mixed_proxy.json"
+    found = json.loads(path.read_text()) if path.exists() else {}
+    device = torch.cuda.get_device_name() if gpu else "CPU, one thread"
+    about = {"precision": "bf16" if gpu else "fp32", "torch": torch.__version__, "date": time.strftime("%Y-%m-%d")}
+    found[device] = {**about, **measure()}
+    path.write_text(json.dumps(found, indent=1) + "\n")
+    path.with_suffix(".md").write_text(table(found))
+    print(table(found))
+
+
+if __name__ == "__main__":
+    main()
