@@ -49,7 +49,8 @@ class ShortConvolution(nn.Module):
         self.cached = max(width - 1, 0)
         if width:
             bound = width**-0.5
-            self.weight = nn.Parameter(torch.empty(channels, width).uniform_(-bound, bound))
+            # In the layout of nn.Conv1d, which also tells it from the matrices whose products count as FLOPs.
+            self.weight = nn.Parameter(torch.empty(channels, 1, width).uniform_(-bound, bound))
 
     def initial_cache(self, like: Tensor, batch: int) -> Tensor:
         """Cache [B, W - 1, C] before the first token, with the device and dtype of `like`."""
@@ -59,13 +60,13 @@ class ShortConvolution(nn.Module):
         """Convolves x [B, T, C], continuing from the last W - 1 inputs; returns output and new cache."""
         if not self.width:
             return F.silu(x) if self.activation else x, x[:, :0]
-        return short_convolution(x, self.weight, activation=self.activation, initial_state=cache)
+        return short_convolution(x, self.weight.squeeze(1), activation=self.activation, initial_state=cache)
 
     def step(self, x: Tensor, cache: Tensor) -> tuple[Tensor, Tensor]:
         """Same for a single token x [B, C]."""
         if not self.width:
             return F.silu(x) if self.activation else x, cache
-        return short_convolution_step(x, self.weight, cache, activation=self.activation)
+        return short_convolution_step(x, self.weight.squeeze(1), cache, activation=self.activation)
 
 
 def unit_length(x: Tensor, eps: float = 1e-6) -> Tensor:

@@ -17,7 +17,7 @@ def test_short_convolution_is_a_causal_one(width, activation):
     expected = x
     if width:
         padded = F.pad(x.transpose(1, 2), (width - 1, 0))
-        expected = F.conv1d(padded, convolution.weight.unsqueeze(1), groups=6).transpose(1, 2)
+        expected = F.conv1d(padded, convolution.weight, groups=6).transpose(1, 2)
     assert_close(y, F.silu(expected) if activation else expected)
 
 

@@ -33,7 +33,7 @@ def convolved(mixer, x):
     """sum_i w_i x_{t - W + 1 + i}, channel by channel."""
     weight, width = mixer.conv.weight, mixer.conv.width
     padded = torch.cat([torch.zeros_like(x[:, : width - 1]), x], 1)
-    return sum(weight[:, i] * padded[:, i : i + x.shape[1]] for i in range(width))
+    return sum(weight[:, 0, i] * padded[:, i : i + x.shape[1]] for i in range(width))
 
 
 def heads(x, count=H):
