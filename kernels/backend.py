@@ -35,6 +35,11 @@ def from_triton(operator: str, name: str) -> Callable:
     return run
 
 
+def needs_gradient(*tensors: Tensor | None) -> bool:
+    """Whether autograd will ask for the gradient of one of them."""
+    return torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in tensors)
+
+
 def state_dtype(x: Tensor) -> torch.dtype:
     """float32 at least: a state sums over many tokens."""
     return torch.promote_types(x.dtype, torch.float32)

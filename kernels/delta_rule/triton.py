@@ -28,6 +28,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from kernels.backend import needs_gradient
 from kernels.delta_rule.triton_backward import decay_between, gradients, load_rows, running_sum
 from kernels.tuning import block, packed, tuned
 
@@ -244,7 +245,7 @@ def delta_rule(
     if state is not None:
         state = state.float().contiguous()
     inputs = (q, k, v, beta, log_decay, state)
-    store = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in inputs)
+    store = needs_gradient(*inputs)
     o, final = _DeltaRule.apply(*inputs, scale, store)
     return o.to(given), final
 
@@ -285,7 +286,7 @@ def delta_rule_step(
 ) -> tuple[Tensor, Tensor]:
     """Shapes as in `kernels.delta_rule.delta_rule_step`. The given state is left as it is."""
     given = (q, k, v, beta, log_decay, state)
-    if torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in given):
+    if needs_gradient(*given):
         q, k, v, beta = (x[:, None] for x in (q, k, v, beta))
         log_decay = log_decay if log_decay is None else log_decay[:, None]
         o, new_state = delta_rule(q, k, v, beta, log_decay, state, scale)

@@ -24,7 +24,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from kernels.tuning import block, tuned
+from kernels.backend import needs_gradient
+from kernels.tuning import block, packed, tuned
 
 WANTED = 132
 """Programs that fill the chip: the multiprocessors of an H100."""
@@ -189,11 +190,6 @@ def _step(x, log_decay, state, h, new_state, x_row, decay_row, D, BD: tl.constex
     tl.store(new_state + batch * D + columns, value, inside)
 
 
-def _rows(x: Tensor) -> Tensor:
-    """As kernels read it: whole rows. Slices stay as they are."""
-    return x if x.stride(-1) == 1 else x.contiguous()
-
-
 def _plan(batch: int, length: int, size: int) -> tuple[int, int, int]:
     """Elements of a program, number of segments, and tokens of each."""
     columns = min(64, block(size))
@@ -228,7 +224,7 @@ def _strides(x: Tensor | None) -> tuple[int, ...]:
 class _Scan(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, log_decay: Tensor, initial: Tensor | None) -> tuple[Tensor, Tensor]:
-        x, log_decay = _rows(x), _rows(log_decay)
+        x, log_decay = packed(x), packed(log_decay)
         initial = None if initial is None else initial.contiguous()
         batch, length, size = x.shape
         columns, segments, tokens = plan = _plan(batch, length, size)
@@ -249,7 +245,7 @@ class _Scan(torch.autograd.Function):
         dh, dfinal = gradients
         if dh is None and dfinal is None:
             return None, None, None
-        dh = None if dh is None else _rows(dh)
+        dh = None if dh is None else packed(dh)
         dfinal = None if dfinal is None else dfinal.contiguous()
         batch, length, size = h.shape
         columns, segments, tokens = plan = _plan(batch, length, size)
@@ -274,10 +270,10 @@ def gated_scan(x: Tensor, log_decay: Tensor, state: Tensor | None) -> tuple[Tens
 
 def gated_scan_step(x: Tensor, log_decay: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
     """A single token: x, log_decay, state [B, D] -> h [B, D] in the dtype of x, and the state in float32."""
-    if torch.is_grad_enabled() and (x.requires_grad or log_decay.requires_grad or state.requires_grad):
+    if needs_gradient(x, log_decay, state):
         h, state = _Scan.apply(x[:, None], log_decay[:, None], state)
         return h[:, 0], state
-    x, log_decay, state = _rows(x), _rows(log_decay), state.contiguous()
+    x, log_decay, state = packed(x), packed(log_decay), state.contiguous()
     batch, size = x.shape
     h = torch.empty(x.shape, dtype=x.dtype, device=x.device)
     new_state = torch.empty(x.shape, dtype=torch.float32, device=x.device)

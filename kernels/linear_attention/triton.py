@@ -32,6 +32,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from kernels.backend import needs_gradient
 from kernels.tuning import block, packed, tuned
 
 ANCHOR = tl.constexpr(512)
@@ -351,7 +352,7 @@ def _run(
                 *_strides(x), *_strides(y), *_strides(z), *_strides(weight), *_strides(log_decay),
                 A=inner, D=size, BLOCK_A=block(inner), BLOCK_D=block_d, DECAY=decay_kind, REVERSE=reverse, READ=read,
                 TRANSPOSED=outer and segments == 1, CAREFUL=bool(careful),
-                TYPE=tl.bfloat16 if bf16 else tl.float32, PRECISION="tf32" if bf16 else "ieee",
+                TYPE=tl.bfloat16 if bf16 else tl.float32, PRECISION="tf32" if bf16 else "tf32x3",
             )  # fmt: skip
 
     if segments > 1:
@@ -408,24 +409,26 @@ class _LinearAttention(torch.autograd.Function):
                     first = log_decay[:, 0].float().exp()
                     d_state = end * (first[..., None] if first.dim() == 3 else first[..., None, None])
                 d_state = d_state.to(state.dtype)
-        into_k: dict[str, Tensor] = {}
-        into_q: dict[str, Tensor] = {}
+        products = anchors = partial = None
         if need_decay:
             by_key, keys = log_decay.dim() == 4, q.shape[3]
-            blocks = triton.cdiv(keys, _block_d(v.shape[3], keys))
-            shape = k.shape if by_key else (blocks, *log_decay.shape)
+            shape = k.shape if by_key else (triton.cdiv(keys, _block_d(v.shape[3], keys)), *log_decay.shape)
             products = k.new_empty(shape, dtype=torch.float32)
             anchored = triton.cdiv(k.shape[1], ANCHOR.value)
             anchors = k.new_empty(k.shape[0], k.shape[2], anchored, v.shape[3], keys)
-            d_decay = torch.empty_like(products, dtype=log_decay.dtype if by_key else torch.float32)
-            into_q = {"weight": q, "products": products, "anchors": anchors}
-            into_k = {"weight": k, "products": products, "anchors": anchors, "into_decay": d_decay}
+            partial = k.new_empty(shape, dtype=log_decay.dtype if by_key else torch.float32)
         if need_q or need_decay:
-            dq = _run(do, v, k, log_decay, ctx.scale, outer=True, dtype=q.dtype, start=state, **into_q)
+            dq = _run(
+                do, v, k, log_decay, ctx.scale, outer=True, dtype=q.dtype, start=state,
+                weight=q, products=products, anchors=anchors,
+            )  # fmt: skip
         if need_k or need_decay:
-            dk = _run(v, do, q, log_decay, ctx.scale, outer=True, reverse=True, dtype=k.dtype, start=d_end, **into_k)
-        if need_decay and log_decay.dim() == 3:
-            d_decay = d_decay.sum(0).to(log_decay.dtype)
+            dk = _run(
+                v, do, q, log_decay, ctx.scale, outer=True, reverse=True, dtype=k.dtype, start=d_end,
+                weight=k, products=products, anchors=anchors, into_decay=partial,
+            )  # fmt: skip
+        if partial is not None:
+            d_decay = partial if by_key else partial.sum(0).to(log_decay.dtype)
         return dq, dk, dv, d_decay, d_state, None
 
 
@@ -471,10 +474,12 @@ def _step(
 def linear_attention_step(
     q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor | None, state: Tensor, scale: float
 ) -> tuple[Tensor, Tensor]:
-    """A single token: q, k [B, H, K], v [B, H, V], log_decay None, [H], [B, H] or [B, H, K], state [B, H, K, V].
-
-    Has no gradient.
-    """
+    """A single token: q, k [B, H, K], v [B, H, V], log_decay None, [H], [B, H] or [B, H, K], state [B, H, K, V]."""
+    if needs_gradient(q, k, v, log_decay, state):
+        if log_decay is not None and log_decay.dim() > 1:
+            log_decay = log_decay[:, None]
+        o, state = linear_attention(q[:, None], k[:, None], v[:, None], log_decay, state, scale)
+        return o[:, 0], state
     (batch, heads, keys), values = q.shape, v.shape[-1]
     q, k, v, state = packed(q), packed(k), packed(v), state.contiguous()
     if log_decay is not None:

@@ -18,6 +18,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from kernels.backend import needs_gradient
 from kernels.tuning import block, packed, tuned
 
 TOKENS = 256
@@ -224,7 +225,7 @@ def short_convolution(
 
 def short_convolution_step(x: Tensor, weight: Tensor, state: Tensor, activation: bool) -> tuple[Tensor, Tensor]:
     """See `kernels.short_convolution_step`."""
-    if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad or state.requires_grad):
+    if needs_gradient(x, weight, state):
         y, state = short_convolution(x.unsqueeze(1), weight, state, activation)
         return y.squeeze(1), state
     x, state, weight = packed(x), packed(state), weight.contiguous()

@@ -12,10 +12,11 @@ import triton
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from kernels.backend import needs_gradient
 from kernels.softmax_attention import chunked
 from kernels.softmax_attention.triton_decode import decode
 from kernels.softmax_attention.triton_kernels import BACKWARD_KEYS, BACKWARD_QUERIES, FORWARD
-from kernels.tuning import block
+from kernels.tuning import block, packed
 
 LARGEST = 256
 """Largest head of our own kernels."""
@@ -29,13 +30,13 @@ def softmax_attention(q: Tensor, k: Tensor, v: Tensor, window: int | None, scale
     # The kernels take the highest score for the highest of scale times score.
     if max(q.shape[-1], v.shape[-1]) > LARGEST or scale <= 0:
         return chunked.softmax_attention(q, k, v, window, scale)
-    gradients = torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad)
+    gradients = needs_gradient(q, k, v)
     if window is None and new == total > 1:
         if q.dtype == torch.float32:
             return chunked.softmax_attention(q, k, v, window, scale)
         if q.shape[-1] == v.shape[-1] and q.shape[-1] % 8 == 0:
             return _fused(q, k, v, scale)
-    q, k, v = _rows(q), _rows(k), _rows(v)
+    q, k, v = packed(q), packed(k), packed(v)
     if new == 1 and not gradients:
         return decode(q, k, v, window, scale)
     return Attention.apply(q, k, v, window, scale)
@@ -46,11 +47,6 @@ def _fused(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
     grouped = q.shape[2] != k.shape[2]
     q, k, v = (x.transpose(1, 2) for x in (q, k, v))
     return scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale, enable_gqa=grouped).transpose(1, 2)
-
-
-def _rows(x: Tensor) -> Tensor:
-    """As kernels read it: the numbers of a head side by side. Slices stay as they are."""
-    return x if x.stride(-1) == 1 else x.contiguous()
 
 
 def _blocks(kernel: str, width: int) -> tuple[int, int]:
@@ -96,7 +92,7 @@ class Attention(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """Two kernels: dq with delta, then dk and dv."""
         q, k, v, o, lse = ctx.saved_tensors
-        do = _rows(gradients[0])
+        do = packed(gradients[0])
         batch, new, heads, _ = q.shape
         total, groups = k.shape[1:3]
         strides = [size for x in (q, k, v, do) for size in x.stride()[:3]]

@@ -46,14 +46,14 @@ def _partial(
     end = tl.minimum(begin + length, N)
     for start in tl.range(begin, end, BN):
         keys = rows_of(k, start, end, k_row, K, BN, BK, True)
-        scores = tl.dot(queries, tl.trans(keys), input_precision="ieee")
+        scores = tl.dot(queries, tl.trans(keys), input_precision="tf32x3")
         scores = tl.where((start + tl.arange(0, BN) < end)[None, :], scores, float("-inf"))
         higher = tl.maximum(top, tl.max(scores, 1) * factor)
         weights = tl.exp2(scores * factor - higher[:, None])
         fade = tl.exp2(top - higher)
         total = total * fade + tl.sum(weights, 1)
         values = rows_of(v, start, end, v_row, V, BN, BV, True)
-        sums = tl.dot(weights.to(values.dtype), values, sums * fade[:, None], input_precision="ieee")
+        sums = tl.dot(weights.to(values.dtype), values, sums * fade[:, None], input_precision="tf32x3")
         top = higher
     members, columns = tl.arange(0, BH), tl.arange(0, BV)
     place = batch * heads + group * GROUP + members

@@ -92,7 +92,7 @@ def _attend(
 ):  # fmt: skip
     for start in tl.range(begin, end, BN):
         keys = rows_of(k, start, N, k_row, K, BN, BK, MASKED)
-        scores = tl.dot(q, tl.trans(keys), input_precision="ieee")
+        scores = tl.dot(q, tl.trans(keys), input_precision="tf32x3")
         if MASKED:
             seen = _seen(position[:, None], (start + tl.arange(0, BN))[None, :], window)
             scores = tl.where(seen, scores, float("-inf"))
@@ -101,7 +101,7 @@ def _attend(
         fade = tl.exp2(top - higher)
         total = total * fade + tl.sum(weights, 1)
         values = rows_of(v, start, N, v_row, V, BN, BV, MASKED)
-        o = tl.dot(weights.to(values.dtype), values, o * fade[:, None], input_precision="ieee")
+        o = tl.dot(weights.to(values.dtype), values, o * fade[:, None], input_precision="tf32x3")
         top = higher
     return o, top, total
 
@@ -153,15 +153,15 @@ def _into_queries(
 ):  # fmt: skip
     for start in tl.range(begin, end, BN):
         keys = rows_of(k, start, N, k_row, K, BN, BK, MASKED)
-        scores = tl.dot(q, tl.trans(keys), input_precision="ieee")
+        scores = tl.dot(q, tl.trans(keys), input_precision="tf32x3")
         weights = tl.exp2(scores * factor - lse[:, None])
         if MASKED:
             seen = _seen(position[:, None], (start + tl.arange(0, BN))[None, :], window)
             weights = tl.where(seen, weights, 0.0)
         values = rows_of(v, start, N, v_row, V, BN, BV, MASKED)
-        into = tl.dot(do, tl.trans(values), input_precision="ieee")
+        into = tl.dot(do, tl.trans(values), input_precision="tf32x3")
         into = weights * (into - delta[:, None])
-        dq = tl.dot(into.to(keys.dtype), keys, dq, input_precision="ieee")
+        dq = tl.dot(into.to(keys.dtype), keys, dq, input_precision="tf32x3")
     return dq
 
 
@@ -220,16 +220,16 @@ def _into_keys(
         else:
             logs = tl.load(lse + rows)
             deltas = tl.load(delta + rows)
-        scores = tl.dot(keys, tl.trans(queries), input_precision="ieee")
+        scores = tl.dot(keys, tl.trans(queries), input_precision="tf32x3")
         weights = tl.exp2(scores * factor - logs[None, :])
         if MASKED:
             seen = _seen((P + rows)[None, :], place[:, None], window) & (rows < T)[None, :]
             weights = tl.where(seen, weights, 0.0)
         into_o = rows_of(do, start, T, do_row, V, BM, BV, MASKED)
-        dv = tl.dot(weights.to(into_o.dtype), into_o, dv, input_precision="ieee")
-        into = tl.dot(values, tl.trans(into_o), input_precision="ieee")
+        dv = tl.dot(weights.to(into_o.dtype), into_o, dv, input_precision="tf32x3")
+        into = tl.dot(values, tl.trans(into_o), input_precision="tf32x3")
         into = weights * (into - deltas[None, :])
-        dk = tl.dot(into.to(queries.dtype), queries, dk, input_precision="ieee")
+        dk = tl.dot(into.to(queries.dtype), queries, dk, input_precision="tf32x3")
     return dk, dv
 
 

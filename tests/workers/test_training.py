@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from search_space.layout import Block, Layout
+from search_space.mixers import MIXERS
 from workers.jobs import Job, run_job
 from workers.model import Proxy, ProxyModel
 from workers.pool import LocalPool
@@ -53,10 +54,9 @@ def test_curves_are_scored_on_the_way(suite):
 
 
 def test_bf16_trains_like_fp32(suite):
-    layers = "attention gated_attention sliding_window retnet gla hgrn hgrn2 deltanet gated_deltanet".split()
     heads = {name: {"heads": 2} for name in ("retnet", "gla", "hgrn2", "deltanet")}
     proxy = replace(PROXY, options={**PROXY.options, **heads})
-    layout = Layout(tuple(Block(name) for name in layers))
+    layout = Layout(tuple(Block(name) for name in MIXERS.names()))
     losses = {}
     for precision in ("fp32", "bf16"):
         result, _ = train(layout, proxy, replace(TRAINING, steps=24, precision=precision), suite, 0)
