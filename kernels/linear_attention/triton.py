@@ -150,8 +150,8 @@ def _walk(
     whole = (inner < A)[:, None] & (columns < D)[None, :]
     state = tl.zeros([BLOCK_A, BLOCK_D], tl.float32)
     if start is not None:
-        places = inner[:, None] + columns[None, :] * A if TRANSPOSED else inner[:, None] * D + columns[None, :]
-        state += tl.load(start + which.to(tl.int64) * A * D + places, mask=whole, other=0.0).to(tl.float32)
+        from_start = inner[:, None] + columns[None, :] * A if TRANSPOSED else inner[:, None] * D + columns[None, :]
+        state += tl.load(start + which.to(tl.int64) * A * D + from_start, mask=whole, other=0.0).to(tl.float32)
     if DECAY == INNER:
         summed = tl.zeros([BLOCK_A], tl.float32)
     else:
