@@ -4,8 +4,7 @@
 
 Needs torch, triton and the peer: installed (`pip install -e '.[test]'`), or as wheels of fla-core and einops in FOLDER.
 Every finished row is kept in FOLDER/kernels_<device>.json, so a run that was cut off, or one with --only, adds to what
-is there; the table beside it is made of all rows. `--roofline` needs no GPU: it writes what the kernels have to do at
-least.
+is there; the table beside it is made of all rows.
 """
 
 import argparse
@@ -391,33 +390,6 @@ def table(rows: list[dict], about: dict) -> str:
     return "\n".join(lines) + "\n"
 
 
-def roofline() -> str:
-    """What each operator has to do at least, and how long that takes on an H100 by its datasheet."""
-    flops, bandwidth = 989e12, 3.35e12
-    lines = [
-        "# What the kernels have to do at least",
-        "",
-        "Made by `python -m tests.benchmarks.kernels --roofline`; no GPU was involved. Bytes: every input and output "
-        f"moved once, bf16 (states fp32). FLOPs: the chunkwise form with chunks of {CHUNK}. Time: "
-        f"{TOKENS} tokens (decode: {DECODED} sequences, attention {8 * TOKENS} cached tokens in all) on an H100 SXM by "
-        "its datasheet (989 TFLOP/s bf16, 3.35 TB/s).",
-        "",
-        "| operator | model | pass | T | FLOPs a token | bytes a token | least ms | bound |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for case in cases():
-        lengths = (2048, 8192) if case.name.startswith("attention") else (8192,)
-        for length in lengths:
-            work = case.work(length)
-            count = TOKENS if case.kind != "decode" else DECODED if len(lengths) == 1 else 8 * TOKENS // length
-            bound = "compute" if work.flops / flops > work.traffic / bandwidth else "memory"
-            lines.append(
-                f"| {case.name} | {case.model} | {case.kind} | {length} | {work.flops:.3g} | {work.traffic:.3g} "
-                f"| {work.milliseconds(count, flops, bandwidth):.4f} | {bound} |"
-            )
-    return "\n".join(lines) + "\n"
-
-
 def unpack(folder: Path) -> None:
     """Puts the wheels in `folder` on the path; unpacked, because Triton reads its kernels' source files."""
     where = tempfile.mkdtemp()
@@ -432,15 +404,11 @@ def main() -> None:
     parser.add_argument("--only", default="", help="regular expression on 'operator, model, pass, T'")
     parser.add_argument("--wheels", type=Path, help="folder with wheels of fla-core and einops")
     parser.add_argument("--out", type=Path, default=RESULTS)
-    parser.add_argument("--roofline", action="store_true", help="write only what the kernels have to do at least")
     options = parser.parse_args()
     if options.wheels:
         unpack(options.wheels)
-    if options.roofline:
-        (options.out / "kernels_roofline.md").write_text(roofline())
-        return
     if not torch.cuda.is_available():
-        sys.exit("no GPU: this benchmark measures on one. --roofline needs none.")
+        sys.exit("no GPU: this benchmark measures on one. `python -m tests.benchmarks.roofline` says what to expect.")
     import fla
     import triton
 
