@@ -20,7 +20,7 @@ REPEATS = {"reference": 5, "chunked": 15}
 
 def milliseconds(function, inputs, repeats: int, backward: bool) -> float:
     """Best of `repeats`; gradients of every input for dense gradients of every output."""
-    leaves = [x.clone().requires_grad_(backward) for x in inputs]
+    leaves = [x.clone().requires_grad_(backward) if isinstance(x, torch.Tensor) else x for x in inputs]
     best, weights = float("inf"), None
     for _ in range(repeats):
         begin = time.perf_counter()
@@ -39,13 +39,13 @@ def cases(batch: int, length: int, heads: int, keys: int, values: int):
     k = normalize(torch.randn(batch, length, heads, keys), dim=-1)
     state, scalar = torch.zeros(batch, heads, keys, values), -0.3 * torch.rand(batch, length, heads)
     vector = -0.3 * torch.rand(batch, length, heads, keys)
-    width = heads * values
+    width, scale = heads * values, keys**-0.5
     x, decay = torch.randn(batch, length, width), -0.3 * torch.rand(batch, length, width)
     return {
-        "linear attention, fixed decay": (LINEAR, (q, k, v, scalar[0, 0], state)),
-        "linear attention, scalar decay": (LINEAR, (q, k, v, scalar, state)),
-        "linear attention, vector decay": (LINEAR, (q, k, v, vector, state)),
-        "delta rule, scalar decay": (DELTA, (q, k, v, torch.rand(batch, length, heads), scalar, state)),
+        "linear attention, fixed decay": (LINEAR, (q, k, v, scalar[0, 0], state, scale)),
+        "linear attention, scalar decay": (LINEAR, (q, k, v, scalar, state, scale)),
+        "linear attention, vector decay": (LINEAR, (q, k, v, vector, state, scale)),
+        "delta rule, scalar decay": (DELTA, (q, k, v, torch.rand(batch, length, heads), scalar, state, scale)),
         "gated scan": (SCAN, (x, decay, x[:, 0])),
     }
 

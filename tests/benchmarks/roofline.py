@@ -89,7 +89,7 @@ def main() -> None:
         "# What the kernels have to do, and what they do by design",
         "",
         "Made by `python -m tests.benchmarks.roofline`; nothing here was measured. bf16, states fp32. "
-        f"Times: {TOKENS} tokens (decode: {DECODED} sequences; attention: {8 * TOKENS} cached tokens in all) on an H100 "
+        f"Times: {TOKENS} tokens (decode: {DECODED} sequences; attention: {8 * TOKENS} cached tokens) on an H100 "
         "SXM by its datasheet (989 TFLOP/s, 3.35 TB/s), whichever of FLOPs and bytes takes longer.",
         "",
         "## Operators, at least",

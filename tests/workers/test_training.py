@@ -1,3 +1,4 @@
+import importlib.util
 import io
 import math
 import subprocess
@@ -53,17 +54,32 @@ def test_curves_are_scored_on_the_way(suite):
     assert [step for step, _ in curves["recall"]] == [step for step, _ in curves["train_loss"]] == [4, 8, 12]
 
 
+def losses(layout, suite, **changes):
+    heads = {name: {"heads": 2} for name in ("retnet", "gla", "hgrn2", "deltanet", "gated_deltanet")}
+    result, _ = train(layout, replace(PROXY, options=heads), replace(TRAINING, **changes), suite, 0)
+    assert result.status == "complete"
+    return torch.tensor([loss for _, loss in result.curves["train_loss"]])
+
+
+EVERY_MIXER = Layout(tuple(Block(name) for name in MIXERS.names()))
+
+
 def test_bf16_trains_like_fp32(suite):
-    heads = {name: {"heads": 2} for name in ("retnet", "gla", "hgrn2", "deltanet")}
-    proxy = replace(PROXY, options={**PROXY.options, **heads})
-    layout = Layout(tuple(Block(name) for name in MIXERS.names()))
-    losses = {}
-    for precision in ("fp32", "bf16"):
-        result, _ = train(layout, proxy, replace(TRAINING, steps=24, precision=precision), suite, 0)
-        assert result.status == "complete"
-        losses[precision] = torch.tensor([loss for _, loss in result.curves["train_loss"]])
-    assert not torch.equal(losses["fp32"], losses["bf16"])
-    torch.testing.assert_close(losses["fp32"], losses["bf16"], rtol=0.05, atol=0)
+    fp32, bf16 = (losses(EVERY_MIXER, suite, steps=24, precision=precision) for precision in ("fp32", "bf16"))
+    assert not torch.equal(fp32, bf16)
+    torch.testing.assert_close(bf16, fp32, rtol=0.05, atol=0)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed")
+def test_every_mixer_trains_on_triton(suite, monkeypatch):
+    """In the interpreter where there is no GPU."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    changes = {"steps": 2, "batch": 2, "evaluations": 2, "test_sequences": 2, "device": device, "precision": "fp32"}
+    found = {}
+    for backend in ("chunked", "triton"):
+        monkeypatch.setenv("KERNELS_BACKEND", backend)
+        found[backend] = losses(EVERY_MIXER, suite, **changes)
+    torch.testing.assert_close(found["triton"], found["chunked"], rtol=1e-4, atol=0)
 
 
 def test_divergence_is_a_result(suite, monkeypatch):
