@@ -1,0 +1,29 @@
+"""The built-in mixers on Triton: in the interpreter where there is no GPU."""
+
+import copy
+
+import pytest
+import torch
+
+pytest.importorskip("triton")
+
+from search_space.mixers import build_mixer
+from search_space.mixers.base import Dims
+from tests.mixer_contract import by_steps, seeded, tokens
+from tests.mixers.test_contract import CASES
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+@pytest.mark.parametrize("case", CASES)
+@torch.no_grad()
+def test_a_prompt_and_then_steps(case, monkeypatch):
+    name, options = CASES[case]
+    mixer = seeded(lambda: build_mixer(name, Dims(width=32, heads=2), options)).float()
+    x = tokens(mixer, 21).float()
+    expected, _ = mixer(x)
+    monkeypatch.setenv("KERNELS_BACKEND", "triton")
+    mixer = copy.deepcopy(mixer).to(DEVICE)
+    prompt, state = mixer(x[:, :17].to(DEVICE))
+    rest, _ = by_steps(mixer, x[:, 17:].to(DEVICE), state)
+    torch.testing.assert_close(torch.cat([prompt, rest], 1).cpu(), expected, rtol=1e-4, atol=1e-5)
