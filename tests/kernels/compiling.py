@@ -304,8 +304,13 @@ def registers(binary: bytes, ptx: str) -> dict[str, int]:
         if int(stack):  # which sine and cosine use without spilling
             source.write_text(ptx)
             [target] = re.findall(r"^\.target (\w+)", ptx, re.MULTILINE)
-            command = [TOOLS / "ptxas", "-v", f"--gpu-name={target}", source, "-o", cubin]
-            log = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+            command = ["-v", f"--gpu-name={target}", source, "-o", cubin]
+            for tool in sorted(TOOLS.glob("ptxas*")):  # triton 3.9 writes for the newer of two
+                run = subprocess.run([tool, *command], capture_output=True, text=True)
+                if run.returncode == 0:
+                    break
+            run.check_returncode()
+            log = run.stderr
             spilled = sum(map(int, re.findall(r"(\d+) bytes spill", log)))
     return {"registers": int(count), "spills": spilled}
 
