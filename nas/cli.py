@@ -256,6 +256,30 @@ def evaluate(layout: Path, source: str, seeds: int, overrides: tuple[str, ...]) 
 
 
 @main.command()
+@click.option("--config", "source", default="laptop", show_default=True, help="A preset, or a YAML file.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), default="profile.json", show_default=True)
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), help="A GPU where there is one, by default.")
+@click.option("--batches", default="1,8,64", show_default=True, help="B, sequences of a decode step.")
+@click.option("--contexts", help="n, tokens that each holds; 2k to 128k on a GPU, 512 to 8k on a CPU by default.")
+@click.option("--prompts", help="T, tokens of a prompt; 2k to 32k on a GPU, 512 and 1k on a CPU by default.")
+@click.option("--check", default=10, show_default=True, type=click.IntRange(0), help="Whole models to compare with.")
+@overrides_argument
+def profile(
+    source: str, output: Path, device: str | None, batches: str, contexts: str | None, prompts: str | None, check: int,
+    overrides: tuple[str, ...],
+) -> None:  # fmt: skip
+    """Measures each mixer at the target's size on this device, for target.profile=FILE."""
+    from nas import profile as profiling
+    from nas.config import load
+
+    config = load(source, overrides)
+    grid = profiling.Grid.parse(device, batches, contexts, prompts)
+    found = profiling.measure(config, grid, check, lambda partial: partial.save(output))
+    click.echo(profiling.table(found), nl=False)
+    print(f"{output}: use it with target.profile={output}", file=sys.stderr)
+
+
+@main.command()
 def mixers() -> None:
     """The catalogue of mixers: name, source, state and cost formulas."""
     from search_space.mixers import MIXERS, option_names

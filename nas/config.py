@@ -120,6 +120,7 @@ class Config:
         Raises:
             InputError: something in the configuration cannot be used.
         """
+        from search_space.cost import cost
         from search_space.layout import Layout
         from workers.model import ProxyModel
 
@@ -130,6 +131,7 @@ class Config:
         blocks = {block for slot in space.slots for block in space.blocks(slot)}
         for block in sorted(blocks, key=str):
             ProxyModel(Layout((block,)), self.proxy, suite.vocabulary, seed=0)
+            cost(Layout((block,)), self.target)
         return space
 
     def to_yaml(self) -> str:

@@ -1,8 +1,7 @@
 """What a layout costs at the target: bytes, FLOPs, and the least time that they can take.
 
 Sizes follow from the mixers' own formulas (`MixerCost`). Times are a roofline of the whole model,
-max(bytes / bandwidth, FLOPs / peak). Measured times would take the place of `Device.roofline_ms`, and of
-nothing else.
+max(bytes / bandwidth, FLOPs / peak), or, where the target has a profile, the sum of its layers' measured times.
 """
 
 from collections import Counter
@@ -15,6 +14,7 @@ import torch
 from search_space.layout import Block, Layout
 from search_space.mixers import build_mixer
 from search_space.mixers.base import Dims, MixerCost
+from search_space.profile import ENDS, MLP
 from search_space.resize import scaled_counts
 from search_space.target import Target
 
@@ -103,15 +103,24 @@ def cost(layout: Layout, target: Target) -> Cost:
         lambda m: n * m.prefill_flops + m.decode_flops_per_context * _attended(m, n)
     )
     device = target.hardware
+    if target.measured is None:
+        decode_ms = device.roofline_ms(target.batch * decode_flops, weights + target.batch * (kv + 2 * state))
+        prefill_ms = device.roofline_ms(prefill_flops, weights + kv + state)
+    else:
+        parts = Counter({MLP: target.layers, ENDS: 1})
+        for block, count in counts.items():
+            parts[str(block.updated(target.options))] += count
+        decode_ms = target.measured.decode_ms(parts, target.batch, n)
+        prefill_ms = target.measured.prefill_ms(parts, n)
     return Cost(
         parameters=parameters,
         matrix_parameters=int(layer_matrices) + embeddings,
         kv_bytes=kv,
         state_bytes=state,
         decode_flops=decode_flops,
-        decode_ms=device.roofline_ms(target.batch * decode_flops, weights + target.batch * (kv + 2 * state)),
+        decode_ms=decode_ms,
         prefill_flops=prefill_flops,
-        prefill_ms=device.roofline_ms(prefill_flops, weights + kv + state),
+        prefill_ms=prefill_ms,
         memory_bytes=memory,
         fits=memory <= device.memory,
         largest_batch=max(0, int((device.memory - weights) // max(1, kv + state))),

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from search_space.devices import Device, find_device
@@ -10,6 +11,7 @@ from search_space.errors import InputError
 from search_space.layout import find_block
 from search_space.mixers.base import Dims
 from search_space.mixers.options import positive
+from search_space.profile import SIZES, Profile, load_profile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +34,8 @@ class Target:
         cache_element_bytes: bytes of a cached key, value or short-convolution input. Recurrent state is fp32.
         weight_bytes: bytes of a parameter.
         device: name in the table of devices, or {flops: FLOP/s, bandwidth: bytes/s, memory: bytes}.
+        profile: file of `nas profile` for models of these sizes; its measured times take the place of the device's
+            roofline. null means the roofline.
         options: options that mixers take at the target's size, over those of the layout:
             {mixer: {option: value}}, or {"mixer(option=value)": {...}} for one of several blocks of a mixer.
 
@@ -51,6 +55,7 @@ class Target:
     cache_element_bytes: int = 2
     weight_bytes: int = 2
     device: Any = "h100"
+    profile: str | None = None
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self):
@@ -64,6 +69,9 @@ class Target:
             if not isinstance(options, Mapping):
                 raise InputError(f"target.options.{name}", options, "a mapping from options to values")
         _ = self.hardware
+        if self.profile is not None:
+            object.__setattr__(self, "profile", str(Path(self.profile).absolute()))
+            _ = self.measured
 
     @cached_property
     def hardware(self) -> Device:
@@ -71,9 +79,27 @@ class Target:
         return find_device(self.device)
 
     @property
+    def sizes(self) -> dict[str, Any]:
+        """Those that measured times depend on."""
+        return {name: getattr(self, name) for name in SIZES} | {"kv_heads": self.kv_heads or self.heads}
+
+    @cached_property
+    def measured(self) -> Profile | None:
+        """The profile, if there is one."""
+        if self.profile is None:
+            return None
+        profile = load_profile(self.profile)
+        if profile.sizes != self.sizes:
+            wrong = [f"{name} {value}" for name, value in self.sizes.items() if profile.sizes.get(name) != value]
+            raise InputError("target.profile", self.profile, f"a profile of models with {', '.join(wrong)}")
+        return profile
+
+    @property
     def description(self) -> str:
         """The target in a line, for titles."""
         device = self.device if isinstance(self.device, str) else "own device"
+        if self.measured is not None:
+            device = f"measured on {self.measured.about['device']}"
         return f"{self.layers} layers, width {self.width}, B {self.batch}, n {self.context}, {device}"
 
     @property

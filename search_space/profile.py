@@ -1,0 +1,124 @@
+"""Measured times of the parts of a model, to be used in place of the roofline.
+
+`nas profile` makes one (workers/profiler.py); `target.profile` names it.
+"""
+
+import json
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from search_space.errors import InputError
+
+MLP, ENDS = "mlp", "ends"
+"""Parts beside the mixers: a SwiGLU layer, and what every model has once (embedding, last norm and head)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """What was measured of one layer of a kind, its norm and residual included.
+
+    Args:
+        decode: [B, n, milliseconds] of a decode step of B sequences that hold n tokens.
+        prefill: [T, milliseconds] of a prompt of T tokens.
+        state_bytes: [n, bytes] that a sequence of n tokens keeps.
+        peak_bytes: [T, bytes] beside weights that a prompt of T tokens needed at most; on GPUs only.
+    """
+
+    decode: list[list[float]]
+    prefill: list[list[float]]
+    state_bytes: list[list[float]] = field(default_factory=list)
+    peak_bytes: list[list[float]] = field(default_factory=list)
+
+    def decode_ms(self, batch: int, context: int) -> float:
+        """Linear in n and in B between measurements, and beyond them by the last two."""
+        batches = sorted({b for b, _, _ in self.decode})
+        by_batch = [_line([(n, ms) for b, n, ms in self.decode if b == each], context) for each in batches]
+        return _line(list(zip(batches, by_batch, strict=True)), batch)
+
+    def prefill_ms(self, tokens: int) -> float:
+        """Its time per token is linear in T between measurements, and beyond them by the last two."""
+        return tokens * _line([(length, ms / length) for length, ms in self.prefill], tokens)
+
+
+def _line(points: Sequence[tuple[float, float]], x: float) -> float:
+    """y at x through points (x, y); never falls beyond the last one."""
+    points = sorted(points)
+    if len(points) == 1:
+        return points[0][1]
+    after = min(max(bisect_left([p[0] for p in points], x), 1), len(points) - 1)
+    (x0, y0), (x1, y1) = points[after - 1], points[after]
+    slope = (y1 - y0) / (x1 - x0)
+    if x > x1:
+        return y1 + max(slope, 0.0) * (x - x1)
+    return max(y0 + slope * (x - x0), min(y0, y1, 0.5 * y0)) if x < x0 else y0 + slope * (x - x0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """Times of all parts of models of one size on one device.
+
+    Args:
+        about: device, versions, date, command, and how it was measured.
+        sizes: of the models: those of `Target` that `SIZES` names.
+        flops: measured FLOP/s of a large matrix product.
+        bandwidth: measured bytes/s of a large copy.
+        parts: str(block), "mlp" or "ends" -> times.
+        check: whole models against the sums over their layers.
+    """
+
+    about: dict[str, Any]
+    sizes: dict[str, Any]
+    flops: float
+    bandwidth: float
+    parts: dict[str, Part]
+    check: list[dict[str, Any]] = field(default_factory=list)
+
+    def decode_ms(self, counts: Mapping[str, int], batch: int, context: int) -> float:
+        """Milliseconds of a decode step of a model with so many of each part."""
+        return sum(count * self._part(name).decode_ms(batch, context) for name, count in counts.items())
+
+    def prefill_ms(self, counts: Mapping[str, int], tokens: int) -> float:
+        """Milliseconds of a prompt, up to its first new token."""
+        return sum(count * self._part(name).prefill_ms(tokens) for name, count in counts.items())
+
+    def _part(self, name: str) -> Part:
+        if name not in self.parts:
+            measured = ", ".join(self.parts)
+            raise InputError("target.profile", name, f"a block that was measured ({measured}); `nas profile` adds it")
+        return self.parts[name]
+
+    def save(self, path: Path) -> None:
+        """Writes it as JSON.
+
+        Raises:
+            InputError: the place cannot be written.
+        """
+        try:
+            path.write_text(json.dumps(asdict(self), indent=1) + "\n")
+        except OSError as error:
+            raise InputError("-o", path, f"a place that can be written ({error.strerror})") from error
+
+
+SIZES = ("width", "heads", "kv_heads", "mlp_width", "vocabulary")
+"""What of a target the times depend on, beside its blocks."""
+
+
+@cache
+def load_profile(path: str) -> Profile:
+    """The profile in a file that `Profile.save` wrote.
+
+    Raises:
+        InputError: there is none; the key is "target.profile".
+    """
+    try:
+        content = json.loads(Path(path).read_text())
+        parts = {name: Part(**part) for name, part in content.pop("parts").items()}
+        return Profile(parts=parts, **content)
+    except OSError as error:
+        raise InputError("target.profile", path, f"a file that `nas profile` wrote ({error.strerror})") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError("target.profile", path, f"a file that `nas profile` wrote ({error})") from error

@@ -1,0 +1,315 @@
+"""Measures the parts of a model on the device at hand, and whole models against the sums of their parts.
+
+Every part is timed as a stack of several layers with weights of their own, so that one that fits into a cache is read
+from memory all the same, as in a model. On a GPU a decode step is captured as a CUDA graph, as servers do: gaps between
+launches would hide the work otherwise.
+
+Shapes: B sequences, T tokens, n tokens of context, D model width, V vocabulary.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from search_space.layout import Block, Layout
+from search_space.mixers import build_mixer
+from search_space.mixers.base import Mixer, State
+from search_space.nn import RMSNorm, SwiGLU
+from search_space.profile import ENDS, MLP, Part
+from search_space.target import Target
+
+CACHE = 64 * 2**20
+"""Bytes of a CPU's last-level cache, generously."""
+COPIES = 8
+"""Most layers in a stack."""
+
+
+class MixerLayer(nn.Module):
+    """A mixer behind its norm and residual."""
+
+    def __init__(self, block: Block, target: Target):
+        super().__init__()
+        self.norm = RMSNorm(target.width)
+        mixer: Any = build_mixer(block.mixer, target.dims, dict(block.options), f"target.options.{block.mixer}")
+        self.mixer: Mixer = mixer
+
+    def forward(self, x: Tensor) -> tuple[Tensor, State]:
+        """x [B, T, D]."""
+        y, state = self.mixer(self.norm(x))
+        return x + y, state
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """x [B, D]."""
+        y, state = self.mixer.step(self.norm(x), state)
+        return x + y, state
+
+    def state_after(self, batch: int, context: int) -> State:
+        """A state of `context` tokens: what grows with tokens is filled up with zeros."""
+        weight = next(self.parameters())
+        few, more = (self.mixer(weight.new_zeros(1, tokens, self.norm.weight.shape[0]))[1] for tokens in (2, 3))
+        window = self.mixer.cost().window
+        state: State = {}
+        for name, value in more.items():
+            if not isinstance(value, Tensor):
+                state[name] = context
+            elif value.shape[1:] != few[name].shape[1:]:
+                kept = context if window is None else min(context, window)
+                state[name] = value.new_zeros(batch, kept, *value.shape[2:])
+            else:
+                state[name] = value.new_zeros(batch, *value.shape[1:])
+        return state
+
+
+class MLPLayer(nn.Module):
+    """A SwiGLU behind its norm and residual."""
+
+    def __init__(self, target: Target):
+        super().__init__()
+        self.norm = RMSNorm(target.width)
+        self.mlp = SwiGLU(target.width, target.mlp_width)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, State]:
+        """x [B, T, D]."""
+        return x + self.mlp(self.norm(x)), {}
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """x [B, D]."""
+        return self.forward(x)
+
+    def state_after(self, batch: int, context: int) -> State:
+        """None."""
+        return {}
+
+
+class Ends(nn.Module):
+    """What every model has once: embedding, last norm and head."""
+
+    def __init__(self, target: Target):
+        super().__init__()
+        self.embedding = nn.Embedding(target.vocabulary, target.width)
+        self.norm = RMSNorm(target.width)
+        self.head = nn.Linear(target.width, target.vocabulary, bias=False)
+
+    def forward(self, tokens: Tensor, between: Callable[[Tensor], Tensor] = lambda x: x) -> Tensor:
+        """Tokens [B, T] or [B] -> logits [B, V] of the last, with `between` in the middle."""
+        x = between(self.embedding(tokens))
+        return self.head(self.norm(x[:, -1] if tokens.dim() == 2 else x))
+
+
+class ServedModel(nn.Module):
+    """A whole model at the target's size."""
+
+    def __init__(self, layout: Layout, target: Target):
+        super().__init__()
+        self.ends = Ends(target)
+        self.layers: Any = nn.ModuleList()
+        for block in layout.layers:
+            self.layers += [MixerLayer(block.updated(target.options), target), MLPLayer(target)]
+
+    def prefill(self, tokens: Tensor) -> tuple[Tensor, list[State]]:
+        """Logits after a prompt [B, T], and states."""
+        states: list[State] = []
+
+        def between(x: Tensor) -> Tensor:
+            for layer in self.layers:
+                x, state = layer(x)
+                states.append(state)
+            return x
+
+        return self.ends(tokens, between), states
+
+    def step(self, tokens: Tensor, states: list[State]) -> tuple[Tensor, list[State]]:
+        """Logits after one more token of each sequence [B], and states."""
+        new: list[State] = []
+
+        def between(x: Tensor) -> Tensor:
+            for layer, state in zip(self.layers, states, strict=True):
+                x, state = layer.step(x, state)
+                new.append(state)
+            return x
+
+        return self.ends(tokens, between), new
+
+
+class Profiler:
+    """Measures at the sizes of a target, on a GPU (bf16) or a CPU (fp32, one thread as workers have it, or more).
+
+    Args:
+        target: sizes.
+        device: "cuda" or "cpu".
+        seconds: least time to spend on a figure, once warm.
+    """
+
+    def __init__(self, target: Target, device: str, seconds: float = 0.3):
+        self.target, self.device, self.seconds = target, torch.device(device), seconds
+        self.dtype = torch.bfloat16 if device == "cuda" else torch.float32
+        if device == "cuda":
+            properties = torch.cuda.get_device_properties(0)
+            self.cache, self.memory = properties.L2_cache_size, properties.total_memory
+        else:
+            self.cache = CACHE
+            self.memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+    def ceilings(self) -> tuple[float, float]:
+        """Measured FLOP/s of a large product and bytes/s of a large copy."""
+        size = 8192 if self.device.type == "cuda" else 2048
+        a, b = (torch.randn(size, size, device=self.device, dtype=self.dtype) for _ in range(2))
+        x = torch.zeros(2**28, dtype=torch.uint8, device=self.device)
+        y = torch.empty_like(x)
+        flops = 2 * size**3 / (1e-3 * self._milliseconds(lambda: torch.mm(a, b)))
+        return flops, 2 * x.numel() / (1e-3 * self._milliseconds(lambda: y.copy_(x)))
+
+    @torch.no_grad()
+    def part(
+        self, name: str | Block, points: Sequence[tuple[int, int]], prompts: Sequence[int], progress: Callable[[], Any]
+    ) -> Part:
+        """Times of one part.
+
+        Args:
+            name: a block, "mlp" or "ends".
+            points: (B, n) of the decode steps.
+            prompts: T of the prompts.
+            progress: called after each figure.
+        """
+        decode: list[list[float]] = []
+        prefill: list[list[float]] = []
+        states: list[list[float]] = []
+        peaks: list[list[float]] = []
+        layer = self._build(name)
+        weights = sum(p.numel() * p.element_size() for p in layer.parameters())
+        contexts = points if isinstance(name, Block) else sorted({(b, 1) for b, _ in points})
+        for batch, context in contexts:
+            kept = batch * _bytes(layer.state_after(1, context)) if not isinstance(layer, Ends) else 0
+            copies = self._copies(weights + kept)
+            if copies:
+                decode.append([batch, context, self._decode(layer, name, copies, batch, context)])
+            if batch == points[0][0] and kept:
+                states.append([context, kept // batch])
+            progress()
+        stack = self._stack(layer, name, self._copies(weights))
+        for tokens in prompts:
+            if self.device.type == "cuda":
+                torch.cuda.reset_peak_memory_stats()
+            before = torch.cuda.memory_allocated() if self.device.type == "cuda" else 0
+            ms = self._milliseconds(self._prompt(stack, tokens))
+            prefill.append([tokens, ms / len(stack)])
+            if self.device.type == "cuda":
+                peaks.append([tokens, torch.cuda.max_memory_allocated() - before])
+            progress()
+        return Part(decode=decode, prefill=prefill, state_bytes=states, peak_bytes=peaks)
+
+    @torch.no_grad()
+    def whole(
+        self, layout: Layout, points: Sequence[tuple[int, int]], prompts: Sequence[int]
+    ) -> Iterator[tuple[str, int, int, float]]:
+        """Times of a whole model: ("decode", B, n, ms) and ("prefill", 1, T, ms)."""
+        model: ServedModel = self._placed(lambda: ServedModel(layout, self.target))
+        for batch, context in points:
+            tokens = torch.zeros(batch, dtype=torch.long, device=self.device)
+            states: Any = [layer.state_after(batch, context) for layer in model.layers]
+            yield "decode", batch, context, self._steps(model.step, tokens, states)
+            del states
+        for length in prompts:
+            tokens = torch.zeros(1, length, dtype=torch.long, device=self.device)
+            yield "prefill", 1, length, self._milliseconds(partial(model.prefill, tokens))
+
+    def _placed(self, build: Callable[[], Any]) -> Any:
+        with self.device:
+            return build().to(self.dtype).eval()
+
+    def _build(self, name: str | Block) -> Any:
+        kinds = {MLP: MLPLayer, ENDS: Ends}
+        if isinstance(name, Block):
+            return self._placed(lambda: MixerLayer(name, self.target))
+        return self._placed(lambda: kinds[name](self.target))
+
+    def _copies(self, size: int) -> int:
+        """Layers of `size` bytes that do not fit in the cache together; 0 if not even one fits in memory."""
+        fitting = int(0.6 * self.memory // size)
+        return min(fitting, COPIES, max(2, -(-4 * self.cache // size)))
+
+    def _stack(self, layer: Any, name: str | Block, copies: int) -> list[Any]:
+        return [layer, *(self._build(name) for _ in range(copies - 1))]
+
+    def _decode(self, layer: Any, name: str | Block, copies: int, batch: int, context: int) -> float:
+        stack = self._stack(layer, name, copies)
+        if name == ENDS:
+            tokens = torch.zeros(batch, dtype=torch.long, device=self.device)
+            return self._milliseconds(lambda: [ends(tokens) for ends in stack], graph=True) / copies
+        x = torch.zeros(batch, self.target.width, device=self.device, dtype=self.dtype)
+        states = [each.state_after(batch, context) for each in stack]
+
+        def step(x: Tensor, states: list[State]) -> tuple[Tensor, list[State]]:
+            new = []
+            for each, state in zip(stack, states, strict=True):
+                x, state = each.step(x, state)
+                new.append(state)
+            return x, new
+
+        return self._steps(step, x, states) / copies
+
+    def _steps(self, step: Callable, x: Tensor, states: list[State]) -> float:
+        """Milliseconds of a step; each goes on from the one before, so that caches grow as they do in use."""
+        held = [states]
+
+        def once() -> None:
+            _, held[0] = step(x, held[0])
+
+        return self._milliseconds(once, graph=True)
+
+    def _prompt(self, stack: list[Any], tokens: int) -> Callable[[], Any]:
+        if isinstance(stack[0], Ends):
+            ids = torch.zeros(1, tokens, dtype=torch.long, device=self.device)
+            return lambda: [ends(ids) for ends in stack]
+        x = torch.zeros(1, tokens, self.target.width, device=self.device, dtype=self.dtype)
+
+        def run() -> None:
+            y = x
+            for layer in stack:
+                y, _ = layer(y)
+
+        return run
+
+    def _milliseconds(self, call: Callable[[], Any], graph: bool = False) -> float:
+        """Median time of a call, once warm."""
+        if self.device.type == "cuda":
+            return self._gpu_milliseconds(call, graph)
+        call()
+        times: list[float] = []
+        while len(times) < 3 or sum(times) < self.seconds:
+            begin = time.perf_counter()
+            call()
+            times.append(time.perf_counter() - begin)
+        return 1e3 * median(times)
+
+    def _gpu_milliseconds(self, call: Callable[[], Any], graph: bool) -> float:
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(3):
+                call()
+        torch.cuda.current_stream().wait_stream(side)
+        if graph:
+            captured = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(captured):
+                call()
+            call = captured.replay
+        times: list[float] = []
+        while len(times) < 5 or sum(times) < 1e3 * self.seconds:
+            begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            begin.record()
+            call()
+            end.record()
+            torch.cuda.synchronize()
+            times.append(begin.elapsed_time(end))
+        return median(times)
+
+
+def _bytes(state: Mapping[str, Any]) -> int:
+    return sum(x.numel() * x.element_size() for x in state.values() if isinstance(x, Tensor))
