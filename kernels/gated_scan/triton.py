@@ -173,7 +173,7 @@ def _backward(
             into_decay = tl.exp(decay) * into_x * before
             tl.store(dlog_decay + place, into_decay.to(dlog_decay.dtype.element_ty), valid)
     if dinitial is not None:
-        here = inside & (segment == segments - 1)
+        here = inside & (segment + 0 * columns == segments - 1)  # triton 3.9 takes no scalar in a mask
         decay = tl.load(log_decay + columns, here, other=0.0).to(tl.float32)
         tl.store(dinitial + batch * D + columns, tl.exp(decay) * carry, here)
 

@@ -173,7 +173,7 @@ def _walk(
                 kept = tl.load(place + inner[:, None] * D + columns[None, :], mask=whole, other=0.0)
                 later = tl.sum(kept * state, 0)
                 if DECAY == OUTER:
-                    here = (columns < D) & (last_token < length)
+                    here = (columns < D) & (last_token + 0 * columns < length)  # 3.9 takes no scalar in a mask
                     later *= tl.exp(
                         tl.load(decay + last_token.to(tl.int64) * decay_token + columns, here, 0.0).to(tl.float32)
                     )
@@ -281,7 +281,7 @@ def _walk(
         tl.store(failed, tl.min(strongest, 0) < -SPAN)
     if total is not None:
         if DECAY == INNER:
-            tl.store(total + which.to(tl.int64) * A + inner, summed, mask=(inner < A) & (part == 0))
+            tl.store(total + which.to(tl.int64) * A + inner, summed, mask=(inner < A) & (part + 0 * inner == 0))
         elif DECAY == OUTER:
             tl.store(total + which.to(tl.int64) * D + columns, summed, mask=columns < D)
         else:
