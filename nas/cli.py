@@ -148,22 +148,28 @@ def status(folder: Path) -> None:
 @main.command()
 @folder_argument
 @click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
-def front(folder: Path, form: str) -> None:
-    """The front, with published layouts beside it."""
+@overrides_argument
+def front(folder: Path, form: str, overrides: tuple[str, ...]) -> None:
+    """The front, with published layouts beside it; for another use with target.batch=1 target.context=4096."""
     from nas import report
 
-    config, _, trials = _opened(folder)
+    config, _, trials = _opened(folder, overrides)
     write = {"table": report.front_table, "json": report.front_json, "csv": report.front_csv}[form]
     click.echo(write(trials, config), nl=False)
 
 
-def _opened(folder: Path):
+def _opened(folder: Path, overrides: tuple[str, ...] = ()):
+    """Configuration, folder and trials of a search; overrides price its layouts anew, which takes no training."""
     from nas.config import load
     from nas.folder import Folder
     from nas.service import read_trials
 
     opened = Folder.open(folder)
-    config = load(opened.config)
+    for override in overrides:
+        key, _, value = override.partition("=")
+        if key.split(".")[0] != "target" and key != "search.efficiency":
+            raise InputError(key, value, "a key under target, or search.efficiency; others need a new search")
+    config = load(opened.config, overrides)
     return config, opened, read_trials(opened, config)
 
 
@@ -176,11 +182,15 @@ def _opened(folder: Path):
 @click.option("--layers", type=int, help="Depth; that of the target by default.")
 @click.option("--width", type=int, help="Width; that of the target by default.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File, or folder for several; else stdout.")
-def export(folder: Path, pick: str, form: str, layers: int | None, width: int | None, output: Path | None) -> None:
-    """Layouts as configs."""
+@overrides_argument
+def export(
+    folder: Path, pick: str, form: str, layers: int | None, width: int | None, output: Path | None,
+    overrides: tuple[str, ...],
+) -> None:  # fmt: skip
+    """Layouts as configs; picked for another use with target.batch=1 target.context=4096."""
     from nas.exporters import EXPORTERS
 
-    config, _, trials = _opened(folder)
+    config, _, trials = _opened(folder, overrides)
     exporter = EXPORTERS.get(form, key="--format")
     changes = {"layers": layers, "width": width}
     target = replace(config.target, **{k: v for k, v in changes.items() if v is not None})

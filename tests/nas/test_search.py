@@ -44,6 +44,16 @@ def test_a_search_writes_all_that_it_promises(finished):
     assert max(len(t.results) for t in trials) == 2, "candidates for the front get further seeds"
 
 
+def test_a_front_for_another_use(finished):
+    chat = ["target.batch=1", "target.context=64"]
+    here, there = (json.loads(nas("front", finished, "--format", "json", *o).stdout)["points"] for o in ([], chat))
+    costs = {p["trial"]: p["efficiency"] for p in here}
+    assert all(p["efficiency"]["decode_ms"] < costs[p["trial"]]["decode_ms"] for p in there if p["trial"] in costs)
+    assert nas("export", finished, *chat).exit_code == 0
+    refused = nas("front", finished, "training.steps=5")
+    assert refused.exit_code == 2 and "training.steps" in refused.stderr
+
+
 def test_front_formats_agree(finished):
     found = json.loads(nas("front", finished, "--format", "json").stdout)
     assert [o["name"] for o in found["objectives"]] == ["recall", "decode_ms"]
