@@ -153,9 +153,37 @@ def front(folder: Path, form: str, overrides: tuple[str, ...]) -> None:
     """The front, with published layouts beside it; for another use with target.batch=1 target.context=4096."""
     from nas import report
 
-    config, _, trials = _opened(folder, overrides)
+    config, opened, trials = _opened(folder, overrides)
     write = {"table": report.front_table, "json": report.front_json, "csv": report.front_csv}[form]
     click.echo(write(trials, config), nl=False)
+    if form == "table" and opened.audit.exists():
+        from nas import audit
+
+        found = audit.read(config, opened, trials)
+        if found:
+            click.echo(audit.line(found))
+
+
+@main.command()
+@folder_argument
+@click.option("--layouts", default=16, show_default=True, type=click.IntRange(4), help="Layouts to train again.")
+@click.option("--seeds", default=2, show_default=True, type=click.IntRange(1), help="Fresh seeds of each.")
+@click.option(
+    "--longer", default=2.0, show_default=True, type=click.FloatRange(0.1), help="Length of a run, in the search's."
+)
+def audit(folder: Path, layouts: int, seeds: int, longer: float) -> None:
+    """Trains some of a search's layouts longer, with fresh seeds: do they rank as the search said?"""
+    from nas import audit as auditing
+
+    config, opened, trials = _opened(folder)
+    opened.checked_config()
+    with opened.lock(), _terminable():
+        opened.mend()
+        auditing.run(config, opened, trials, layouts, seeds, longer)
+    found = auditing.read(config, opened, trials)
+    if found is None:
+        raise InputError("DIR", folder, "layouts that can be trained; every run of the audit failed (see audit.jsonl)")
+    click.echo(auditing.table(found), nl=False)
 
 
 def _opened(folder: Path, overrides: tuple[str, ...] = ()):

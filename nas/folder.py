@@ -2,7 +2,8 @@
 
 config.yaml     the whole configuration; `nas search --config` repeats the search from it
 runs.jsonl      one line for every run that ended: the record from which everything else is rebuilt
-mlflow.db       what MLflow shows, with artifacts/ beside it
+audit.jsonl     the same of the runs of `nas audit`
+mlflow.db       what MLflow shows, with artifacts/ beside it; .tracking_id names the search's run there
 front.svg, front.json, layouts/    the front, written when a search ends or pauses
 """
 
@@ -67,6 +68,7 @@ class Folder:
         self.path = Path(path)
         self.config = self.path / "config.yaml"
         self.runs = self.path / "runs.jsonl"
+        self.audit = self.path / "audit.jsonl"
         self.front_figure = self.path / "front.svg"
         self.front_json = self.path / "front.json"
         self.layouts = self.path / "layouts"
@@ -148,28 +150,45 @@ class Folder:
 
     def append(self, record: RunRecord) -> None:
         """Adds a run to the record; it is on the disk when this returns."""
-        with self.runs.open("a") as file:
-            file.write(record.to_line() + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        _append(self.runs, record)
+
+    def append_audit(self, record: RunRecord) -> None:
+        """Adds a run to the record of the audit."""
+        _append(self.audit, record)
 
     def read(self) -> list[RunRecord]:
         """All runs, in the order in which they ended.
 
         A last line that was cut off by a crash is left out; `mend` removes it before more is written.
         """
-        if not self.runs.exists():
-            return []
-        lines = self.runs.read_text().split("\n")
-        try:
-            return [RunRecord.from_line(line) for line in lines[:-1]]
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError("DIR", self.path, f"a readable runs.jsonl ({error})") from error
+        return _read(self.runs)
+
+    def read_audit(self) -> list[RunRecord]:
+        """The runs of the audit, likewise."""
+        return _read(self.audit)
 
     def mend(self) -> None:
-        """Cuts off a last line that a crash left unfinished."""
-        if self.runs.exists():
-            content = self.runs.read_bytes()
-            whole = content[: content.rfind(b"\n") + 1]
-            if len(whole) < len(content):
-                os.truncate(self.runs, len(whole))
+        """Cuts off last lines that a crash left unfinished."""
+        for path in (self.runs, self.audit):
+            if path.exists():
+                content = path.read_bytes()
+                whole = content[: content.rfind(b"\n") + 1]
+                if len(whole) < len(content):
+                    os.truncate(path, len(whole))
+
+
+def _append(path: Path, record: RunRecord) -> None:
+    with path.open("a") as file:
+        file.write(record.to_line() + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _read(path: Path) -> list[RunRecord]:
+    if not path.exists():
+        return []
+    lines = path.read_text().split("\n")
+    try:
+        return [RunRecord.from_line(line) for line in lines[:-1]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError("DIR", path.parent, f"a readable {path.name} ({error})") from error

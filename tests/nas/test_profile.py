@@ -1,18 +1,13 @@
 import json
 
 import pytest
-from click.testing import CliRunner
 
-from nas.cli import main
 from search_space.profile import load_profile
+from tests.nas.conftest import nas
 
 SMALL = ["target.width=32", "target.heads=2", "target.mlp_width=64", "target.vocabulary=50", "target.layers=3"]
 QUICK = ["--device", "cpu", "--batches", "1,2", "--contexts", "8,32", "--prompts", "8,16"]
 SPACE = "space.choices=[attention, gated_deltanet, sliding_window]"
-
-
-def nas(*arguments):
-    return CliRunner().invoke(main, [str(a) for a in arguments])
 
 
 @pytest.fixture(scope="module")

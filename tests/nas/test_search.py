@@ -8,30 +8,12 @@ import sys
 import time
 
 import pytest
-from click.testing import CliRunner
 
-from nas.cli import main
 from nas.config import load
 from nas.folder import Folder
 from nas.service import read_trials
 from search_space.layout import Layout
-
-QUIET = ["tracking.enabled=false"]
-
-
-def nas(*arguments):
-    result = CliRunner().invoke(main, [str(a) for a in arguments])
-    return result
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    from tests.conftest import TINY
-
-    folder = tmp_path_factory.mktemp("search") / "run"
-    result = nas("search", "--config", "smoke", "--out", folder, *TINY, *QUIET, "search.trials=18")
-    assert result.exit_code == 0, result.output
-    return folder
+from tests.nas.conftest import QUIET, nas
 
 
 def test_a_search_writes_all_that_it_promises(finished):

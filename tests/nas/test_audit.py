@@ -1,0 +1,61 @@
+import shutil
+
+import numpy as np
+import pytest
+
+from nas.audit import choose, rank_agreement
+from nas.trials import Trial
+from search_space.layout import Block, Layout
+from tests.nas.conftest import nas
+from workers.training import Result
+
+
+def trial(number, recall):
+    result = Result(seed=0, steps=8, status="complete", recall=recall)
+    return Trial(number, Layout((Block("gla"),) * (number + 1)), "search", {"decode_ms": 1.0}, [result])
+
+
+def test_the_sample_is_mostly_from_the_better_half():
+    chosen = choose([trial(i, i / 40) for i in range(40)], 12)
+    recalls = [t.recall for t in chosen]
+    assert len(chosen) == 12 and recalls == sorted(recalls, reverse=True) and recalls[0] == 39 / 40
+    assert sum(r >= 0.5 for r in recalls) == 9
+    assert len(choose([trial(i, 0.5) for i in range(5)], 16)) == 5
+
+
+def test_agreement_of_ranks():
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=40)
+    assert rank_agreement(truth, truth)[0] == 1.0 and rank_agreement(truth, -truth)[0] == -1.0
+    tau, low, high = rank_agreement(truth, truth + rng.normal(size=40))
+    assert low < tau < high and 0.2 < tau < 0.8 and 0.1 < high - low < 0.6
+    assert np.isnan(rank_agreement([1.0, 1.0], [0.1, 0.2])[0]) and np.isnan(rank_agreement([], [])[0])
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    return shutil.copytree(finished, tmp_path / "run")
+
+
+def test_an_audit_goes_on_where_it_stopped(copied):
+    assert "audit" not in nas("front", copied).stdout
+    first = nas("audit", copied, "--layouts", 5, "--seeds", 1)
+    assert first.exit_code == 0, first.output
+    assert "16 steps, 1 seeds" in first.stdout and len(first.stdout.splitlines()) == 7
+    lines = (copied / "audit.jsonl").read_text().splitlines()
+    with (copied / "audit.jsonl").open("a") as file:
+        file.write('{"cut off')
+    second = nas("audit", copied, "--layouts", 5, "--seeds", 2)
+    assert second.exit_code == 0 and "2 seeds" in second.stdout
+    again = (copied / "audit.jsonl").read_text().splitlines()
+    assert again[:5] == lines and len(again) == 10
+    assert "audit (16 steps" in nas("front", copied).stdout
+    assert nas("front", copied, "--format", "json").stdout.startswith("{")
+
+
+def test_bad_input(copied, tmp_path):
+    assert nas("audit", tmp_path / "nowhere").exit_code == 2
+    assert nas("audit", copied, "--layouts", 2).exit_code == 2
+    (copied / "runs.jsonl").write_text("")
+    result = nas("audit", copied)
+    assert result.exit_code == 2 and "at least four" in result.stderr
