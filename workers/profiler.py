@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -25,9 +26,7 @@ from search_space.profile import ENDS, MLP, Part
 from search_space.target import Target
 
 CACHE = 64 * 2**20
-"""Bytes of a CPU's last-level cache, generously."""
-COPIES = 8
-"""Most layers in a stack."""
+"""Bytes of a CPU's last-level cache where the system does not say."""
 
 
 class MixerLayer(nn.Module):
@@ -146,14 +145,14 @@ class Profiler:
         seconds: least time to spend on a figure, once warm.
     """
 
-    def __init__(self, target: Target, device: str, seconds: float = 0.3):
+    def __init__(self, target: Target, device: str, seconds: float = 1.0):
         self.target, self.device, self.seconds = target, torch.device(device), seconds
         self.dtype = torch.bfloat16 if device == "cuda" else torch.float32
         if device == "cuda":
             properties = torch.cuda.get_device_properties(0)
             self.cache, self.memory = properties.L2_cache_size, properties.total_memory
         else:
-            self.cache = CACHE
+            self.cache = _last_level_cache()
             self.memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
     def ceilings(self) -> tuple[float, float]:
@@ -232,7 +231,7 @@ class Profiler:
     def _copies(self, size: int) -> int:
         """Layers of `size` bytes that do not fit in the cache together; 0 if not even one fits in memory."""
         fitting = int(0.6 * self.memory // size)
-        return min(fitting, COPIES, max(2, -(-4 * self.cache // size)))
+        return min(fitting, self.target.layers, max(2, -(-4 * self.cache // size)))
 
     def _stack(self, layer: Any, name: str | Block, copies: int) -> list[Any]:
         return [layer, *(self._build(name) for _ in range(copies - 1))]
@@ -277,7 +276,7 @@ class Profiler:
         return run
 
     def _milliseconds(self, call: Callable[[], Any], graph: bool = False) -> float:
-        """Median time of a call, once warm."""
+        """Typical time of a call, once warm: the median on a GPU, the lower quartile on a CPU, which others use, too."""
         if self.device.type == "cuda":
             return self._gpu_milliseconds(call, graph)
         call()
@@ -286,7 +285,7 @@ class Profiler:
             begin = time.perf_counter()
             call()
             times.append(time.perf_counter() - begin)
-        return 1e3 * median(times)
+        return 1e3 * sorted(times)[len(times) // 4]
 
     def _gpu_milliseconds(self, call: Callable[[], Any], graph: bool) -> float:
         side = torch.cuda.Stream()
@@ -309,6 +308,11 @@ class Profiler:
             torch.cuda.synchronize()
             times.append(begin.elapsed_time(end))
         return median(times)
+
+
+def _last_level_cache() -> int:
+    sizes = [path.read_text().strip() for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size")]
+    return max((int(size[:-1]) * 2**10 for size in sizes if size.endswith("K")), default=CACHE)
 
 
 def _bytes(state: Mapping[str, Any]) -> int:
