@@ -276,7 +276,7 @@ class Profiler:
         return run
 
     def _milliseconds(self, call: Callable[[], Any], graph: bool = False) -> float:
-        """Typical time of a call, once warm: the median on a GPU, the lower quartile on a CPU, which others use, too."""
+        """Time of a call, once warm: the median on a GPU; on a CPU, where others are at work, the lower quartile."""
         if self.device.type == "cuda":
             return self._gpu_milliseconds(call, graph)
         call()
