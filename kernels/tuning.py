@@ -33,6 +33,11 @@ def block(size: int) -> int:
     return max(16, triton.next_power_of_2(size))
 
 
+def strides(x: Tensor | None, count: int) -> tuple[int, ...]:
+    """Of the first `count` dimensions; zeros for a tensor that is not there, whose kernel never asks."""
+    return (0,) * count if x is None else tuple(x.stride()[:count])
+
+
 def packed(x: Tensor) -> Tensor:
     """x itself if its last dimension is contiguous, as kernels assume, else a copy."""
     return x if x.stride(-1) == 1 else x.contiguous()

@@ -86,17 +86,19 @@ def resume(folder: Path, overrides: tuple[str, ...]) -> None:
     from nas.folder import Folder
 
     opened = Folder.open(folder)
-    config = load(opened.checked_config(), _budgets(overrides))
+    source = opened.checked_config()
+    # Anything else would make what was found incomparable with what will be.
+    _limited(overrides, ("search", "workers", "tracking"), "a key under search, workers or tracking")
+    config = load(source, overrides)
     _run(config, opened, config.check())
 
 
-def _budgets(overrides: tuple[str, ...]) -> tuple[str, ...]:
-    """Overrides that leave what was found comparable with what will be: those of `search`, `workers`, `tracking`."""
+def _limited(overrides: tuple[str, ...], allowed: tuple[str, ...], expected: str) -> None:
+    """Refuses overrides of a finished search other than `allowed` keys and what lies under them."""
     for override in overrides:
         key, _, value = override.partition("=")
-        if key.split(".")[0] not in ("search", "workers", "tracking"):
-            raise InputError(key, value, "a key under search, workers or tracking; others need a new search")
-    return overrides
+        if not f"{key}.".startswith(tuple(f"{name}." for name in allowed)):
+            raise InputError(key, value, f"{expected}; others need a new search")
 
 
 def _run(config, folder, space) -> None:
@@ -193,10 +195,7 @@ def _opened(folder: Path, overrides: tuple[str, ...] = ()):
     from nas.service import read_trials
 
     opened = Folder.open(folder)
-    for override in overrides:
-        key, _, value = override.partition("=")
-        if key.split(".")[0] != "target" and key != "search.efficiency":
-            raise InputError(key, value, "a key under target, or search.efficiency; others need a new search")
+    _limited(overrides, ("target", "search.efficiency"), "a key under target, or search.efficiency")
     config = load(opened.config, overrides)
     return config, opened, read_trials(opened, config)
 

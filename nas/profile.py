@@ -16,7 +16,6 @@ from tqdm import tqdm
 
 from nas.config import Config
 from search_space.cost import cost
-from search_space.devices import Device
 from search_space.errors import InputError
 from search_space.layout import Block, Layout
 from search_space.profile import ENDS, MLP, Profile
@@ -68,12 +67,8 @@ class Grid:
 
     @property
     def checked(self) -> list[tuple[int, int]]:
-        """Those that whole models are measured at: the corners whose caches are no larger than half the largest."""
-        batches, contexts = (
-            sorted({*self.batches[:1], *self.batches[1:2]}),
-            sorted({self.contexts[0], self.contexts[-2:][0]}),
-        )
-        return list(product(batches, contexts))
+        """Those that whole models are measured at: two batches, the shortest context and the last but one."""
+        return list(product(self.batches[:2], sorted({self.contexts[0], self.contexts[-2:][0]})))
 
 
 def _integers(option: str, text: str) -> tuple[int, ...]:
@@ -113,17 +108,17 @@ def measure(config: Config, grid: Grid, check: int, save: Callable[[Profile], No
     for name in names:
         bar.set_description(str(name))
         begin = time.monotonic()
-        profile.parts[str(name)] = profiler.part(name, grid.points, grid.prompts, bar.refresh)
+        profile.parts[str(name)] = profiler.part(name, grid.points, grid.prompts)
         save(profile)
         bar.update()
         if not live:
             print(f"{name}: {time.monotonic() - begin:.0f} s", file=sys.stderr, flush=True)
-    here = Device(flops=flops, bandwidth=bandwidth, memory=float(profiler.memory))
+    rates = {"flops": flops, "bandwidth": bandwidth, "memory": profiler.memory}
     rng = random.Random(config.search.seed)
     for number in range(check):
         bar.set_description(f"whole model {number + 1}")
         layout = resize(space.sample(rng), target.layers)
-        profile.check.extend(_compared(profile, profiler, layout, config, here, grid))
+        profile.check.extend(_compared(profile, profiler, layout, config, rates, grid))
         save(profile)
         bar.update()
         if not live:
@@ -132,13 +127,12 @@ def measure(config: Config, grid: Grid, check: int, save: Callable[[Profile], No
     return profile
 
 
-def _compared(profile: Profile, profiler: Profiler, layout: Layout, config: Config, here: Device, grid: Grid) -> list:
+def _compared(profile: Profile, profiler: Profiler, layout: Layout, config: Config, rates: dict, grid: Grid) -> list:
     """Rows of `Profile.check` for one layout: measured, by the sum over its layers, and by a roofline."""
     target = config.target
     parts = Counter({MLP: target.layers, ENDS: 1})
     parts.update(str(block.updated(target.options)) for block in layout.layers)
     weight_bytes = 2 if grid.device == "cuda" else 4
-    rates = {"flops": here.flops, "bandwidth": here.bandwidth, "memory": here.memory}
     rows = []
     for kind, batch, tokens, ms in profiler.whole(layout, grid.checked, grid.prompts[-1:]):
         at = replace(

@@ -45,7 +45,7 @@ class Part:
 
 
 def _line(points: Sequence[tuple[float, float]], x: float) -> float:
-    """y at x through points (x, y); never falls beyond the last one."""
+    """y at x through points (x, y); beyond the last one it never falls, before the first to no less than half of it."""
     points = sorted(points)
     if len(points) == 1:
         return points[0][1]
@@ -54,7 +54,8 @@ def _line(points: Sequence[tuple[float, float]], x: float) -> float:
     slope = (y1 - y0) / (x1 - x0)
     if x > x1:
         return y1 + max(slope, 0.0) * (x - x1)
-    return max(y0 + slope * (x - x0), min(y0, y1, 0.5 * y0)) if x < x0 else y0 + slope * (x - x0)
+    y = y0 + slope * (x - x0)
+    return max(y, 0.5 * y0) if x < x0 else y
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -137,7 +137,7 @@ class ServedModel(nn.Module):
 
 
 class Profiler:
-    """Measures at the sizes of a target, on a GPU (bf16) or a CPU (fp32, one thread as workers have it, or more).
+    """Measures at the sizes of a target, on a GPU (bf16) or a CPU (fp32, with torch's threads).
 
     Args:
         target: sizes.
@@ -165,42 +165,43 @@ class Profiler:
         return flops, 2 * x.numel() / (1e-3 * self._milliseconds(lambda: y.copy_(x)))
 
     @torch.no_grad()
-    def part(
-        self, name: str | Block, points: Sequence[tuple[int, int]], prompts: Sequence[int], progress: Callable[[], Any]
-    ) -> Part:
+    def part(self, name: str | Block, points: Sequence[tuple[int, int]], prompts: Sequence[int]) -> Part:
         """Times of one part.
 
         Args:
             name: a block, "mlp" or "ends".
             points: (B, n) of the decode steps.
             prompts: T of the prompts.
-            progress: called after each figure.
         """
         decode: list[list[float]] = []
         prefill: list[list[float]] = []
         states: list[list[float]] = []
         peaks: list[list[float]] = []
         layer = self._build(name)
+        stack = [layer]
+
+        def layers(count: int) -> list[Any]:
+            stack.extend(self._build(name) for _ in range(len(stack), count))
+            return stack[:count]
+
         weights = sum(p.numel() * p.element_size() for p in layer.parameters())
         contexts = points if isinstance(name, Block) else sorted({(b, 1) for b, _ in points})
         for batch, context in contexts:
             kept = batch * _bytes(layer.state_after(1, context)) if not isinstance(layer, Ends) else 0
             copies = self._copies(weights + kept)
             if copies:
-                decode.append([batch, context, self._decode(layer, name, copies, batch, context)])
+                decode.append([batch, context, self._decode(layers(copies), batch, context)])
             if batch == points[0][0] and kept:
                 states.append([context, kept // batch])
-            progress()
-        stack = self._stack(layer, name, self._copies(weights))
+        several = layers(self._copies(weights))
         for tokens in prompts:
             if self.device.type == "cuda":
                 torch.cuda.reset_peak_memory_stats()
             before = torch.cuda.memory_allocated() if self.device.type == "cuda" else 0
-            ms = self._milliseconds(self._prompt(stack, tokens))
-            prefill.append([tokens, ms / len(stack)])
+            ms = self._milliseconds(self._prompt(several, tokens))
+            prefill.append([tokens, ms / len(several)])
             if self.device.type == "cuda":
                 peaks.append([tokens, torch.cuda.max_memory_allocated() - before])
-            progress()
         return Part(decode=decode, prefill=prefill, state_bytes=states, peak_bytes=peaks)
 
     @torch.no_grad()
@@ -233,14 +234,10 @@ class Profiler:
         fitting = int(0.6 * self.memory // size)
         return min(fitting, self.target.layers, max(2, -(-4 * self.cache // size)))
 
-    def _stack(self, layer: Any, name: str | Block, copies: int) -> list[Any]:
-        return [layer, *(self._build(name) for _ in range(copies - 1))]
-
-    def _decode(self, layer: Any, name: str | Block, copies: int, batch: int, context: int) -> float:
-        stack = self._stack(layer, name, copies)
-        if name == ENDS:
+    def _decode(self, stack: list[Any], batch: int, context: int) -> float:
+        if isinstance(stack[0], Ends):
             tokens = torch.zeros(batch, dtype=torch.long, device=self.device)
-            return self._milliseconds(lambda: [ends(tokens) for ends in stack], graph=True) / copies
+            return self._milliseconds(lambda: [ends(tokens) for ends in stack], graph=True) / len(stack)
         x = torch.zeros(batch, self.target.width, device=self.device, dtype=self.dtype)
         states = [each.state_after(batch, context) for each in stack]
 
@@ -251,7 +248,7 @@ class Profiler:
                 new.append(state)
             return x, new
 
-        return self._steps(step, x, states) / copies
+        return self._steps(step, x, states) / len(stack)
 
     def _steps(self, step: Callable, x: Tensor, states: list[State]) -> float:
         """Milliseconds of a step; each goes on from the one before, so that caches grow as they do in use."""

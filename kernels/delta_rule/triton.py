@@ -30,7 +30,7 @@ from torch.autograd.function import once_differentiable
 
 from kernels.backend import needs_gradient
 from kernels.delta_rule.triton_backward import decay_between, gradients, load_rows, running_sum
-from kernels.tuning import block, packed, tuned
+from kernels.tuning import block, packed, strides, tuned
 
 CHUNK = 64
 
@@ -202,7 +202,7 @@ class _DeltaRule(torch.autograd.Function):
         gates = torch.empty(sequences, chunks, 4 if decay else 1, CHUNK, **single)
         _within_chunks[(sequences * chunks,)](
             q, k, beta, log_decay, inverses, attention, gates,
-            *q.stride()[:3], *k.stride()[:3], *beta.stride(), *(log_decay.stride() if decay else (0, 0, 0)),
+            *q.stride()[:3], *k.stride()[:3], *beta.stride(), *strides(log_decay, 3),
             scale, length, chunks, heads, KEYS=keys, BLOCK_KEYS=min(64, block(keys)), **flags,
         )  # fmt: skip
         o = torch.empty(batch, length, heads, values, **like)
@@ -300,7 +300,7 @@ def delta_rule_step(
     _step[lambda meta: (batch * heads * triton.cdiv(values, meta["BLOCK_VALUES"]),)](
         q, k, v, beta, log_decay, state, o, new_state,
         *q.stride()[:2], *k.stride()[:2], *v.stride()[:2], *beta.stride(),
-        *((0, 0) if log_decay is None else log_decay.stride()), scale, heads, triton.next_power_of_2(batch * heads),
+        *strides(log_decay, 2), scale, heads, triton.next_power_of_2(batch * heads),
         KEYS=keys, VALUES=values, BLOCK_KEYS=block(keys), DECAY=log_decay is not None,
     )  # fmt: skip
     return o, new_state

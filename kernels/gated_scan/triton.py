@@ -25,7 +25,7 @@ import triton.language as tl
 from torch import Tensor
 
 from kernels.backend import needs_gradient
-from kernels.tuning import block, packed, tuned
+from kernels.tuning import block, packed, strides, tuned
 
 WANTED = 132
 """Programs that fill the chip: the multiprocessors of an H100."""
@@ -210,15 +210,10 @@ def _ends(x: Tensor | None, log_decay: Tensor, plan: tuple[int, int, int], rever
         return None, None
     ends, factors = (log_decay.new_empty(batch, segments - 1, size, dtype=torch.float32) for _ in range(2))
     _segment_ends[(triton.cdiv(size, columns), segments - 1, batch)](
-        x, log_decay, ends, factors, *_strides(x), *_strides(log_decay), length, tokens, size,
+        x, log_decay, ends, factors, *strides(x, 2), *strides(log_decay, 2), length, tokens, size,
         REVERSE=reverse, BD=columns,
     )  # fmt: skip
     return ends, factors
-
-
-def _strides(x: Tensor | None) -> tuple[int, ...]:
-    """From a sequence to the next, and from a token to the next."""
-    return (0, 0) if x is None else x.stride()[:2]
 
 
 class _Scan(torch.autograd.Function):
@@ -232,7 +227,7 @@ class _Scan(torch.autograd.Function):
         h = torch.empty(x.shape, dtype=x.dtype, device=x.device)
         final = torch.empty(batch, size, dtype=torch.float32, device=x.device)
         _forward[(triton.cdiv(size, columns), segments, batch)](
-            x, log_decay, initial, ends, factors, h, final, *_strides(x), *_strides(log_decay),
+            x, log_decay, initial, ends, factors, h, final, *strides(x, 2), *strides(log_decay, 2),
             length, tokens, size, BD=columns,
         )  # fmt: skip
         ctx.set_materialize_grads(False)
@@ -258,7 +253,7 @@ class _Scan(torch.autograd.Function):
         dinitial = wanted(2, (batch, size), torch.float32)
         _backward[(triton.cdiv(size, columns), segments, batch)](
             dh, log_decay, h, initial, dfinal, ends, factors, dx, dlog_decay, dinitial,
-            *_strides(dh), *_strides(log_decay), length, tokens, size, BD=columns,
+            *strides(dh, 2), *strides(log_decay, 2), length, tokens, size, BD=columns,
         )  # fmt: skip
         return dx, dlog_decay, None if dinitial is None else dinitial.to(initial.dtype)
 

@@ -33,7 +33,7 @@ import triton.language as tl
 from torch import Tensor
 
 from kernels.backend import needs_gradient
-from kernels.tuning import block, packed, tuned
+from kernels.tuning import block, packed, strides, tuned
 
 ANCHOR = tl.constexpr(512)
 """Tokens, a multiple of every chunk."""
@@ -240,15 +240,9 @@ def _walk(
             tl.store(out + base * D + places, (outs + own[:, None] * zs).to(out.dtype.element_ty), mask=covered)
             if products is not None:
                 weights = _rows(
-                    weight + batch * weight_batch + head * weight_head,
-                    token,
-                    order,
-                    inside,
-                    weight_token,
-                    D,
-                    BLOCK_D,
-                    first,
-                )
+                    weight + batch * weight_batch + head * weight_head, token, order, inside, weight_token,
+                    D, BLOCK_D, first,
+                )  # fmt: skip
                 product = weights * outs
                 if DECAY == OUTER:
                     where = base * D + places
@@ -319,10 +313,6 @@ def _join(
         state += ending
 
 
-def _strides(x: Tensor | None, dimensions: range = range(3)) -> list[int]:
-    return [0 if x is None else x.stride(i) for i in dimensions]
-
-
 def _run(
     x: Tensor, y: Tensor, z: Tensor, log_decay: Tensor | None, scale: float, *,
     outer: bool = False, reverse: bool = False, dtype: torch.dtype,
@@ -349,7 +339,7 @@ def _run(
                 x, y, z, weight, log_decay, out if read else None, start, end, total,
                 products if read else None, anchors if read else None, into_decay if read else None, failed,
                 scale, length, heads, segments, per_segment,
-                *_strides(x), *_strides(y), *_strides(z), *_strides(weight), *_strides(log_decay),
+                *strides(x, 3), *strides(y, 3), *strides(z, 3), *strides(weight, 3), *strides(log_decay, 3),
                 A=inner, D=size, BLOCK_A=block(inner), BLOCK_D=block_d, DECAY=decay_kind, REVERSE=reverse, READ=read,
                 TRANSPOSED=outer and segments == 1, CAREFUL=bool(careful),
                 TYPE=tl.bfloat16 if bf16 else tl.float32, PRECISION="tf32" if bf16 else "tf32x3",
@@ -488,7 +478,7 @@ def linear_attention_step(
     out, after = v.new_empty(batch, heads, values), torch.empty_like(state)
     _step[lambda meta: (triton.cdiv(values, meta["BLOCK_V"]), batch * heads)](
         q, k, v, log_decay, state, out, after, scale, heads,
-        *_strides(q, range(2)), *_strides(k, range(2)), *_strides(v, range(2)), *_strides(log_decay, range(2)),
+        *strides(q, 2), *strides(k, 2), *strides(v, 2), *strides(log_decay, 2),
         K=keys, V=values, BLOCK_K=block(keys), BY_KEY=log_decay is not None and log_decay.dim() == 3,
     )  # fmt: skip
     return out, after

@@ -16,7 +16,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from kernels.tuning import packed, tuned
+from kernels.tuning import packed, strides, tuned
 
 ELEMENTS = 4096
 """Elements in a tile, about."""
@@ -91,7 +91,7 @@ class _RMSNorm(torch.autograd.Function):
         y = torch.empty(x.shape, dtype=x.dtype, device=x.device)
         tile = _tile(size)
         forward_kernel[(triton.cdiv(outer * heads, tile["ROWS"]),)](
-            x, weight, gate, y, outer * heads, heads, size, *x.stride()[:2], *_strides(gate), eps,
+            x, weight, gate, y, outer * heads, heads, size, *x.stride()[:2], *strides(gate, 2), eps,
             GATED=gate is not None, **tile,
         )  # fmt: skip
         ctx.save_for_backward(x, weight, gate)
@@ -113,14 +113,10 @@ class _RMSNorm(torch.autograd.Function):
         dweight = torch.empty(programs, size, dtype=torch.float32, device=x.device)
         backward_kernel[(programs,)](
             x, weight, gate, dy, dx, dgate, dweight, outer * heads, heads, size,
-            *x.stride()[:2], *_strides(gate), *dy.stride()[:2], ctx.eps,
+            *x.stride()[:2], *strides(gate, 2), *dy.stride()[:2], ctx.eps,
             GATED=gate is not None, STEPS=steps, **tile,
         )  # fmt: skip
         return dx, dweight.sum(0).to(weight.dtype), dgate, None
-
-
-def _strides(gate: Tensor | None) -> tuple[int, int]:
-    return (0, 0) if gate is None else (gate.stride(0), gate.stride(1))
 
 
 def _three(x: Tensor) -> Tensor:

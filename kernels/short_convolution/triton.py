@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from kernels.backend import needs_gradient
-from kernels.tuning import block, packed, tuned
+from kernels.tuning import block, packed, strides, tuned
 
 TOKENS = 256
 """Most tokens in a program of the backward pass: its sums of gradients are small beside them."""
@@ -160,10 +160,6 @@ def step_kernel(
     tl.store(y + batch * channels + columns, z.to(y.dtype.element_ty), inside)
 
 
-def _strides(past: Tensor | None) -> tuple[int, int]:
-    return (0, 0) if past is None else (past.stride(0), past.stride(1))
-
-
 class _ShortConvolution(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, weight, past, activation):
@@ -175,7 +171,7 @@ class _ShortConvolution(torch.autograd.Function):
             return triton.cdiv(channels, meta["COLUMNS"]), triton.cdiv(length, meta["ROWS"]), batch
 
         forward_kernel[grid](
-            x, past, weight, y, length, channels, *x.stride()[:2], *_strides(past),
+            x, past, weight, y, length, channels, *x.stride()[:2], *strides(past, 2),
             WIDTH=weight.shape[0], PAST=past is not None, ACTIVATION=activation,
         )  # fmt: skip
         ctx.save_for_backward(x, weight, past)
@@ -201,7 +197,7 @@ class _ShortConvolution(torch.autograd.Function):
 
         backward_kernel[grid](
             x, past, weight, dy, dx, dpast, dweight, length, channels,
-            *x.stride()[:2], *_strides(past), *dy.stride()[:2],
+            *x.stride()[:2], *strides(past, 2), *dy.stride()[:2],
             WIDTH=width, PAST=past is not None, ACTIVATION=ctx.activation,
             TOKENS=tokens, TAPS=triton.next_power_of_2(width),
         )  # fmt: skip
@@ -234,7 +230,7 @@ def short_convolution_step(x: Tensor, weight: Tensor, state: Tensor, activation:
         torch.empty_like(state, memory_format=torch.contiguous_format),
     )
     step_kernel[(triton.cdiv(x.shape[1], 256), x.shape[0])](
-        x, state, weight, y, kept, x.shape[1], x.stride(0), *_strides(state),
+        x, state, weight, y, kept, x.shape[1], x.stride(0), *strides(state, 2),
         WIDTH=weight.shape[1], ACTIVATION=activation, COLUMNS=256, num_warps=2,
     )  # fmt: skip
     return y, kept
