@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
-from scipy.stats import kendalltau
 from tqdm import tqdm
 
 from nas.config import Config
 from nas.folder import Folder, RunRecord
+from nas.ranking import Agreement, kendall
 from nas.service import make_book, make_job
 from nas.trials import Trial
 from search_space.errors import InputError
@@ -18,7 +18,6 @@ from workers.pool import open_pool
 
 FIRST_SEED = 1000
 """Seeds of an audit begin here: a search counts from its own seed on."""
-RESAMPLES = 2000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,27 +46,14 @@ class Audit:
     steps: int
     rows: tuple[Audited, ...]
 
-    def agreement(self, top: bool) -> tuple[float, float, float]:
-        """Kendall's tau-b between search and audit with its 95% interval (layouts drawn anew), NaN if undefined.
+    def agreement(self, top: bool) -> Agreement:
+        """Kendall's tau-b between search and audit.
 
         Args:
             top: over the layouts of the search's better half only.
         """
         rows = [row for row in self.rows if row.top or not top]
-        return rank_agreement([row.search_recall for row in rows], [row.recall for row in rows])
-
-
-def rank_agreement(one: Sequence[float], other: Sequence[float], seed: int = 0) -> tuple[float, float, float]:
-    """Kendall's tau-b of paired values, and its 95% bootstrap interval over pairs; NaN where all are tied."""
-    a, b = np.asarray(one), np.asarray(other)
-    rng = np.random.default_rng(seed)
-    draws = rng.integers(len(a), size=(RESAMPLES, len(a))) if len(a) > 1 else np.zeros((0, 1), int)
-    with np.errstate(invalid="ignore"):
-        taus = np.array([kendalltau(a[i], b[i]).statistic for i in draws])
-        tau = kendalltau(a, b).statistic if len(a) > 1 else np.nan
-    taus = taus[np.isfinite(taus)]
-    low, high = np.quantile(taus, [0.025, 0.975]) if len(taus) else (np.nan, np.nan)
-    return float(tau), float(low), float(high)
+        return kendall([row.search_recall for row in rows], [row.recall for row in rows])
 
 
 def choose(trials: Sequence[Trial], count: int) -> list[Trial]:
@@ -163,9 +149,8 @@ def line(audit: Audit) -> str:
     """The verdict in a line."""
     parts = []
     for name, top in (("its better half", True), ("all", False)):
-        tau, low, high = audit.agreement(top)
-        count = sum(row.top or not top for row in audit.rows)
-        parts.append(f"{name} {tau:.2f} [{low:.2f}, {high:.2f}] over {count} layouts")
+        found = audit.agreement(top)
+        parts.append(f"{name} {found} over {found.count} layouts")
     seeds = max(row.seeds for row in audit.rows)
     return f"audit ({audit.steps} steps, {seeds} seeds): rank agreement (tau) {'; '.join(parts)}."
 

@@ -188,6 +188,16 @@ def audit(folder: Path, layouts: int, seeds: int, longer: float) -> None:
     click.echo(auditing.table(found), nl=False)
 
 
+@main.command()
+@folder_argument
+def study(folder: Path) -> None:
+    """What a run of preset `study` says of the paper that it redraws, as Markdown."""
+    from nas.study.report import report
+
+    config, _, trials = _opened(folder)
+    click.echo(report(trials, config), nl=False)
+
+
 def _opened(folder: Path, overrides: tuple[str, ...] = ()):
     """Configuration, folder and trials of a search; overrides price its layouts anew, which takes no training."""
     from nas.config import load

@@ -17,8 +17,6 @@ CONFIRM_SHARE = 0.2
 """Share of the runs that goes to further seeds of layouts that may be on the front..."""
 CONFIRM_FROM = 0.85
 """...and share of the budget after which nothing else is done while such layouts lack seeds."""
-DOUBT = 0.1
-"""Layouts that are on the front with at least this probability deserve further seeds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +31,9 @@ class Search:
             may be on the front.
         efficiency: the objective beside recall: decode_ms, cache_bytes, prefill_ms, decode_flops, parameters or
             largest_batch, at the target.
-        published: whether layouts from the literature are tried first.
+        doubt: layouts that belong on the front with at least this probability get further seeds; 0 means all layouts.
+        queue: what is tried before anything is proposed: published (layouts from the literature), study (those of
+            the study, see `nas study`) or null.
         seed: of the sampler and of the runs.
     """
 
@@ -42,7 +42,8 @@ class Search:
     seconds: float | None = 480.0
     seeds: int = 3
     efficiency: str = "decode_ms"
-    published: bool = True
+    doubt: float = 0.1
+    queue: str | None = "published"
     seed: int = 0
 
     def __post_init__(self):
@@ -54,6 +55,10 @@ class Search:
             raise InputError("search.seconds", self.seconds, "a positive number or null")
         if self.seeds < 1:
             raise InputError("search.seeds", self.seeds, "a positive integer")
+        if not 0 <= self.doubt <= 1:
+            raise InputError("search.doubt", self.doubt, "a probability")
+        if self.queue not in (None, "published", "study"):
+            raise InputError("search.queue", self.queue, "published, study or null")
 
 
 class Controller:
@@ -117,7 +122,7 @@ class Controller:
     def _submit_next(self) -> bool:
         if self._time_is_up():
             return False
-        chosen = self._next_published() or self._confirm() or self._propose() or self._confirm(anyway=True)
+        chosen = self._next_queued() or self._confirm() or self._propose() or self._confirm(anyway=True)
         if chosen is None:
             return False
         layout, seed, origin = chosen
@@ -138,7 +143,7 @@ class Controller:
         by_time = self.elapsed / self.search.seconds if self.search.seconds else 0.0
         return min(1.0, max(by_trials, by_time))
 
-    def _next_published(self) -> tuple[Layout, int, str] | None:
+    def _next_queued(self) -> tuple[Layout, int, str] | None:
         while self._queue and not self._out_of_trials():
             layout, origin = self._queue.pop(0)
             if layout not in self._numbers:
@@ -163,7 +168,7 @@ class Controller:
         candidates = [
             (trial.confidence / (len(trial.results) + running[trial.layout]), trial)
             for trial in self.book.trials
-            if trial.confidence >= DOUBT and self._next_seed(trial.layout) < self.search.seeds
+            if trial.confidence >= self.search.doubt and self._next_seed(trial.layout) < self.search.seeds
         ]
         if not candidates:
             return None

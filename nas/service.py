@@ -11,6 +11,7 @@ from nas.controller import Controller
 from nas.folder import Folder, RunRecord
 from nas.progress import Progress
 from nas.proposer import Proposer
+from nas.study.layouts import study_layouts
 from nas.trials import Trial, TrialBook, mark_front
 from search_space.cost import cost
 from search_space.layout import Layout
@@ -51,16 +52,18 @@ def read_trials(folder: Folder, config: Config) -> list[Trial]:
     return book.trials
 
 
-def published_queue(config: Config, space: Space) -> list[tuple[Layout, str]]:
-    """Published layouts at the depth of the search, as far as the space holds them, each once.
+def queued(config: Config, space: Space) -> list[tuple[Layout, str]]:
+    """Layouts that are tried before anything is proposed, as far as the space holds them, each once.
 
-    Layouts that become the same at this depth go by the name of the first.
+    Layouts that are the same at this depth go by the name of the first.
     """
+    depth = config.space.layers
+    published = ((resize(p.layout, depth), p.name) for p in published_layouts())
+    queues = {"published": published, "study": study_layouts(depth), None: ()}
     found: dict[Layout, str] = {}
-    for published in published_layouts():
-        layout = resize(published.layout, config.space.layers)
+    for layout, name in queues[config.search.queue]:
         if space.decisions(layout) is not None and space.feasible(layout):
-            found.setdefault(layout, published.name)
+            found.setdefault(layout, name)
     return list(found.items())
 
 
@@ -102,7 +105,7 @@ def run(config: Config, folder: Folder, space: Space) -> list[Trial]:
             proposer,
             book,
             partial(make_job, config),
-            published_queue(config, space) if config.search.published else (),
+            queued(config, space),
             lambda run_record, trial: _after_run(run_record, trial, config, tracker),
         )
         controller.replay(records)

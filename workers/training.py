@@ -81,9 +81,9 @@ class Result:
         steps: optimiser steps done.
         status: "complete", "paused" (steps are left) or "diverged" (loss or weights were no longer finite).
         recall: mean over tasks of their recall, in [0, 1]; 0 for a diverged run.
-        accuracy: "task/group" -> share of labelled positions answered right.
-        loss: "task/group" -> mean cross-entropy in nats.
-        curves: name -> [(step, value), ...].
+        accuracy: "task/group" -> share of labelled positions answered right; "task" -> its recall.
+        loss: "task/group" and "task" -> mean cross-entropy in nats.
+        curves: name -> [(step, value), ...]: "train_loss", "recall", and "recall/task" and "loss/task" of each task.
         seconds: time spent in training and scoring.
     """
 
@@ -258,6 +258,9 @@ class Run:
         self.weights.swap_average()
         self.curves["train_loss"].append((self.step, mean_loss))
         self.curves["recall"].append((self.step, recall))
+        for task in self.suite.tasks:
+            self.curves.setdefault(f"recall/{task}", []).append((self.step, self.scores["accuracy"][task]))
+            self.curves.setdefault(f"loss/{task}", []).append((self.step, self.scores["loss"][task]))
 
     @torch.no_grad()
     def _answers(self, tokens: Tensor, scored: Tensor) -> Tensor:

@@ -42,7 +42,7 @@ def test_a_search_uses_it(profile, tmp_path, tiny):
         "search.trials=3",
         "tracking.enabled=false",
     ]
-    result = nas("search", "--config", "smoke", "--out", tmp_path / "run", *arguments, "search.published=false")
+    result = nas("search", "--config", "smoke", "--out", tmp_path / "run", *arguments, "search.queue=null")
     assert result.exit_code == 0, result.output
     found = json.loads((tmp_path / "run" / "front.json").read_text())
     assert "measured on CPU" in found["target"] and found["points"]

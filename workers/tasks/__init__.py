@@ -11,6 +11,7 @@ TASKS = Catalogue(
         "fuzzy_recall": "workers.tasks.fuzzy_recall:FuzzyRecall",
         "selective_copying": "workers.tasks.selective_copying:SelectiveCopying",
         "needle": "workers.tasks.needle:Needle",
+        "variable_tracking": "workers.tasks.variable_tracking:VariableTracking",
         "text": "workers.tasks.text:Text",
     },
 )

@@ -70,11 +70,10 @@ class Suite:
             answers: (tokens [N, L], scored [N, L] bool) -> logits [M, V] at the scored positions.
 
         Returns:
-            {"accuracy": {"task/group": share right}, "loss": {"task/group": nats}}, and the recall: the mean over tasks
-            of the mean accuracy of their recall groups.
+            {"accuracy": {"task/group": share right}, "loss": {"task/group": nats}}, and under "task" alone the mean
+            accuracy of its recall groups and the mean loss of all its positions; and the recall, the mean over tasks.
         """
         scores: Scores = {"accuracy": {}, "loss": {}}
-        recalls = []
         for label, batch in self.test_batches(count).items():
             task = self.tasks[label]
             right, loss, group = self._answered(batch, answers)
@@ -82,8 +81,10 @@ class Suite:
                 members = group == index
                 scores["accuracy"][f"{label}/{name}"] = right[members].mean().item() if members.any() else 0.0
                 scores["loss"][f"{label}/{name}"] = loss[members].mean().item() if members.any() else 0.0
-            recalls.append([scores["accuracy"][f"{label}/{name}"] for name in task.recall_groups])
-        return scores, sum(sum(r) / len(r) for r in recalls) / len(recalls)
+            recalls = [scores["accuracy"][f"{label}/{name}"] for name in task.recall_groups]
+            scores["accuracy"][label] = sum(recalls) / len(recalls)
+            scores["loss"][label] = loss.mean().item()
+        return scores, sum(scores["accuracy"][label] for label in self.tasks) / len(self.tasks)
 
     @staticmethod
     def _answered(batch: Batch, answers: Callable[[Tensor, Tensor], Tensor]) -> tuple[Tensor, Tensor, Tensor]:

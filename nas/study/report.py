@@ -1,0 +1,100 @@
+"""The study as Markdown."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from nas.config import Config
+from nas.study.cells import Cells, collect, published
+from nas.study.fidelity import CHOSEN_ON, at_each_rung, between_seeds, scores, with_paper
+from nas.study.findings import findings
+from nas.trials import Trial
+from search_space.errors import InputError
+
+
+def report(trials: Sequence[Trial], config: Config) -> str:
+    """Tables, findings and rank correlations of a study.
+
+    Raises:
+        InputError: the folder holds no complete run of a study's layouts.
+    """
+    cells = {name: collect(trials, score) for name, score in _scores(trials).items()}
+    recall = cells["recall"]
+    if recall.seeds < 2 or len(recall.mixers) < 2 or recall.ratios[:1] != ("pure",):
+        raise InputError("DIR", "its runs", "a finished study, with two seeds a layout at least (see preset `study`)")
+    loss = cells.get("text, -loss")
+    lines = [
+        f"{len(recall.mixers)} mixers x {len(recall.ratios)} ratios and the Transformer, {recall.seeds} seeds each; "
+        f"{config.space.layers} layers of width {config.proxy.width}, {config.training.steps} steps of "
+        f"{config.training.batch} x {config.training.length} tokens; "
+        f"{np.mean([r.seconds for t in trials for r in t.results]):.0f} s a run. Intervals are 95%, from the spread "
+        f"between the seeds of a layout ({recall.spread:.3f} in recall) unless said otherwise.",
+        "\n## Recall\n",
+        *_table(recall),
+    ]
+    for name, values in cells.items():
+        if name not in ("recall", "recall over the whole training"):
+            lines += [f"\n### {name}\n", *_table(values)]
+    lines.append("\n## The paper's findings\n")
+    for finding in findings(recall, None if loss is None else _negated(loss)):
+        lines += [f"**{finding.claim}** {finding.verdict.capitalize()}.\n", f"- Paper: {finding.paper}"]
+        lines += [f"- {figure}" for figure in finding.figures] + [""]
+    lines += ["## Correlation with the paper's models\n", *_with_paper(cells)]
+    lines += ["\n## Agreement of the proxies with themselves\n", *_with_themselves(trials, cells)]
+    return "\n".join(lines) + "\n"
+
+
+def _scores(trials: Sequence[Trial]):
+    if not any(r.status == "complete" for t in trials for r in t.results):
+        raise InputError("DIR", "its runs", "at least one that was trained to its end")
+    return scores(trials)
+
+
+def _negated(cells: Cells) -> Cells:
+    return Cells(-cells.values, -cells.transformer, cells.mixers, cells.ratios)
+
+
+def _table(cells: Cells) -> list[str]:
+    """Means by mixer and ratio, with the standard error of a cell's mean below."""
+    error = cells.spread / np.sqrt(cells.seeds)
+    means = cells.means
+    rows = [
+        f"| {mixer} | {' | '.join(f'{v:.3f}' for v in means[i])} |" for i, mixer in enumerate(cells.mixers)
+    ]  # fmt: skip
+    rows.append(f"| mean | {' | '.join(f'{v:.3f}' for v in means.mean(0))} |")
+    head = [f"| | {' | '.join(cells.ratios)} |", "|" + " --- |" * (len(cells.ratios) + 1)]
+    whole = f"Transformer {np.nanmean(cells.transformer):.3f}. " if np.isfinite(cells.transformer).any() else ""
+    return [*head, *rows, "", f"{whole}Standard error of a cell: {error:.3f}."]
+
+
+def _with_paper(cells: dict[str, Cells]) -> list[str]:
+    lines = [
+        "Rank correlation over cells (mixer x ratio), with intervals from cells drawn anew. The suite was chosen on "
+        f"{' and '.join(CHOSEN_ON)} alone. One cell of the paper is one run, so that no proxy can reach 1.\n",
+    ]
+    for table, title in (("ruler_1p3b", "RULER, 1.3B"), ("lm_average", "language-modelling average, 1.3B")):
+        paper = published(table)
+        choices: list[tuple[str, tuple[str, ...]]] = [("all mixers", paper.mixers), ("chosen on", CHOSEN_ON)]
+        choices.append(("the others", tuple(m for m in paper.mixers if m not in CHOSEN_ON)))
+        lines += [
+            f"\n### {title}\n",
+            "| score | " + " | ".join(f"{name}: Spearman | Kendall" for name, _ in choices) + " |",
+            "|" + " --- |" * (1 + 2 * len(choices)),
+        ]
+        for name, values in cells.items():
+            figures = [figure for _, mixers in choices for figure in with_paper(values, table, mixers)]
+            lines.append(f"| {name} | " + " | ".join(map(str, figures)) + " |")
+    return lines
+
+
+def _with_themselves(trials: Sequence[Trial], cells: dict[str, Cells]) -> list[str]:
+    lines = ["Kendall's tau over layouts between two seeds:\n", "| score | each pair of seeds |", "| --- | --- |"]
+    for name, values in cells.items():
+        lines.append(f"| {name} | {'; '.join(map(str, between_seeds(values)))} |")
+    lines += [
+        "\nKendall's tau of the recall after some of the training with the recall at the end:\n",
+        "| steps | mean of the same seeds | one seed against the others |",
+        "| --- | --- | --- |",
+    ]
+    lines += [f"| {step} | {same} | {others} |" for step, same, others in at_each_rung(trials)]
+    return lines
