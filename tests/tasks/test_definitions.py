@@ -17,6 +17,7 @@ from workers.tasks.noisy_recall import NoisyRecall
 from workers.tasks.recall import Recall
 from workers.tasks.selective_copying import SelectiveCopying
 from workers.tasks.text import Text, recall_hits
+from workers.tasks.variable_tracking import VariableTracking
 
 
 def rows(batch):
@@ -47,6 +48,28 @@ def test_recall(length):
     task = Recall(length=length, pairs=(4, 8, 16))
     for (tokens, labels), k in zip(rows(task.test_batch(9, generator())), [4, 8, 16] * 3, strict=True):
         assert check_pairs(tokens, labels, 32, 32) == k
+
+
+@pytest.mark.parametrize(("length", "chains", "hops"), [(40, (1, 4), 3), (31, (2, 5), 2)])
+def test_variable_tracking(length, chains, hops):
+    task = VariableTracking(length=length, chains=chains, hops=hops)
+    batch = task.test_batch(40, generator())
+    for (tokens, labels), group, count in zip(rows(batch), batch.group.tolist(), chains * 20, strict=True):
+        end = 2 * count * hops
+        source = {}
+        for variable, value in zip(tokens[:end:2], tokens[1:end:2], strict=True):
+            assert variable < 16 and variable not in source and (value in source or 16 <= value < 32)
+            source[variable] = value
+        assert tokens[end] == 32 and set(labels[: end + 1]) == {IGNORED}
+        questions = tokens[end + 1 : end + 1 + len(source)]
+        assert set(questions) == set(source) and set(tokens[end + 1 + len(source) :]) <= {32}
+        for place, variable in enumerate(questions, end + 1):
+            way = [variable]
+            while way[-1] in source:
+                way.append(source[way[-1]])
+            assert labels[place] == way[-1] and group[place] == len(way) - 2
+        values = [label for label in labels if label != IGNORED]
+        assert set(Counter(values).values()) == {hops} and len(set(values)) == count
 
 
 def test_the_curriculum_starts_with_the_smallest():

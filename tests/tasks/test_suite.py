@@ -43,6 +43,13 @@ def test_a_perfect_model_scores_one_and_a_random_one_little(suite):
     assert recall < 0.1
 
 
+def test_a_task_that_does_not_count_is_scored_all_the_same():
+    suite = build_suite({"recall": {"pairs": [4]}, "again": {"task": "recall", "pairs": [2], "counts": False}}, 40)
+    torch.manual_seed(0)
+    scores, recall = suite.score(lambda tokens, scored: torch.randn(int(scored.sum()), suite.vocabulary), 24)
+    assert recall == scores["accuracy"]["recall"] and "again" in scores["accuracy"]
+
+
 BAD = {
     "unknown task": ({"recal": {}}, "tasks.recal=recal", "did you mean 'recall'"),
     "unknown option": ({"recall": {"pair": 3}}, "tasks.recall.pair=3", "did you mean 'pairs'"),
@@ -54,12 +61,14 @@ BAD = {
     "no task by that path": ({"x": {"task": "pathlib:Path"}}, "tasks.x=pathlib:Path", "a subclass of"),
     "negative weight": ({"recall": {"weight": -1}}, "tasks.recall.weight=-1", "zero or more"),
     "no weight at all": ({"recall": {"weight": 0, "pairs": [2]}}, "tasks", "at least one task"),
+    "nothing counts": ({"recall": {"counts": False, "pairs": [2]}}, "tasks", "at least one task"),
     "no task": ({}, "tasks", "at least one task"),
     "too long": (
         {"recall": {"pairs": [19]}, "x": {"task": "recall", "pairs": [20]}},
         "tasks.x.pairs=(20,)",
         "from 1 to 19",
     ),
+    "long chains": ({"variable_tracking": {"hops": 8, "chains": [3]}}, "chains=(3,)", "from 1 to 1"),
     "noise": ({"noisy_recall": {"noise_share": 1.0}}, "noise_share=1.0", "[0, 1)"),
     "odd vocabulary": ({"mqar": {"tokens": 7}}, "tasks.mqar.tokens=7", "even"),
 }

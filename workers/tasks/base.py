@@ -38,10 +38,12 @@ class Task(ABC):
     Args:
         length: tokens in a sequence, L. Shorter content is padded with unlabelled filler.
         weight: share of the training batch that this task gets, relative to the other tasks.
+        counts: whether the task counts in the suite's recall; one that does not is trained and reported all the same.
     """
 
     length: int = 96
     weight: float = 1.0
+    counts: bool = True
 
     @property
     @abstractmethod

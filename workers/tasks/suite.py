@@ -71,7 +71,8 @@ class Suite:
 
         Returns:
             {"accuracy": {"task/group": share right}, "loss": {"task/group": nats}}, and under "task" alone the mean
-            accuracy of its recall groups and the mean loss of all its positions; and the recall, the mean over tasks.
+            accuracy of its recall groups and the mean loss of all its positions; and the recall: the mean over
+            tasks that count.
         """
         scores: Scores = {"accuracy": {}, "loss": {}}
         for label, batch in self.test_batches(count).items():
@@ -84,7 +85,8 @@ class Suite:
             recalls = [scores["accuracy"][f"{label}/{name}"] for name in task.recall_groups]
             scores["accuracy"][label] = sum(recalls) / len(recalls)
             scores["loss"][label] = loss.mean().item()
-        return scores, sum(scores["accuracy"][label] for label in self.tasks) / len(self.tasks)
+        counted = [scores["accuracy"][label] for label, task in self.tasks.items() if task.counts]
+        return scores, sum(counted) / len(counted)
 
     @staticmethod
     def _answered(batch: Batch, answers: Callable[[Tensor, Tensor], Tensor]) -> tuple[Tensor, Tensor, Tensor]:
@@ -113,8 +115,9 @@ def build_suite(config: Mapping[str, Mapping[str, Any]], length: int) -> Suite:
     """
     tasks = {label: _build_task(label, dict(options or {}), length) for label, options in config.items()}
     tasks = {label: task for label, task in tasks.items() if task.weight > 0}
-    if not tasks:
-        raise InputError("tasks", dict(config), f"at least one task with a weight: {one_of('', TASKS.names())}")
+    if not any(task.counts for task in tasks.values()):
+        expected = f"at least one task with a weight that counts: {one_of('', TASKS.names())}"
+        raise InputError("tasks", dict(config), expected)
     return Suite(tasks)
 
 
