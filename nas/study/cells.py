@@ -3,8 +3,10 @@
 Shapes: M mixers, R ratios, S seeds.
 """
 
+import csv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 
 import numpy as np
 
@@ -51,7 +53,7 @@ class Cells:
     @property
     def seeds(self) -> int:
         """Seeds of the cell that has fewest."""
-        return int(np.isfinite(self.values).sum(2).min())
+        return int(np.isfinite(self.values).sum(2).min(initial=self.values.shape[2]))
 
     @property
     def spread(self) -> float:
@@ -80,6 +82,9 @@ class Cells:
         low, high = np.nanquantile(statistic(self.draws(mixers)), [0.025, 0.975])
         return Interval(float(statistic(self.means)), float(low), float(high))
 
+    def __neg__(self) -> "Cells":
+        return Cells(-self.values, -self.transformer, self.mixers, self.ratios)
+
     def only(self, mixers: Sequence[str], ratios: Sequence[str] | None = None) -> "Cells":
         """Some of the cells."""
         ratios = tuple(self.ratios if ratios is None else ratios)
@@ -104,10 +109,6 @@ def collect(trials: Sequence[Trial], score: Callable[[Result], float]) -> Cells:
 
 def published(table: str) -> Cells:
     """A table of the paper ("ruler_1p3b" or "lm_average"), one seed a cell; the Transformer is not in it."""
-    from importlib.resources import files
-
-    import csv
-
     rows = list(csv.DictReader(files("nas.study").joinpath(f"{table}.csv").read_text().splitlines()))
     by_ratio = {row["ratio"]: row for row in rows}
     mixers = tuple(m for m in MIXERS if m in rows[0])

@@ -1,6 +1,6 @@
 """Whether proxies rank layouts as the paper's models do, and as proxies of other seeds and shorter training do."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -15,23 +15,31 @@ CHOSEN_ON = ("deltanet", "gla")
 """The mixers whose RULER scores were looked at while the suite was chosen."""
 
 
-def scores(trials: Sequence[Trial]) -> dict[str, Score]:
-    """Name -> score: the recall, that of each task, and the losses as something to be high."""
-    result = next(r for t in trials for r in t.results if r.status == "complete")
-    tasks = [name.removeprefix("recall/") for name in result.curves if name.startswith("recall/")]
+def recalls(trials: Sequence[Trial]) -> dict[str, Score]:
+    """Name -> score: the recall, that of each task, and the mean over the evaluations during training."""
     found: dict[str, Score] = {"recall": lambda r: r.recall}
-    for task in tasks:
-        found[task] = lambda r, task=task: r.curves[f"recall/{task}"][-1][1]
-    for task in tasks:
-        found[f"{task}, -loss"] = lambda r, task=task: -r.curves[f"loss/{task}"][-1][1]
-    found["recall over the whole training"] = lambda r: float(np.mean([v for _, v in r.curves["recall"]]))
-    return found
+    found |= {task: _last(f"recall/{task}") for task in _tasks(trials)}
+    return found | {"recall, mean over the training": lambda r: float(np.mean([v for _, v in r.curves["recall"]]))}
 
 
-def with_paper(cells: Cells, table: str, mixers: Sequence[str] | None = None) -> tuple[Agreement, Agreement]:
-    """Spearman's and Kendall's correlation with the paper's models, over the cells that both have."""
+def losses(trials: Sequence[Trial]) -> dict[str, Score]:
+    """Name -> score: the loss of each task, in nats."""
+    return {f"loss of {task}": _last(f"loss/{task}") for task in _tasks(trials)}
+
+
+def _tasks(trials: Sequence[Trial]) -> list[str]:
+    result = next(r for t in trials for r in t.results if r.status == "complete")
+    return [name.removeprefix("loss/") for name in result.curves if name.startswith("loss/")]
+
+
+def _last(curve: str) -> Score:
+    return lambda r: r.curves[curve][-1][1]
+
+
+def with_paper(cells: Cells, table: str, mixers: Sequence[str]) -> tuple[Agreement, Agreement]:
+    """Spearman's and Kendall's correlation with the paper's models, over the cells of `mixers` that both have."""
     paper = published(table)
-    mixers = [m for m in mixers or paper.mixers if m in cells.mixers and m in paper.mixers]
+    mixers = [m for m in mixers if m in cells.mixers and m in paper.mixers]
     ours = cells.only(mixers).means.flatten()
     theirs = paper.only(mixers, cells.ratios).means.flatten()
     return spearman(ours, theirs), kendall(ours, theirs)
@@ -65,5 +73,5 @@ def between_folders(one: Sequence[Trial], other: Sequence[Trial]) -> Agreement:
     return kendall([a[n] for n in shared], [b[n] for n in shared])
 
 
-def _by_name(trials: Sequence[Trial]) -> Mapping[str, float]:
+def _by_name(trials: Sequence[Trial]) -> dict[str, float]:
     return {t.origin: t.recall for t in trials if t.state == "complete"}

@@ -133,7 +133,9 @@ def _recommended(recall: Cells) -> Finding:
     best = scores.argmax(1)
     share = float(np.isin(best, ours).mean())
     others = [i for i in range(len(recall.mixers)) if i not in ours]
-    lead = recall.interval(lambda c: (c[..., columns].mean(-1)[..., ours].max(-1) - c[..., columns].mean(-1)[..., others].max(-1)))
+    lead = recall.interval(
+        lambda c: c[..., columns].mean(-1)[..., ours].max(-1) - c[..., columns].mean(-1)[..., others].max(-1)
+    )
     order = sorted(range(len(recall.mixers)), key=lambda i: -recall.means[i, columns].mean())
     ranking = ", ".join(f"{recall.mixers[i]} {recall.means[i, columns].mean():.3f}" for i in order)
     return Finding(

@@ -6,7 +6,7 @@ import numpy as np
 
 from nas.config import Config
 from nas.study.cells import Cells, collect, published
-from nas.study.fidelity import CHOSEN_ON, at_each_rung, between_seeds, scores, with_paper
+from nas.study.fidelity import CHOSEN_ON, at_each_rung, between_seeds, losses, recalls, with_paper
 from nas.study.findings import findings
 from nas.trials import Trial
 from search_space.errors import InputError
@@ -16,42 +16,33 @@ def report(trials: Sequence[Trial], config: Config) -> str:
     """Tables, findings and rank correlations of a study.
 
     Raises:
-        InputError: the folder holds no complete run of a study's layouts.
+        InputError: the folder holds no study, or too little of it.
     """
-    cells = {name: collect(trials, score) for name, score in _scores(trials).items()}
-    recall = cells["recall"]
+    if not any(r.status == "complete" for t in trials for r in t.results):
+        raise InputError("DIR", "its runs", "at least one that was trained to its end")
+    recall = collect(trials, lambda r: r.recall)
     if recall.seeds < 2 or len(recall.mixers) < 2 or recall.ratios[:1] != ("pure",):
         raise InputError("DIR", "its runs", "a finished study, with two seeds a layout at least (see preset `study`)")
-    loss = cells.get("text, -loss")
+    recall_cells = {name: collect(trials, score) for name, score in recalls(trials).items()}
+    loss_cells = {name: collect(trials, score) for name, score in losses(trials).items()}
+    text = loss_cells.get("loss of text")
+    seconds = np.mean([r.seconds for t in trials for r in t.results])
     lines = [
         f"{len(recall.mixers)} mixers x {len(recall.ratios)} ratios and the Transformer, {recall.seeds} seeds each; "
         f"{config.space.layers} layers of width {config.proxy.width}, {config.training.steps} steps of "
-        f"{config.training.batch} x {config.training.length} tokens; "
-        f"{np.mean([r.seconds for t in trials for r in t.results]):.0f} s a run. Intervals are 95%, from the spread "
-        f"between the seeds of a layout ({recall.spread:.3f} in recall) unless said otherwise.",
-        "\n## Recall\n",
-        *_table(recall),
+        f"{config.training.batch} x {config.training.length} tokens; {seconds:.0f} s a run. Intervals are 95%, from "
+        f"the spread between the seeds of a layout ({recall.spread:.3f} in recall) unless said otherwise.",
     ]
-    for name, values in cells.items():
-        if name not in ("recall", "recall over the whole training"):
-            lines += [f"\n### {name}\n", *_table(values)]
+    for name, cells in (recall_cells | loss_cells).items():
+        lines += [f"\n## {name.capitalize()}\n", *_table(cells)]
     lines.append("\n## The paper's findings\n")
-    for finding in findings(recall, None if loss is None else _negated(loss)):
+    for finding in findings(recall, text):
         lines += [f"**{finding.claim}** {finding.verdict.capitalize()}.\n", f"- Paper: {finding.paper}"]
         lines += [f"- {figure}" for figure in finding.figures] + [""]
-    lines += ["## Correlation with the paper's models\n", *_with_paper(cells)]
-    lines += ["\n## Agreement of the proxies with themselves\n", *_with_themselves(trials, cells)]
+    both = recall_cells | {f"-{name}": -cells for name, cells in loss_cells.items()}
+    lines += ["## Correlation with the paper's models\n", *_with_paper(both)]
+    lines += ["\n## Agreement of the proxies with themselves\n", *_with_themselves(trials, both)]
     return "\n".join(lines) + "\n"
-
-
-def _scores(trials: Sequence[Trial]):
-    if not any(r.status == "complete" for t in trials for r in t.results):
-        raise InputError("DIR", "its runs", "at least one that was trained to its end")
-    return scores(trials)
-
-
-def _negated(cells: Cells) -> Cells:
-    return Cells(-cells.values, -cells.transformer, cells.mixers, cells.ratios)
 
 
 def _table(cells: Cells) -> list[str]:
