@@ -1,9 +1,10 @@
 """How far two rankings of the same things agree."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.stats import rankdata
 
 RESAMPLES = 2000
@@ -26,13 +27,13 @@ class Agreement:
         return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
 
 
-def kendall(one: Sequence[float], other: Sequence[float]) -> Agreement:
-    """Kendall's tau-b of paired values."""
+def kendall(one: ArrayLike, other: ArrayLike) -> Agreement:
+    """Kendall's tau-b of paired values [N]; of [P, N] the mean over P, with the same things drawn for all."""
     return _resampled(taus, one, other)
 
 
-def spearman(one: Sequence[float], other: Sequence[float]) -> Agreement:
-    """Spearman's rho of paired values."""
+def spearman(one: ArrayLike, other: ArrayLike) -> Agreement:
+    """Spearman's rho, likewise."""
     return _resampled(rhos, one, other)
 
 
@@ -48,15 +49,16 @@ def rhos(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return _cosine(a - a.mean(-1, keepdims=True), b - b.mean(-1, keepdims=True))
 
 
-def _resampled(statistic: Callable, one: Sequence[float], other: Sequence[float]) -> Agreement:
-    a, b = np.asarray(one, float), np.asarray(other, float)
-    if len(a) < 2:
-        return Agreement(np.nan, np.nan, np.nan, len(a))
-    draws = np.random.default_rng(0).integers(len(a), size=(RESAMPLES, len(a)))
-    values = statistic(a[draws], b[draws])
+def _resampled(statistic: Callable, one: ArrayLike, other: ArrayLike) -> Agreement:
+    a, b = np.atleast_2d(one), np.atleast_2d(other)
+    count = a.shape[1]
+    if count < 2:
+        return Agreement(np.nan, np.nan, np.nan, count)
+    draws = np.random.default_rng(0).integers(count, size=(RESAMPLES, count))
+    values = statistic(a[:, draws], b[:, draws]).mean(0)
     values = values[np.isfinite(values)]
     low, high = np.quantile(values, [0.025, 0.975]) if len(values) else (np.nan, np.nan)
-    return Agreement(float(statistic(a[None], b[None])[0]), float(low), float(high), len(a))
+    return Agreement(float(statistic(a, b).mean()), float(low), float(high), count)
 
 
 def _cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Whether proxies rank layouts as the paper's models do, and as proxies of other seeds and shorter training do."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import combinations
 
 import numpy as np
@@ -45,25 +46,35 @@ def with_paper(cells: Cells, table: str, mixers: Sequence[str]) -> tuple[Agreeme
     return spearman(ours, theirs), kendall(ours, theirs)
 
 
-def between_seeds(cells: Cells) -> list[Agreement]:
-    """Kendall's tau of the layouts between every two seeds."""
-    flat = cells.values.reshape(-1, cells.values.shape[2])
-    pairs = [flat[:, [a, b]] for a, b in combinations(range(flat.shape[1]), 2)]
-    return [kendall(*pair[np.isfinite(pair).all(1)].T) for pair in pairs]
+def between_seeds(cells: Cells) -> Agreement:
+    """Kendall's tau of the layouts between two seeds: the mean over pairs of seeds."""
+    runs = _complete(cells)
+    one, other = zip(*combinations(runs, 2), strict=True)
+    return kendall(np.array(one), np.array(other))
 
 
 def at_each_rung(trials: Sequence[Trial]) -> Iterator[tuple[int, Agreement, Agreement]]:
-    """Optimiser steps, and Kendall's tau of the recall by then with the final recall of all seeds.
+    """Optimiser steps, and Kendall's tau of the recall by then with the recall at the end.
 
-    Two figures: with the final recall of the same runs, and with that of the other seeds, which shares no luck.
+    Two figures: the means over seeds with each other, and each seed with the mean of the other seeds, which shares
+    no luck with it (the mean over seeds).
     """
-    final = collect(trials, lambda r: r.recall)
+    final = _complete(collect(trials, lambda r: r.recall))
+    others = (final.sum(0) - final) / (len(final) - 1)
     result = next(r for t in trials for r in t.results if r.status == "complete")
     for index, (step, _) in enumerate(result.curves["recall"]):
-        early = collect(trials, lambda r, i=index: r.curves["recall"][i][1])
-        same = kendall(early.means.flatten(), final.means.flatten())
-        others = (np.nansum(final.values, 2, keepdims=True) - final.values) / (final.values.shape[2] - 1)
-        yield step, same, kendall(early.values.flatten(), others.flatten()) if final.seeds > 1 else same
+        early = _complete(collect(trials, partial(_recall_at, index)))
+        yield step, kendall(early.mean(0), final.mean(0)), kendall(early, others)
+
+
+def _recall_at(index: int, result: Result) -> float:
+    return result.curves["recall"][index][1]
+
+
+def _complete(cells: Cells) -> np.ndarray:
+    """[S, layouts]: the seeds that every layout was trained with."""
+    runs = np.concatenate([cells.values.reshape(-1, cells.values.shape[2]), cells.transformer[None]]).T
+    return runs[np.isfinite(runs).all(1)]
 
 
 def between_folders(one: Sequence[Trial], other: Sequence[Trial]) -> Agreement:

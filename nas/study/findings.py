@@ -5,6 +5,7 @@ Shapes: M mixers, R ratios from no attention to most; statistics take [..., M, R
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -71,9 +72,12 @@ def _loss_is_flat(recall: Cells, loss: Cells) -> Finding:
 
 
 def _recall_rises(recall: Cells) -> Finding:
+    def step(to: int) -> Callable[[np.ndarray], np.ndarray]:
+        return lambda c: (c[..., to] - c[..., to - 1]).mean(-1)
+
     steps = [
-        (f"{after} over {before}", recall.interval(lambda c, i=i: (c[..., i + 1] - c[..., i]).mean(-1), mixers=True))
-        for i, (before, after) in enumerate(zip(recall.ratios[:-1], recall.ratios[1:], strict=True))
+        (f"{after} over {before}", recall.interval(step(to), mixers=True))
+        for to, (before, after) in enumerate(pairwise(recall.ratios), 1)
     ]
     ends = recall.interval(lambda c: (c[..., -1] - c[..., 0]).mean(-1), mixers=True)
     trend = recall.interval(lambda c: taus(c, np.arange(c.shape[-1])).mean(-1), mixers=True)
@@ -129,22 +133,23 @@ def _failing(recall: Cells) -> Finding:
 def _recommended(recall: Cells) -> Finding:
     columns = [recall.ratios.index(r) for r in ("6:1", "3:1") if r in recall.ratios]
     ours = [recall.mixers.index(m) for m in STRONG_HYBRIDS]
-    scores = recall.draws()[..., columns].mean(-1)
-    best = scores.argmax(1)
-    share = float(np.isin(best, ours).mean())
     others = [i for i in range(len(recall.mixers)) if i not in ours]
-    lead = recall.interval(
-        lambda c: c[..., columns].mean(-1)[..., ours].max(-1) - c[..., columns].mean(-1)[..., others].max(-1)
-    )
-    order = sorted(range(len(recall.mixers)), key=lambda i: -recall.means[i, columns].mean())
-    ranking = ", ".join(f"{recall.mixers[i]} {recall.means[i, columns].mean():.3f}" for i in order)
+
+    def lead(c: np.ndarray) -> np.ndarray:
+        score = c[..., columns].mean(-1)
+        return score[..., ours].max(-1) - score[..., others].max(-1)
+
+    ahead = recall.interval(lead)
+    chance = float((lead(recall.draws()) > 0).mean())
+    scores = dict(zip(recall.mixers, recall.means[:, columns].mean(1), strict=True))
+    ranking = ", ".join(f"{mixer} {scores[mixer]:.3f}" for mixer in sorted(scores, key=lambda m: -scores[m]))
     return Finding(
         "Best for recall: HGRN2 or Gated DeltaNet between 3:1 and 6:1.",
         "RULER at 6:1 and 3:1: gated_deltanet .431, hgrn2 .415, deltanet .399, gla .331.",
         (
             f"order at 6:1 and 3:1: {ranking}",
-            f"the better of the two over the best of the others: {lead}",
-            f"chance that one of the two is best, by the spread of the seeds: {share:.0%}",
+            f"the better of the two over the best of the others: {ahead}",
+            f"chance that one of the two is best, by the spread of the seeds: {chance:.0%}",
         ),
-        verdict(lead, 0.0),
+        verdict(ahead, 0.0),
     )

@@ -79,12 +79,12 @@ def _with_paper(cells: dict[str, Cells]) -> list[str]:
 
 
 def _with_themselves(trials: Sequence[Trial], cells: dict[str, Cells]) -> list[str]:
-    lines = ["Kendall's tau over layouts between two seeds:\n", "| score | each pair of seeds |", "| --- | --- |"]
+    lines = ["Kendall's tau over layouts between two seeds:\n", "| score | mean over pairs of seeds |", "| --- | --- |"]
     for name, values in cells.items():
-        lines.append(f"| {name} | {'; '.join(map(str, between_seeds(values)))} |")
+        lines.append(f"| {name} | {between_seeds(values)} |")
     lines += [
         "\nKendall's tau of the recall after some of the training with the recall at the end:\n",
-        "| steps | mean of the same seeds | one seed against the others |",
+        "| steps | means over seeds | one seed with the mean of the others |",
         "| --- | --- | --- |",
     ]
     lines += [f"| {step} | {same} | {others} |" for step, same, others in at_each_rung(trials)]

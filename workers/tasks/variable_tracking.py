@@ -52,14 +52,12 @@ class VariableTracking(Task):
     def _mixed(self, chains: Tensor, generator: Generator) -> Batch:
         """Rows with different C side by side."""
         shape = (len(chains), self.length)
-        batch = Batch(torch.full(shape, self.vocabulary - 1), torch.full(shape, IGNORED), torch.zeros(shape).long())
+        whole = torch.full(shape, self.vocabulary - 1), torch.full(shape, IGNORED), torch.zeros(shape).long()
         for c in sorted(set(chains.tolist())):
             rows = chains == c
-            for whole, part in zip(
-                (batch.tokens, batch.labels, batch.group), self._sequences(c, int(rows.sum()), generator), strict=True
-            ):
-                whole[rows, : part.shape[1]] = part
-        return batch
+            for held, part in zip(whole, self._sequences(c, int(rows.sum()), generator), strict=True):
+                held[rows, : part.shape[1]] = part
+        return Batch(*whole)
 
     def _sequences(self, chains: int, count: int, generator: Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Tokens, labels and groups of `count` sequences with C chains, without the filler behind them."""
