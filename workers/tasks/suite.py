@@ -73,31 +73,41 @@ class Suite:
             {"accuracy": {"task/group": share right}, "loss": {"task/group": nats}}, and the recall: the mean over tasks
             of the mean accuracy of their recall groups.
         """
-        scores: Scores = {"accuracy": {}, "loss": {}}
-        recalls = []
+        return self.score_all(lambda tokens, scored: answers(tokens, scored)[None], count)[0]
+
+    def score_all(self, answers: Callable[[Tensor, Tensor], Tensor], count: int) -> list[tuple[Scores, float]]:
+        """The same of S models that answer together, with logits [S, M, V]."""
+        found: list[Scores] = []
         for label, batch in self.test_batches(count).items():
-            task = self.tasks[label]
             right, loss, group = self._answered(batch, answers)
-            for index, name in enumerate(task.groups):
+            found = found or [{"accuracy": {}, "loss": {}} for _ in right]
+            for index, name in enumerate(self.tasks[label].groups):
                 members = group == index
-                scores["accuracy"][f"{label}/{name}"] = right[members].mean().item() if members.any() else 0.0
-                scores["loss"][f"{label}/{name}"] = loss[members].mean().item() if members.any() else 0.0
-            recalls.append([scores["accuracy"][f"{label}/{name}"] for name in task.recall_groups])
-        return scores, sum(sum(r) / len(r) for r in recalls) / len(recalls)
+                for scores, *own in zip(found, right, loss, strict=True):
+                    for kind, values in zip(("accuracy", "loss"), own, strict=True):
+                        scores[kind][f"{label}/{name}"] = values[members].mean().item() if members.any() else 0.0
+        return [(scores, self._recall(scores)) for scores in found]
+
+    def _recall(self, scores: Scores) -> float:
+        recalls = [
+            [scores["accuracy"][f"{label}/{n}"] for n in task.recall_groups] for label, task in self.tasks.items()
+        ]
+        return sum(sum(r) / len(r) for r in recalls) / len(recalls)
 
     @staticmethod
     def _answered(batch: Batch, answers: Callable[[Tensor, Tensor], Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """Right or not, loss and group of every scored position."""
-        scored = batch.labels != IGNORED
-        logits = torch.cat(
-            [
-                answers(*part)
-                for part in zip(batch.tokens.split(SCORED_AT_ONCE), scored.split(SCORED_AT_ONCE), strict=True)
-            ]
-        )
-        labels = batch.labels[scored]
-        group = torch.zeros_like(labels) if batch.group is None else batch.group[scored]
-        return (logits.argmax(1) == labels).float(), cross_entropy(logits, labels, reduction="none"), group
+        """Right or not [S, M], loss [S, M] and group [M] of every scored position."""
+        right, loss = [], []
+        for tokens, labels in zip(*(x.split(SCORED_AT_ONCE) for x in (batch.tokens, batch.labels)), strict=True):
+            scored = labels != IGNORED
+            logits = answers(tokens, scored)  # only what is made of them leaves the device
+            wanted = labels[scored].to(logits.device).expand(logits.shape[:2])
+            right.append((logits.argmax(2) == wanted).float().cpu())
+            each = cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="none")
+            loss.append(each.view_as(wanted).cpu())
+        places = batch.labels != IGNORED
+        group = torch.zeros(int(places.sum()), dtype=torch.int64) if batch.group is None else batch.group[places]
+        return torch.cat(right, 1), torch.cat(loss, 1), group
 
 
 def build_suite(config: Mapping[str, Mapping[str, Any]], length: int) -> Suite:
