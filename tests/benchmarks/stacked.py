@@ -88,9 +88,9 @@ def main() -> None:
         "# A training step of several seeds as one stack of models",
         "",
         f"Made by `python -m tests.benchmarks.stacked` on {time.strftime('%Y-%m-%d')}; {device}; {versions}. Preset "
-        f"`{name}`, all {preset['space']['layers']} layers of one mixer; median of {STEPS} steps. Drawing a batch takes "
-        f"{batch:.1f} ms of a step for each seed. Gain: the time of as many single runs over the stack's. Memory: the "
-        "stack's peak.",
+        f"`{name}`, all {preset['space']['layers']} layers of one mixer; median of {STEPS} steps. A batch takes "
+        f"{batch:.1f} ms of a step to draw, for each seed. Gain: the time of as many single runs over the stack's. "
+        "Memory: the stack's peak.",
         "",
         f"| mixer | 1 seed, ms | {options.seeds} seeds, ms | ratio | gain | memory, GiB |",
         "| --- | --- | --- | --- | --- | --- |",

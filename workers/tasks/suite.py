@@ -77,22 +77,22 @@ class Suite:
 
     def score_all(self, answers: Callable[[Tensor, Tensor], Tensor], count: int) -> list[tuple[Scores, float]]:
         """The same of S models that answer together, with logits [S, M, V]."""
-        found: list[Scores] = []
-        for label, batch in self.test_batches(count).items():
-            right, loss, group = self._answered(batch, answers)
-            found = found or [{"accuracy": {}, "loss": {}} for _ in right]
-            for index, name in enumerate(self.tasks[label].groups):
-                members = group == index
-                for scores, *own in zip(found, right, loss, strict=True):
-                    for kind, values in zip(("accuracy", "loss"), own, strict=True):
-                        scores[kind][f"{label}/{name}"] = values[members].mean().item() if members.any() else 0.0
-        return [(scores, self._recall(scores)) for scores in found]
+        answered = {label: self._answered(batch, answers) for label, batch in self.test_batches(count).items()}
+        models = range(len(next(iter(answered.values()))[0]))
+        return [self._scored({label: (r[m], loss[m], g) for label, (r, loss, g) in answered.items()}) for m in models]
 
-    def _recall(self, scores: Scores) -> float:
-        recalls = [
-            [scores["accuracy"][f"{label}/{n}"] for n in task.recall_groups] for label, task in self.tasks.items()
-        ]
-        return sum(sum(r) / len(r) for r in recalls) / len(recalls)
+    def _scored(self, answered: Mapping[str, tuple[Tensor, Tensor, Tensor]]) -> tuple[Scores, float]:
+        """Scores and recall from what one model answered: label -> right or not, loss and group of each position."""
+        scores: Scores = {"accuracy": {}, "loss": {}}
+        recalls = []
+        for label, (right, loss, group) in answered.items():
+            task = self.tasks[label]
+            for index, name in enumerate(task.groups):
+                members = group == index
+                scores["accuracy"][f"{label}/{name}"] = right[members].mean().item() if members.any() else 0.0
+                scores["loss"][f"{label}/{name}"] = loss[members].mean().item() if members.any() else 0.0
+            recalls.append([scores["accuracy"][f"{label}/{name}"] for name in task.recall_groups])
+        return scores, sum(sum(r) / len(r) for r in recalls) / len(recalls)
 
     @staticmethod
     def _answered(batch: Batch, answers: Callable[[Tensor, Tensor], Tensor]) -> tuple[Tensor, Tensor, Tensor]:
