@@ -80,39 +80,41 @@ def run(config: Config, folder: Folder, trials: Sequence[Trial], layouts: int, s
 
     Args:
         layouts: how many.
-        seeds: runs of each.
+        seeds: of each; as many at once as `search.together` says.
         factor: length of a run, in those of the search.
     """
     chosen = choose(trials, layouts)
     training = replace(config.training, steps=max(1, round(config.training.steps * factor)))
     jobs = partial(make_job, replace(config, training=training))
     done = {(r.layout, r.result.seed) for r in folder.read_audit() if r.result and r.result.steps == training.steps}
-    wanted = [(trial, FIRST_SEED + i) for i in range(seeds) for trial in chosen]
-    waiting = [(t, seed) for t, seed in wanted if (t.layout, seed) not in done]
+    every = range(FIRST_SEED, FIRST_SEED + seeds)
+    groups = [every[i : i + config.search.together] for i in range(0, seeds, config.search.together)]
+    wanted = [(t, tuple(seed for seed in group if (t.layout, seed) not in done)) for group in groups for t in chosen]
+    waiting = [(t, group) for t, group in wanted if group]
     if not waiting:
         return
     by_number = {t.number: t for t in chosen}
     print("starting workers ...", file=sys.stderr, flush=True)
     pool = open_pool(config.workers)
     bar = tqdm(
-        total=len(waiting), desc="audit", unit="run", file=sys.stderr, mininterval=0 if sys.stderr.isatty() else 20
+        total=sum(len(group) for _, group in waiting),
+        desc="audit",
+        unit="run",
+        file=sys.stderr,
+        mininterval=0 if sys.stderr.isatty() else 20,
     )
     try:
         running = 0
         while waiting or running:
             while waiting and running < pool.slots:
-                trial, seed = waiting.pop(0)
-                pool.submit(jobs(trial.number, trial.layout, seed))
+                trial, group = waiting.pop(0)
+                pool.submit(jobs(trial.number, trial.layout, group))
                 running += 1
             for outcome in pool.wait(1.0):
                 running -= 1
-                trial = by_number[outcome.job.trial]
-                record = RunRecord(
-                    trial=trial.number, origin=trial.origin, layout=trial.layout, elapsed=0.0,
-                    result=outcome.result, error=outcome.error,
-                )  # fmt: skip
-                folder.append_audit(record)
-                bar.update()
+                records = RunRecord.of(outcome, by_number[outcome.job.trial].origin, elapsed=0.0)
+                folder.append_audit(records)
+                bar.update(len(records))
     finally:
         bar.close()
         pool.close()

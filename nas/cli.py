@@ -280,19 +280,20 @@ def evaluate(layout: Path, source: str, seeds: int, overrides: tuple[str, ...]) 
     from search_space.layout import Layout
     from workers.jobs import run_job
     from workers.model import ProxyModel
+    from workers.training import Result
 
     config = load(source, overrides)
     chosen = Layout.load(layout)
     suite = config.suite()
     ProxyModel(chosen, config.proxy, suite.vocabulary, seed=0)
     price = cost(chosen, config.target)
-    results = []
+    results: list[Result] = []
     for seed in range(config.search.seed, config.search.seed + seeds):
         print(f"training {chosen} with seed {seed} ...", file=sys.stderr, flush=True)
-        outcome = run_job(make_job(config, 0, chosen, seed))
-        if outcome.result is None:
+        outcome = run_job(make_job(config, 0, chosen, (seed,)))
+        if outcome.error is not None:
             raise RuntimeError(outcome.error)
-        results.append(outcome.result)
+        results += outcome.results
     found = {
         "layout": chosen.to_dict(),
         "recall": sum(r.recall for r in results) / len(results),

@@ -1,9 +1,9 @@
 """Runs a search: decides what is trained next, and keeps the record."""
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import groupby
 
 from nas.folder import Folder, RunRecord
 from nas.proposer import Proposer
@@ -14,7 +14,7 @@ from workers.jobs import Job, Outcome
 from workers.pool import Pool
 
 CONFIRM_SHARE = 0.2
-"""Share of the runs that goes to further seeds of layouts that may be on the front..."""
+"""Share of the jobs that goes to further seeds of layouts that may be on the front..."""
 CONFIRM_FROM = 0.85
 """...and share of the budget after which nothing else is done while such layouts lack seeds."""
 
@@ -27,8 +27,10 @@ class Search:
         sampler: thompson, tpe, nsga2, random, or a dotted path to your own.
         trials: most layouts to try; null means no limit.
         seconds: time after which no run is begun that is not expected to end in time; null means no limit.
-        seeds: most seeds that a layout is trained with. Every layout starts with one; further seeds go to those that
-            may be on the front.
+        seeds: most seeds that a layout is trained with. Every layout starts with `together` of them; further seeds go
+            to those that may be on the front.
+        together: seeds of a layout that a job trains as one stack of models; worth it on GPUs, where small models are
+            bound by kernel launches.
         efficiency: the objective beside recall: decode_ms, cache_bytes, prefill_ms, decode_flops, parameters or
             largest_batch, at the target.
         doubt: layouts that belong on the front with at least this probability get further seeds; 0 means all layouts.
@@ -41,6 +43,7 @@ class Search:
     trials: int | None = None
     seconds: float | None = 480.0
     seeds: int = 3
+    together: int = 1
     efficiency: str = "decode_ms"
     doubt: float = 0.1
     queue: str | None = "published"
@@ -55,6 +58,8 @@ class Search:
             raise InputError("search.seconds", self.seconds, "a positive number or null")
         if self.seeds < 1:
             raise InputError("search.seeds", self.seeds, "a positive integer")
+        if self.together < 1:
+            raise InputError("search.together", self.together, "a positive integer")
         if not 0 <= self.doubt <= 1:
             raise InputError("search.doubt", self.doubt, "a probability")
         if self.queue not in (None, "published", "study"):
@@ -65,9 +70,9 @@ class Controller:
     """The loop: propose, train, record, until the budget is spent.
 
     Args:
-        make_job: (trial number, layout, seed) -> the job to be run.
+        make_job: (trial number, layout, seeds) -> the job to be run.
         queue: (layout, origin) that are tried before anything is proposed.
-        on_run: called after every run that ended, with its record and its trial.
+        on_job: called after every job that ended, with its trial and its error, if there was one.
     """
 
     def __init__(
@@ -77,17 +82,17 @@ class Controller:
         pool: Pool,
         proposer: Proposer,
         book: TrialBook,
-        make_job: Callable[[int, Layout, int], Job],
+        make_job: Callable[[int, Layout, tuple[int, ...]], Job],
         queue: Iterable[tuple[Layout, str]] = (),
-        on_run: Callable[[RunRecord, Trial], None] = lambda record, trial: None,
+        on_job: Callable[[Trial, str | None], None] = lambda trial, error: None,
     ):
         self.search, self.folder, self.pool = search, folder, pool
-        self.proposer, self.book, self.make_job, self.on_run = proposer, book, make_job, on_run
+        self.proposer, self.book, self.make_job, self.on_job = proposer, book, make_job, on_job
         self._queue = list(queue)
-        self._running: dict[tuple[Layout, int], tuple[int, str]] = {}
+        self._running: dict[tuple[Layout, tuple[int, ...]], str] = {}
         self._numbers: dict[Layout, int] = {}
         self._durations: list[float] = []
-        self._runs = self._confirmations = 0
+        self._jobs = self._confirmations = 0
         self._elapsed_before = 0.0
         self._begin = time.monotonic()
 
@@ -103,9 +108,9 @@ class Controller:
 
     def replay(self, records: Iterable[RunRecord]) -> None:
         """Takes over what earlier sessions found."""
-        for record in records:
-            self._count(record)
-            self._elapsed_before = record.elapsed
+        for (_, elapsed), job in groupby(records, lambda record: (record.trial, record.elapsed)):
+            self._count(list(job))
+            self._elapsed_before = elapsed
         mark_front(self.book.trials, self.search.efficiency)
 
     def run(self) -> None:
@@ -125,10 +130,12 @@ class Controller:
         chosen = self._next_queued() or self._confirm() or self._propose() or self._confirm(anyway=True)
         if chosen is None:
             return False
-        layout, seed, origin = chosen
+        layout, first, origin = chosen
         number = self._numbers.setdefault(layout, max(self._numbers.values(), default=-1) + 1)
-        self._running[layout, seed] = (number, origin)
-        self.pool.submit(self.make_job(number, layout, self.search.seed + seed))
+        end = min(first + self.search.together, self.search.seeds)
+        job = self.make_job(number, layout, tuple(range(self.search.seed + first, self.search.seed + end)))
+        self._running[layout, job.seeds] = origin
+        self.pool.submit(job)
         return True
 
     def _time_is_up(self) -> bool:
@@ -160,13 +167,12 @@ class Controller:
         return self.search.trials is not None and len(self._numbers) >= self.search.trials
 
     def _confirm(self, anyway: bool = False) -> tuple[Layout, int, str] | None:
-        """A further seed for the layout whose place on the front is least settled, if it is time for one."""
-        due = self._confirmations < CONFIRM_SHARE * self._runs or self._spent() >= CONFIRM_FROM
+        """Further seeds for the layout whose place on the front is least settled, if it is time for them."""
+        due = self._confirmations < CONFIRM_SHARE * self._jobs or self._spent() >= CONFIRM_FROM
         if not (due or anyway):
             return None
-        running = Counter(layout for layout, _ in self._running)
         candidates = [
-            (trial.confidence / (len(trial.results) + running[trial.layout]), trial)
+            (trial.confidence / (len(trial.results) + self._seeds_running(trial.layout)), trial)
             for trial in self.book.trials
             if trial.confidence >= self.search.doubt and self._next_seed(trial.layout) < self.search.seeds
         ]
@@ -179,31 +185,29 @@ class Controller:
         """The first seed, counted from 0, that a layout was not trained with and is not being trained with."""
         trial = self.book.get(layout)
         done = len(trial.results) + len(trial.failures) if trial else 0
-        return done + sum(running == layout for running, _ in self._running)
+        return done + self._seeds_running(layout)
+
+    def _seeds_running(self, layout: Layout) -> int:
+        return sum(len(seeds) for running, seeds in self._running if running == layout)
 
     def _finish(self, outcome: Outcome) -> None:
-        job, result = outcome.job, outcome.result
-        number, origin = self._running.pop((job.layout, job.seed - self.search.seed))
-        record = RunRecord(
-            trial=number,
-            origin=origin,
-            layout=job.layout,
-            elapsed=self.elapsed,
-            result=result,
-            error=outcome.error,
-        )
-        self.folder.append(record)
-        trial = self._count(record)
+        origin = self._running.pop((outcome.job.layout, outcome.job.seeds))
+        records = RunRecord.of(outcome, origin, self.elapsed)
+        self.folder.append(records)
+        trial = self._count(records)
         mark_front(self.book.trials, self.search.efficiency)
-        self.on_run(record, trial)
+        self.on_job(trial, outcome.error)
 
-    def _count(self, record: RunRecord) -> Trial:
-        """Takes a run into account, a new one or one of an earlier session."""
-        self._numbers.setdefault(record.layout, record.trial)
-        trial = self.book.add(record)
-        self._runs += 1
-        self._confirmations += len(trial.results) + len(trial.failures) > 1
-        if record.result is not None:
-            self._durations.append(record.result.seconds)
-        self.proposer.tell(record.layout, None if record.result is None else record.result.recall)
+    def _count(self, records: list[RunRecord]) -> Trial:
+        """Takes the runs of a job into account, a new one or one of an earlier session."""
+        layout = records[0].layout
+        self._numbers.setdefault(layout, records[0].trial)
+        self._jobs += 1
+        self._confirmations += self.book.get(layout) is not None
+        results = [record.result for record in records if record.result is not None]
+        if results:
+            self._durations.append(sum(result.seconds for result in results))
+        for record in records:
+            trial = self.book.add(record)
+            self.proposer.tell(layout, None if record.result is None else record.result.recall)
         return trial

@@ -10,7 +10,7 @@ front.svg, front.json, layouts/    the front, written when a search ends or paus
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,17 +21,18 @@ from filelock import FileLock, Timeout
 from nas import __version__
 from search_space.errors import InputError
 from search_space.layout import Layout
+from workers.jobs import Outcome
 from workers.training import Result
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
-    """A run that ended.
+    """A run that ended: one layout, one seed.
 
     Args:
         trial: number of its trial; runs of one layout with several seeds share it.
         origin: "search", or the name of the published layout.
-        elapsed: seconds of search, over all its sessions, when the run ended.
+        elapsed: seconds of search, over all its sessions, when the run ended; runs that were one job share it.
         error: what went wrong, where there is no result.
     """
 
@@ -41,6 +42,22 @@ class RunRecord:
     elapsed: float
     result: Result | None
     error: str | None = None
+
+    @staticmethod
+    def of(outcome: Outcome, origin: str, elapsed: float) -> "list[RunRecord]":
+        """The runs of a job, in the order of its seeds."""
+        results = outcome.results or (None,) * len(outcome.job.seeds)
+        return [
+            RunRecord(
+                trial=outcome.job.trial,
+                origin=origin,
+                layout=outcome.job.layout,
+                elapsed=elapsed,
+                result=result,
+                error=outcome.error,
+            )
+            for result in results
+        ]
 
     def to_line(self) -> str:
         """As a line of JSON."""
@@ -148,13 +165,13 @@ class Folder:
         finally:
             held.release()
 
-    def append(self, record: RunRecord) -> None:
-        """Adds a run to the record; it is on the disk when this returns."""
-        _append(self.runs, record)
+    def append(self, records: Sequence[RunRecord]) -> None:
+        """Adds the runs of a job to the record; they are on the disk when this returns."""
+        _append(self.runs, records)
 
-    def append_audit(self, record: RunRecord) -> None:
-        """Adds a run to the record of the audit."""
-        _append(self.audit, record)
+    def append_audit(self, records: Sequence[RunRecord]) -> None:
+        """Adds the runs of a job to the record of the audit."""
+        _append(self.audit, records)
 
     def read(self) -> list[RunRecord]:
         """All runs, in the order in which they ended.
@@ -177,9 +194,9 @@ class Folder:
                     os.truncate(path, len(whole))
 
 
-def _append(path: Path, record: RunRecord) -> None:
+def _append(path: Path, records: Sequence[RunRecord]) -> None:
     with path.open("a") as file:
-        file.write(record.to_line() + "\n")
+        file.write("".join(record.to_line() + "\n" for record in records))
         file.flush()
         os.fsync(file.fileno())
 

@@ -8,7 +8,7 @@ from typing import Literal
 from nas import report
 from nas.config import Config
 from nas.controller import Controller
-from nas.folder import Folder, RunRecord
+from nas.folder import Folder
 from nas.progress import Progress
 from nas.proposer import Proposer
 from nas.study.layouts import study_layouts
@@ -67,12 +67,12 @@ def queued(config: Config, space: Space) -> list[tuple[Layout, str]]:
     return list(found.items())
 
 
-def make_job(config: Config, trial: int, layout: Layout, seed: int) -> Job:
-    """The job of training `layout` with `seed`."""
+def make_job(config: Config, trial: int, layout: Layout, seeds: tuple[int, ...]) -> Job:
+    """The job of training `layout` with `seeds` together."""
     return Job(
         trial=trial,
         layout=layout,
-        seed=seed,
+        seeds=seeds,
         proxy=config.proxy,
         training=config.training,
         tasks=config.all_tasks,
@@ -106,7 +106,7 @@ def run(config: Config, folder: Folder, space: Space) -> list[Trial]:
             book,
             partial(make_job, config),
             queued(config, space),
-            lambda run_record, trial: _after_run(run_record, trial, config, tracker),
+            lambda trial, error: _after_job(trial, error, config, tracker),
         )
         controller.replay(records)
         if tracker:
@@ -132,11 +132,11 @@ def _start_tracker(config: Config, folder: Folder) -> Tracker | None:
     return tracker
 
 
-def _after_run(run_record: RunRecord, trial: Trial, config: Config, tracker: Tracker | None) -> None:
+def _after_job(trial: Trial, error: str | None, config: Config, tracker: Tracker | None) -> None:
     if tracker:
         tracker.log([report.record(trial, config)])
-    if run_record.error:
-        last = run_record.error.strip().splitlines()[-1]
+    if error:
+        last = error.strip().splitlines()[-1]
         print(f"trial {trial.number} ({trial.layout}) failed: {last}", file=sys.stderr)
 
 

@@ -17,8 +17,10 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call, stack_module_state
 from torch.testing import assert_close
 
+from kernels.stack import stacked
 from search_space.mixers.base import Mixer, MixerCost, State, state_elements
 
 BATCH = 3
@@ -80,6 +82,15 @@ class MixerContract:
         _, state = mixer(x[:, :20])
         steps, _ = by_steps(mixer, x[:, 20:], state)
         assert_close(steps, y[:, 20:], **CLOSE)
+
+    def test_a_stack_of_models_computes_what_each_does(self, build):
+        """What `search.together` needs: `forward` runs under `torch.vmap`."""
+        models = [seeded(build, seed) for seed in range(2)]
+        x = torch.stack([tokens(model, 17, seed) for seed, model in enumerate(models)])
+        parameters, buffers = stack_module_state(models)
+        with stacked():
+            y = torch.vmap(lambda *inputs: functional_call(models[0], inputs[:2], inputs[2])[0])(parameters, buffers, x)
+        assert_close(y, torch.stack([model(each)[0] for model, each in zip(models, x, strict=True)]), **CLOSE)
 
     def test_the_initial_state_is_that_of_no_tokens(self, mixer):
         x = tokens(mixer, 17)

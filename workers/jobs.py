@@ -16,16 +16,16 @@ from workers.training import Result, Training, train
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One run: a layout, trained with one seed.
+    """A layout, trained with one seed or with several together.
 
     Args:
-        trial: number of the trial that the run belongs to.
+        trial: number of the trial that it belongs to.
         tasks: label -> options of the task, as `build_suite` takes them.
     """
 
     trial: int
     layout: Layout
-    seed: int
+    seeds: tuple[int, ...]
     proxy: Proxy
     training: Training
     tasks: dict[str, dict[str, Any]]
@@ -33,10 +33,10 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What became of a job: a result, or the error that it ended with (a traceback)."""
+    """What became of a job: a result for each seed, or the error that it ended with (a traceback)."""
 
     job: Job
-    result: Result | None = None
+    results: tuple[Result, ...] = ()
     error: str | None = None
 
 
@@ -50,7 +50,7 @@ def run_job(job: Job) -> Outcome:
     torch.set_num_threads(1)
     try:
         suite = _suite(json.dumps(job.tasks), job.training.length)
-        result, _ = train(job.layout, job.proxy, job.training, suite, job.seed)
-        return Outcome(job=job, result=result)
+        results, _ = train(job.layout, job.proxy, job.training, suite, job.seeds)
+        return Outcome(job=job, results=results)
     except Exception:
         return Outcome(job=job, error=traceback.format_exc())

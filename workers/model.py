@@ -104,8 +104,13 @@ class ProxyModel(nn.Module):
             nn.init.zeros_(built.mlp.output.weight)
         return built
 
-    def forward(self, tokens: Tensor, scored: Tensor) -> Tensor:
-        """Logits at the scored positions only: tokens [N, L], scored [N, L] bool -> [M, V]."""
+    def forward(self, tokens: Tensor, scored: Tensor | tuple[Tensor, Tensor]) -> Tensor:
+        """Logits at the scored positions only: tokens [N, L] -> [M, V].
+
+        Args:
+            tokens: [N, L].
+            scored: [N, L] bool, or the indices of the positions: rows [M], columns [M].
+        """
         x = self.embedding(tokens)
         for block in self.blocks:
             x = block(x)

@@ -2,18 +2,18 @@
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch import Tensor
 
 from search_space.errors import InputError
 from search_space.layout import Layout
 from workers.model import Proxy, ProxyModel
-from workers.tasks.base import IGNORED
-from workers.tasks.suite import Suite
+from workers.stack import Single, Stack
+from workers.tasks.suite import Scores, Suite
 
 Checkpoint = dict[str, Any]
 """Everything that a paused run needs to go on; `torch.save` stores it."""
@@ -74,7 +74,7 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What came out of one run (one layout, one seed).
+    """What came out of one layout with one seed.
 
     Args:
         seed: of the initial weights and the order of the data.
@@ -84,7 +84,7 @@ class Result:
         accuracy: "task/group" -> share of labelled positions answered right; "task" -> its recall.
         loss: "task/group" and "task" -> mean cross-entropy in nats.
         curves: name -> [(step, value), ...]: "train_loss", "recall", and "recall/task" and "loss/task" of each task.
-        seconds: time spent in training and scoring.
+        seconds: time spent in training and scoring; seeds trained together have equal shares of theirs.
     """
 
     seed: int
@@ -97,44 +97,19 @@ class Result:
     seconds: float = 0.0
 
 
-class FlatParameters:
-    """A model's parameters, gradients and running average, each in one flat buffer.
+@dataclass
+class Notes:
+    """What is noted of one seed while it is trained.
 
-    A proxy has over a hundred small tensors; an optimiser step over one buffer takes a tenth of the time.
-    The model's parameters and their gradients become views into the buffers.
+    Args:
+        curves: name -> [(step, value), ...].
+        scores: of the last evaluation, as `Suite.score` gives them.
+        diverged: the step at which loss or weights were found to be no longer finite; 0: they are.
     """
 
-    def __init__(self, model: nn.Module):
-        parameters = sorted(model.parameters(), key=lambda p: p.dim() < 2)
-        self.values = torch.cat([p.detach().flatten() for p in parameters])
-        self.gradients = torch.zeros_like(self.values)
-        offset = 0
-        for p in parameters:
-            end = offset + p.numel()
-            p.data = self.values[offset:end].view_as(p)
-            p.grad = self.gradients[offset:end].view_as(p)
-            offset = end
-        matrices = sum(p.numel() for p in parameters if p.dim() >= 2)
-        self.average = self.values.clone()
-        self.groups = [
-            self._leaf(slice(0, matrices)),
-            self._leaf(slice(matrices, None)),
-        ]
-
-    def _leaf(self, part: slice) -> nn.Parameter:
-        leaf = nn.Parameter(self.values[part])
-        leaf.grad = self.gradients[part]
-        return leaf
-
-    def clip_gradients(self, limit: float) -> None:
-        """Scales the gradients down to the norm `limit` where they exceed it."""
-        self.gradients.mul_((limit / (self.gradients.norm() + 1e-6)).clamp(max=1.0))
-
-    def swap_average(self) -> None:
-        """Exchanges the values and their running average."""
-        held = self.values.clone()
-        self.values.copy_(self.average)
-        self.average.copy_(held)
+    curves: dict[str, list[tuple[int, float]]] = field(default_factory=lambda: {"train_loss": [], "recall": []})
+    scores: Scores = field(default_factory=lambda: {"accuracy": {}, "loss": {}})
+    diverged: int = 0
 
 
 def learning_rate_at(step: int, training: Training) -> float:
@@ -147,15 +122,19 @@ def learning_rate_at(step: int, training: Training) -> float:
 
 
 class Run:
-    """One layout being trained with one seed; `advance` takes it to a step, and it can be paused in between."""
+    """One layout being trained with some seeds, all in step; `advance` takes it on, and it can be paused in between.
 
-    def __init__(self, layout: Layout, proxy: Proxy, training: Training, suite: Suite, seed: int):
-        self.training, self.suite, self.seed = training, suite, seed
-        self.device = torch.device(training.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        precision = training.precision or ("bf16" if self.device.type == "cuda" else "fp32")
-        self.autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=precision == "bf16")
-        self.model = ProxyModel(layout, proxy, suite.vocabulary, seed).to(self.device)
-        self.weights = FlatParameters(self.model)
+    Several seeds are trained as one stack of models; each gets the numbers, up to rounding, that it gets by itself.
+    """
+
+    def __init__(self, layout: Layout, proxy: Proxy, training: Training, suite: Suite, seeds: Sequence[int]):
+        self.training, self.suite, self.seeds = training, suite, tuple(seeds)
+        device = torch.device(training.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        precision = training.precision or ("bf16" if device.type == "cuda" else "fp32")
+        autocast = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+        models = [ProxyModel(layout, proxy, suite.vocabulary, seed).to(device) for seed in self.seeds]
+        self.models = Single(models[0], autocast) if len(models) == 1 else Stack(models, autocast)
+        self.weights = self.models.weights
         matrices, vectors = self.weights.groups
         self.optimizer = torch.optim.AdamW(
             [
@@ -166,12 +145,10 @@ class Run:
             fused=True,
         )
         # The order of the data depends on the seed alone, so layouts are compared on the same batches.
-        self.data = torch.Generator().manual_seed(seed)
+        self.data = [torch.Generator().manual_seed(seed) for seed in self.seeds]
         self.step = 0
         self.seconds = 0.0
-        self.diverged = False
-        self.curves: dict[str, list[tuple[int, float]]] = {"train_loss": [], "recall": []}
-        self.scores: dict[str, dict[str, float]] = {"accuracy": {}, "loss": {}}
+        self.notes = [Notes() for _ in self.seeds]
 
     def checkpoint(self) -> Checkpoint:
         """The state of the run, to be given to `restore` of a run made with the same arguments."""
@@ -179,12 +156,10 @@ class Run:
             "values": self.weights.values,
             "average": self.weights.average,
             "optimizer": self.optimizer.state_dict(),
-            "data": self.data.get_state(),
+            "data": [generator.get_state() for generator in self.data],
             "step": self.step,
             "seconds": self.seconds,
-            "curves": self.curves,
-            "scores": self.scores,
-            "diverged": self.diverged,
+            "notes": [vars(notes) for notes in self.notes],
         }
 
     def restore(self, checkpoint: Checkpoint) -> None:
@@ -192,12 +167,17 @@ class Run:
         self.weights.values.copy_(checkpoint["values"])
         self.weights.average.copy_(checkpoint["average"])
         self.optimizer.load_state_dict(checkpoint["optimizer"])
-        self.data.set_state(checkpoint["data"])
+        for generator, state in zip(self.data, checkpoint["data"], strict=True):
+            generator.set_state(state)
         self.step, self.seconds = checkpoint["step"], checkpoint["seconds"]
-        self.curves, self.scores = checkpoint["curves"], checkpoint["scores"]
-        self.diverged = checkpoint["diverged"]
+        self.notes = [Notes(**notes) for notes in checkpoint["notes"]]
 
-    def advance(self, until: int) -> Result:
+    @property
+    def diverged(self) -> bool:
+        """Whether no model is left to be trained."""
+        return all(notes.diverged for notes in self.notes)
+
+    def advance(self, until: int) -> tuple[Result, ...]:
         """Trains up to step `until` (at most `training.steps`), scoring at the evenly spaced evaluation steps."""
         begin = time.perf_counter()
         every = max(1, self.training.steps // self.training.evaluations)
@@ -210,32 +190,31 @@ class Run:
         if losses and not self.diverged:
             self._record(losses)
         self.seconds += time.perf_counter() - begin
-        return self.result()
+        return self.results()
 
-    def result(self) -> Result:
-        """What is known of the run so far."""
+    def results(self) -> tuple[Result, ...]:
+        """What is known of each seed so far."""
         ended = "complete" if self.step >= self.training.steps else "paused"
-        return Result(
-            seed=self.seed,
-            steps=self.step,
-            status="diverged" if self.diverged else ended,
-            recall=0.0 if self.diverged or not self.curves["recall"] else self.curves["recall"][-1][1],
-            accuracy=self.scores["accuracy"],
-            loss=self.scores["loss"],
-            curves=self.curves,
-            seconds=self.seconds,
+        return tuple(
+            Result(
+                seed=seed,
+                steps=notes.diverged or self.step,
+                status="diverged" if notes.diverged else ended,
+                recall=0.0 if notes.diverged or not notes.curves["recall"] else notes.curves["recall"][-1][1],
+                accuracy=notes.scores["accuracy"],
+                loss=notes.scores["loss"],
+                curves=notes.curves,
+                seconds=self.seconds / len(self.seeds),
+            )
+            for seed, notes in zip(self.seeds, self.notes, strict=True)
         )
 
     def _train_step(self) -> Tensor:
+        """One step; returns the loss of each seed, [S]."""
         training = self.training
-        batch = self.suite.train_batch(training.batch, self.step / training.steps, self.data)
-        tokens, labels = batch.tokens.to(self.device), batch.labels.to(self.device)
-        scored = labels != IGNORED
-        self.weights.gradients.zero_()
-        with self.autocast:
-            logits = self.model(tokens, scored)
-        loss = cross_entropy(logits.float(), labels[scored])
-        loss.backward()
+        progress = self.step / training.steps
+        batches = [self.suite.train_batch(training.batch, progress, generator) for generator in self.data]
+        losses = self.models.backward(batches)
         self.weights.clip_gradients(training.clip)
         rate = learning_rate_at(self.step, training)
         for group in self.optimizer.param_groups:
@@ -245,27 +224,28 @@ class Run:
         decay = min(training.average, self.step / (self.step + 10))
         self.weights.average.lerp_(self.weights.values, 1 - decay)
         self.step += 1
-        return loss.detach()
+        return losses
 
     def _record(self, losses: list[Tensor]) -> None:
         """Notes the mean training loss since the last record and the scores of the averaged weights."""
-        mean_loss = torch.stack(losses).mean().item()
-        if not (math.isfinite(mean_loss) and torch.isfinite(self.weights.values).all()):
-            self.diverged = True
+        means = torch.stack(losses).mean(0)
+        sound = (torch.isfinite(means) & self.weights.finite()).tolist()
+        for notes, finite in zip(self.notes, sound, strict=True):
+            if not finite:
+                notes.diverged = notes.diverged or self.step
+        if self.diverged:
             return
         self.weights.swap_average()
-        self.scores, recall = self.suite.score(self._answers, self.training.test_sequences)
+        scores = self.suite.score_all(self.models.answers, self.training.test_sequences)
         self.weights.swap_average()
-        self.curves["train_loss"].append((self.step, mean_loss))
-        self.curves["recall"].append((self.step, recall))
-        for task in self.suite.tasks:
-            self.curves.setdefault(f"recall/{task}", []).append((self.step, self.scores["accuracy"][task]))
-            self.curves.setdefault(f"loss/{task}", []).append((self.step, self.scores["loss"][task]))
-
-    @torch.no_grad()
-    def _answers(self, tokens: Tensor, scored: Tensor) -> Tensor:
-        with self.autocast:
-            return self.model(tokens.to(self.device), scored.to(self.device)).float().cpu()
+        for notes, loss, (found, recall) in zip(self.notes, means.tolist(), scores, strict=True):
+            if not notes.diverged:
+                notes.scores = found
+                notes.curves["train_loss"].append((self.step, loss))
+                notes.curves["recall"].append((self.step, recall))
+                for task in self.suite.tasks:
+                    for name, score in (("recall", found["accuracy"]), ("loss", found["loss"])):
+                        notes.curves.setdefault(f"{name}/{task}", []).append((self.step, score[task]))
 
 
 def train(
@@ -273,16 +253,19 @@ def train(
     proxy: Proxy,
     training: Training,
     suite: Suite,
-    seed: int,
+    seeds: Sequence[int],
     *,
     steps: int | None = None,
     checkpoint: Checkpoint | None = None,
-) -> tuple[Result, Checkpoint]:
+) -> tuple[tuple[Result, ...], Checkpoint]:
     """Trains `layout` for `steps` steps in all (default: a full run), continuing from `checkpoint` where one is given.
 
     The same arguments give the same numbers on the same machine, paused or not.
+
+    Args:
+        seeds: trained together, as one stack of models; each has a result.
     """
-    run = Run(layout, proxy, training, suite, seed)
+    run = Run(layout, proxy, training, suite, seeds)
     if checkpoint is not None:
         run.restore(checkpoint)
     return run.advance(training.steps if steps is None else steps), run.checkpoint()

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from kernels.backend import check_shapes, from_triton, pick, state_dtype
 from kernels.delta_rule import chunked, reference
+from kernels.stack import stackable
 
 
 def _plain(form: Callable) -> Callable:
@@ -36,6 +37,7 @@ IMPLEMENTATIONS = {
 }
 
 
+@stackable()
 def delta_rule(
     q: Tensor,
     k: Tensor,
@@ -78,6 +80,7 @@ def delta_rule(
     return pick(IMPLEMENTATIONS, q)(q, k, v, beta, log_decay, initial_state, scale)
 
 
+@stackable()
 def delta_rule_step(
     q: Tensor,
     k: Tensor,

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from kernels.backend import check_shapes, from_triton, pick, state_dtype
 from kernels.gated_scan import chunked, reference
+from kernels.stack import stackable
 
 
 def _plain(form: Callable) -> Callable:
@@ -31,6 +32,7 @@ IMPLEMENTATIONS = {
 }
 
 
+@stackable()
 def gated_scan(x: Tensor, log_decay: Tensor, *, initial_state: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """h_t = a_t h_{t-1} + x_t (2311.04823, eq. 4, with the input gate in x).
 
@@ -50,6 +52,7 @@ def gated_scan(x: Tensor, log_decay: Tensor, *, initial_state: Tensor | None = N
     return pick(IMPLEMENTATIONS, x)(x, log_decay, initial_state)
 
 
+@stackable()
 def gated_scan_step(x: Tensor, log_decay: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
     """A single token: x and log_decay [B, D] -> h [B, D], state."""
     return pick(STEPS, x)(x, log_decay, state)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from kernels.backend import check_shapes, from_triton, pick, state_dtype
 from kernels.linear_attention import chunked, reference
+from kernels.stack import is_stacked, stackable
 
 
 def _plain(form: Callable) -> Callable:
@@ -72,7 +73,7 @@ def linear_attention(
         initial_state=(initial_state, (batch, heads, keys, values)),
     )
     scale = keys**-0.5 if scale is None else scale
-    return pick(IMPLEMENTATIONS, q)(q, k, v, log_decay, initial_state, scale)
+    return _sequence(q, k, v, _by_token(log_decay, q), initial_state, scale)
 
 
 def linear_attention_step(
@@ -80,6 +81,27 @@ def linear_attention_step(
 ) -> tuple[Tensor, Tensor]:
     """A single token: q, k [B, H, K], v [B, H, V], log_decay None, [H], [B, H] or [B, H, K] -> o [B, H, V], state."""
     scale = q.shape[-1] ** -0.5 if scale is None else scale
+    return _token(q, k, v, _by_token(log_decay, q), state, scale)
+
+
+def _by_token(log_decay: Tensor | None, q: Tensor) -> Tensor | None:
+    """In a stack, a fixed decay gets the batch that the models are folded into: each may have one of its own."""
+    if is_stacked() and log_decay is not None and log_decay.dim() == 1:
+        return log_decay.expand(q.shape[:-1])
+    return log_decay
+
+
+@stackable()
+def _sequence(
+    q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor | None, state: Tensor | None, scale: float
+) -> tuple[Tensor, Tensor]:
+    return pick(IMPLEMENTATIONS, q)(q, k, v, log_decay, state, scale)
+
+
+@stackable()
+def _token(
+    q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor | None, state: Tensor, scale: float
+) -> tuple[Tensor, Tensor]:
     return pick(STEPS, q)(q, k, v, log_decay, state, scale)
 
 

@@ -41,6 +41,7 @@ def linear_attention(q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor, state: 
 def _chunk(log_decay: Tensor) -> int:
     """The longest chunk, CHUNK or a fraction, in which no summed log decay can span more than RANGE."""
     strongest, size = -log_decay.amin().item(), CHUNK
-    while size > 1 and strongest * (size - 1) > RANGE:
+    # "not <=", for NaN: of several models, one that diverged must not overflow the others.
+    while size > 1 and not strongest * (size - 1) <= RANGE:
         size //= 2
     return min(size, log_decay.shape[1])

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kernels.backend import check_shapes, from_triton, pick
+from kernels.stack import is_stacked, stackable
 
 
 def _plain(x: Tensor, weight: Tensor, gate: Tensor | None, eps: float) -> Tensor:
@@ -33,4 +34,11 @@ def rms_norm(x: Tensor, weight: Tensor, gate: Tensor | None = None, *, eps: floa
         ValueError: shapes do not fit.
     """
     check_shapes(weight=(weight, (x.shape[-1],)), gate=(gate, tuple(x.shape)))
+    if is_stacked():  # each model has a weight of its own
+        return (_unweighted(x, gate, eps) * weight).to(x.dtype)
     return pick(IMPLEMENTATIONS, x)(x, weight, gate, eps)
+
+
+@stackable(None, x=None, gate=None)
+def _unweighted(x: Tensor, gate: Tensor | None, eps: float) -> Tensor:
+    return pick(IMPLEMENTATIONS, x)(x, x.new_ones(x.shape[-1]), gate, eps)

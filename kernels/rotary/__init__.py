@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from kernels.backend import from_triton, pick
+from kernels.stack import stackable
 
 
 def _plain(x: Tensor, position: int, theta: float) -> Tensor:
@@ -21,6 +22,7 @@ def _plain(x: Tensor, position: int, theta: float) -> Tensor:
 IMPLEMENTATIONS = {"reference": _plain, "chunked": _plain, "triton": from_triton("rotary", "rotary")}
 
 
+@stackable()
 def rotary(x: Tensor, position: int, theta: float) -> Tensor:
     """Rotary position embedding (2104.09864, eq. 34) in the half-split layout: pairs are elements i and i + K/2.
 

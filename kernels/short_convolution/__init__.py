@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kernels.backend import check_shapes, from_triton, pick
+from kernels.stack import stackable
 
 
 def _plain(x: Tensor, weight: Tensor, cache: Tensor | None, activation: bool) -> tuple[Tensor, Tensor]:
@@ -38,6 +39,7 @@ STEPS = {
 }
 
 
+@stackable(2, x=2, initial_state=2)  # by channels: each model has a weight of its own
 def short_convolution(
     x: Tensor, weight: Tensor, *, activation: bool = False, initial_state: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
@@ -61,6 +63,7 @@ def short_convolution(
     return pick(IMPLEMENTATIONS, x)(x, weight, initial_state, activation)
 
 
+@stackable((1, 2), x=1, state=2)
 def short_convolution_step(
     x: Tensor, weight: Tensor, state: Tensor, *, activation: bool = False
 ) -> tuple[Tensor, Tensor]:

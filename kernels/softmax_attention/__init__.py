@@ -7,6 +7,7 @@ from torch import Tensor
 
 from kernels.backend import check_shapes, from_triton, pick
 from kernels.softmax_attention import cache, chunked, reference
+from kernels.stack import stackable
 
 IMPLEMENTATIONS = {
     "reference": reference.softmax_attention,
@@ -16,6 +17,7 @@ IMPLEMENTATIONS = {
 Cache = tuple[Tensor, Tensor]
 
 
+@stackable()
 def softmax_attention(
     q: Tensor,
     k: Tensor,

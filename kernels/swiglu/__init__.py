@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from kernels.backend import from_triton, pick
+from kernels.stack import stackable
 
 
 def _plain(x: Tensor) -> Tensor:
@@ -17,6 +18,7 @@ def _plain(x: Tensor) -> Tensor:
 IMPLEMENTATIONS = {"reference": _plain, "chunked": _plain, "triton": from_triton("swiglu", "swiglu")}
 
 
+@stackable(None, x=None)
 def swiglu(x: Tensor) -> Tensor:
     """silu(gate) * value (2002.05202, eq. 6), where gate and value are the halves of x.
 

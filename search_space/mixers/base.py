@@ -65,8 +65,9 @@ class Mixer(nn.Module, ABC):
     (`search_space/mixers/__init__.py`). Subclasses take `dims: Dims` first and keyword options after it,
     every option with a default that follows the mixer's paper; options that mean the same have the same name
     everywhere (`heads`, `key_size` and `value_size` of a head, `conv`). Their last projection is an
-    `nn.Linear` called `output`: the model around a mixer initialises it. `tests/mixer_contract.py` holds the
-    suite that every mixer passes, a user's own included.
+    `nn.Linear` called `output`: the model around a mixer initialises it. Their `forward` runs under
+    `torch.vmap` (no branch on what a tensor holds), so that several seeds can be trained as one stack.
+    `tests/mixer_contract.py` holds the suite that every mixer passes, a user's own included.
 
     Class attributes:
         source: the paper (title, arXiv number) that the mixer follows.

@@ -45,8 +45,8 @@ GROUPS = {
 
 def make_run(layout: Layout) -> Run:
     """A run of the preset `laptop`."""
-    job = make_job(load("laptop"), 0, layout, 0)
-    return Run(layout, job.proxy, job.training, build_suite(job.tasks, job.training.length), 0)
+    job = make_job(load("laptop"), 0, layout, (0,))
+    return Run(layout, job.proxy, job.training, build_suite(job.tasks, job.training.length), job.seeds)
 
 
 def seconds(run: Run, steps: int) -> float:
@@ -84,7 +84,7 @@ def compiled(layout: Layout) -> tuple[float, float]:
     """Seconds of the first step, and of those after it, with every block compiled."""
     torch._dynamo.reset()
     run = make_run(layout)
-    for block in run.model.blocks:
+    for block in run.models.model.blocks:
         block.compile(dynamic=False)
     begin = time.perf_counter()
     run._train_step()

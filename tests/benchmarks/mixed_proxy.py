@@ -48,7 +48,7 @@ def measure(precision: str) -> dict:
     layout = Layout(tuple(Block(name) for name in LAYERS))
     found: dict[str, list[float]] = {"loss": [], "recall": [], "seconds": []}
     for seed in range(SEEDS):
-        result, _ = train(layout, PROXY, training, suite, seed)
+        (result,), _ = train(layout, PROXY, training, suite, (seed,))
         found["loss"].append(mean(loss for _, loss in result.curves["train_loss"]))
         found["recall"].append(result.recall)
         found["seconds"].append(result.seconds)

@@ -85,8 +85,7 @@ def run(task: tuple[str, tuple[str, ...], str, int]) -> dict:
     variant, changes, text, seed = task
     config = load("laptop", changes)
     layout = resize(Layout.from_yaml(text), config.space.layers)
-    result = run_job(make_job(config, 0, layout, seed)).result
-    assert result is not None
+    (result,) = run_job(make_job(config, 0, layout, (seed,))).results
     tasks = {label: result.accuracy[label] for label in config.tasks}
     return {"variant": variant, "layout": text, "seed": seed, "recall": result.recall, "tasks": tasks,
             "seconds": result.seconds}  # fmt: skip

@@ -46,7 +46,7 @@ def layouts(depth: int) -> dict[str, Layout]:
 def run(task):
     """(name, layout, seed) -> (name, recall, accuracies, seconds)."""
     name, layout, seed = task
-    result = run_job(make_job(load("laptop"), 0, layout, seed)).result
+    (result,) = run_job(make_job(load("laptop"), 0, layout, (seed,))).results
     return name, result.recall, result.accuracy, result.seconds
 
 

@@ -3,6 +3,7 @@ import shutil
 import pytest
 
 from nas.audit import choose
+from nas.folder import Folder
 from nas.trials import Trial
 from search_space.layout import Block, Layout
 from tests.nas.conftest import nas
@@ -41,6 +42,16 @@ def test_an_audit_goes_on_where_it_stopped(copied):
     assert again[:5] == lines and len(again) == 10
     assert "audit (16 steps" in nas("front", copied).stdout
     assert nas("front", copied, "--format", "json").stdout.startswith("{")
+
+
+def test_seeds_of_an_audit_train_together(copied):
+    assert nas("audit", copied, "--layouts", 4, "--seeds", 1).exit_code == 0
+    config = copied / "config.yaml"
+    config.write_text(config.read_text().replace("together: 1", "together: 2"))
+    assert nas("audit", copied, "--layouts", 4, "--seeds", 3).exit_code == 0
+    records = Folder(copied).read_audit()
+    seeds = [sorted(r.result.seed for r in records if r.trial == trial) for trial in {r.trial for r in records}]
+    assert len(seeds) == 4 and all(found == [1000, 1001, 1002] for found in seeds)
 
 
 def test_bad_input(copied, tmp_path):

@@ -16,6 +16,7 @@ OVERRIDES = {
     "misspelt section": ("serch.seconds=10", "serch", "did you mean 'search'"),
     "no layers": ("space.layers=0", "space.layers=0", "a positive integer"),
     "negative seconds": ("search.seconds=-5", "search.seconds=-5", "a positive number"),
+    "no seed together": ("search.together=0", "search.together=0", "a positive integer"),
     "no trials": ("search.trials=0", "search.trials=0", "a positive integer"),
     "no budget": ("search.trials=null", "search.trials", "a number"),
     "impossible count": ("space.constraints.at_least={attention: 9}", "at_least", "at most 4"),

@@ -140,6 +140,36 @@ def test_a_killed_search_loses_no_run_that_ended(tmp_path):
     assert after[: len(done)] == done and len(after) == len(done) + 2
 
 
+def test_seeds_of_a_layout_train_together(tmp_path, tiny):
+    """In jobs of two; killed within the record of one, it loses no seed that is whole there, and does none twice."""
+    folder = tmp_path / "run"
+    together = ["search.seeds=3", "search.together=2"]
+    assert (
+        nas("search", "--config", "smoke", "--out", folder, *tiny, *QUIET, "search.trials=2", *together).exit_code == 0
+    )
+    runs = folder / "runs.jsonl"
+    lines = runs.read_text().splitlines()
+    runs.write_text("\n".join(lines[:3]) + "\n" + lines[0][:40])
+    done = Folder(folder).read()
+    assert [(r.trial, r.result.seed) for r in done][:2] == [(0, 0), (0, 1)]
+    assert done[0].elapsed == done[1].elapsed and done[0].result.seconds == done[1].result.seconds
+    assert nas("resume", folder, "search.trials=3").exit_code == 0
+    after = Folder(folder).read()
+    assert after[:3] == done
+    seeds = [sorted(r.result.seed for r in after if r.trial == trial) for trial in range(3)]
+    assert all(found in ([0], [0, 1], [0, 1, 2]) for found in seeds) and seeds[2][:2] == [0, 1]
+    assert len(after) > 5, "candidates for the front get further seeds"
+
+
+def test_seeds_trained_together_score_as_they_do_alone(finished, tmp_path, tiny):
+    overrides = [*tiny, *QUIET, "search.trials=2", "search.seeds=2", "search.together=2"]
+    assert nas("search", "--config", "smoke", "--out", tmp_path / "run", *overrides).exit_code == 0
+    alone = {(r.layout, r.result.seed): r.result for r in Folder(finished).read()}
+    found = [(alone.get((r.layout, r.result.seed)), r.result) for r in Folder(tmp_path / "run").read()]
+    assert len(found) == 4 and sum(one is not None for one, _ in found) >= 2
+    assert all(other.loss == pytest.approx(one.loss, abs=1e-4) for one, other in found if one)
+
+
 def test_a_running_search_is_left_alone(tmp_path):
     folder = tmp_path / "run"
     process = start(folder, "search.trials=100", "search.seeds=1")

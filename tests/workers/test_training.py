@@ -13,8 +13,9 @@ from search_space.mixers import MIXERS
 from workers.jobs import Job, run_job
 from workers.model import Proxy, ProxyModel
 from workers.pool import LocalPool
+from workers.stack import FlatParameters
 from workers.tasks.suite import build_suite
-from workers.training import FlatParameters, Training, train
+from workers.training import Training, train
 
 PROXY = Proxy(width=16, options={"gated_deltanet": {"heads": 2}, "gla": {"heads": 2}})
 TRAINING = Training(length=24, steps=12, batch=6, evaluations=3, test_sequences=8, device="cpu")
@@ -27,36 +28,41 @@ def suite():
     return build_suite(TASKS, TRAINING.length)
 
 
+def run(suite, seed):
+    return train(HYBRID, PROXY, TRAINING, suite, (seed,))[0][0]
+
+
 def numbers(result):
     return replace(result, seconds=0.0)
 
 
 def test_same_seed_same_numbers(suite):
-    one, other = (train(HYBRID, PROXY, TRAINING, suite, 3)[0] for _ in range(2))
+    one, other = (run(suite, 3) for _ in range(2))
     assert numbers(one) == numbers(other) and one.status == "complete" and one.steps == 12
-    assert numbers(train(HYBRID, PROXY, TRAINING, suite, 4)[0]) != numbers(one)
+    assert numbers(run(suite, 4)) != numbers(one)
 
 
+@pytest.mark.parametrize("seeds", [(0,), (0, 1, 2)], ids=str)
 @pytest.mark.parametrize("pause", [4, 8])
-def test_a_paused_run_ends_as_one_that_was_not(suite, pause):
-    whole, _ = train(HYBRID, PROXY, TRAINING, suite, 0)
-    part, checkpoint = train(HYBRID, PROXY, TRAINING, suite, 0, steps=pause)
-    assert part.status == "paused" and part.steps == pause
+def test_a_paused_run_ends_as_one_that_was_not(suite, pause, seeds):
+    whole, _ = train(HYBRID, PROXY, TRAINING, suite, seeds)
+    part, checkpoint = train(HYBRID, PROXY, TRAINING, suite, seeds, steps=pause)
+    assert all(each.status == "paused" and each.steps == pause for each in part)
     file = io.BytesIO()
     torch.save(checkpoint, file)
     file.seek(0)
-    rest, _ = train(HYBRID, PROXY, TRAINING, suite, 0, checkpoint=torch.load(file))
-    assert numbers(rest) == numbers(whole)
+    rest, _ = train(HYBRID, PROXY, TRAINING, suite, seeds, checkpoint=torch.load(file))
+    assert [numbers(each) for each in rest] == [numbers(each) for each in whole]
 
 
 def test_curves_are_scored_on_the_way(suite):
-    curves = train(HYBRID, PROXY, TRAINING, suite, 0)[0].curves
+    curves = run(suite, 0).curves
     assert [step for step, _ in curves["recall"]] == [step for step, _ in curves["train_loss"]] == [4, 8, 12]
 
 
 def losses(layout, suite, **changes):
     heads = {name: {"heads": 2} for name in ("retnet", "gla", "hgrn2", "deltanet", "gated_deltanet")}
-    result, _ = train(layout, replace(PROXY, options=heads), replace(TRAINING, **changes), suite, 0)
+    (result,), _ = train(layout, replace(PROXY, options=heads), replace(TRAINING, **changes), suite, (0,))
     assert result.status == "complete"
     return torch.tensor([loss for _, loss in result.curves["train_loss"]])
 
@@ -89,7 +95,7 @@ def test_divergence_is_a_result(suite, monkeypatch):
         return original(self, tokens, scored) * float("nan")
 
     monkeypatch.setattr(ProxyModel, "forward", broken)
-    result, _ = train(HYBRID, PROXY, TRAINING, suite, 0)
+    result = run(suite, 0)
     assert result.status == "diverged" and result.recall == 0.0 and result.steps < TRAINING.steps
     assert all(math.isfinite(v) for curve in result.curves.values() for _, v in curve)
 
@@ -134,25 +140,25 @@ def test_an_easy_task_is_learnt():
     training = replace(TRAINING, steps=150, batch=16, test_sequences=32, learning_rate=1e-2)
     suite = build_suite({"recall": {"keys": 4, "values": 4, "pairs": [1]}}, training.length)
     layout = Layout((Block("gated_deltanet"), Block("gated_deltanet")))
-    assert train(layout, PROXY, training, suite, 0)[0].recall > 0.9
+    assert train(layout, PROXY, training, suite, (0,))[0][0].recall > 0.9
 
 
 def job(**changes):
-    fields = {"trial": 0, "layout": HYBRID, "seed": 0, "proxy": PROXY, "training": TRAINING, "tasks": TASKS}
+    fields = {"trial": 0, "layout": HYBRID, "seeds": (0,), "proxy": PROXY, "training": TRAINING, "tasks": TASKS}
     return Job(**{**fields, **changes})
 
 
 def test_errors_come_back_as_values():
     outcome = run_job(job(layout=Layout((Block("no_such.module:Mixer"),))))
-    assert outcome.result is None and "no_such" in outcome.error
+    assert outcome.results == () and "no_such" in outcome.error
 
 
 def test_the_local_pool_runs_one_after_the_other():
     pool = LocalPool()
     assert pool.wait(0) == []
     pool.submit(job())
-    pool.submit(job(seed=1))
-    assert [pool.wait(0)[0].result.seed for _ in range(2)] == [0, 1]
+    pool.submit(job(seeds=(1, 2)))
+    assert [[result.seed for result in pool.wait(0)[0].results] for _ in range(2)] == [[0], [1, 2]]
     pool.submit(job())
     pool.close()
     assert pool.wait(0) == []

@@ -74,10 +74,19 @@ class Suite:
             accuracy of its recall groups and the mean loss of all its positions; and the recall: the mean over
             tasks that count.
         """
+        return self.score_all(lambda tokens, scored: answers(tokens, scored)[None], count)[0]
+
+    def score_all(self, answers: Callable[[Tensor, Tensor], Tensor], count: int) -> list[tuple[Scores, float]]:
+        """The same of S models that answer together, with logits [S, M, V]."""
+        answered = {label: self._answered(batch, answers) for label, batch in self.test_batches(count).items()}
+        models = range(len(next(iter(answered.values()))[0]))
+        return [self._scored({label: (r[m], loss[m], g) for label, (r, loss, g) in answered.items()}) for m in models]
+
+    def _scored(self, answered: Mapping[str, tuple[Tensor, Tensor, Tensor]]) -> tuple[Scores, float]:
+        """Scores and recall from what one model answered: label -> right or not, loss and group of each position."""
         scores: Scores = {"accuracy": {}, "loss": {}}
-        for label, batch in self.test_batches(count).items():
+        for label, (right, loss, group) in answered.items():
             task = self.tasks[label]
-            right, loss, group = self._answered(batch, answers)
             for index, name in enumerate(task.groups):
                 members = group == index
                 scores["accuracy"][f"{label}/{name}"] = right[members].mean().item() if members.any() else 0.0
@@ -90,17 +99,18 @@ class Suite:
 
     @staticmethod
     def _answered(batch: Batch, answers: Callable[[Tensor, Tensor], Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """Right or not, loss and group of every scored position."""
-        scored = batch.labels != IGNORED
-        logits = torch.cat(
-            [
-                answers(*part)
-                for part in zip(batch.tokens.split(SCORED_AT_ONCE), scored.split(SCORED_AT_ONCE), strict=True)
-            ]
-        )
-        labels = batch.labels[scored]
-        group = torch.zeros_like(labels) if batch.group is None else batch.group[scored]
-        return (logits.argmax(1) == labels).float(), cross_entropy(logits, labels, reduction="none"), group
+        """Right or not [S, M], loss [S, M] and group [M] of every scored position."""
+        right, loss = [], []
+        for tokens, labels in zip(*(x.split(SCORED_AT_ONCE) for x in (batch.tokens, batch.labels)), strict=True):
+            scored = labels != IGNORED
+            logits = answers(tokens, scored)  # only what is made of them leaves the device
+            wanted = labels[scored].to(logits.device).expand(logits.shape[:2])
+            right.append((logits.argmax(2) == wanted).float().cpu())
+            each = cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="none")
+            loss.append(each.view_as(wanted).cpu())
+        places = batch.labels != IGNORED
+        group = torch.zeros(int(places.sum()), dtype=torch.int64) if batch.group is None else batch.group[places]
+        return torch.cat(right, 1), torch.cat(loss, 1), group
 
 
 def build_suite(config: Mapping[str, Mapping[str, Any]], length: int) -> Suite:

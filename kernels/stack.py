@@ -1,0 +1,121 @@
+"""Operators of several models at once, under `torch.vmap`.
+
+vmap cannot look into a Triton kernel, a branch on what a tensor holds, or an autograd function. So within `stacked()`
+an operator takes the inputs of all models as one: their dimension is folded into the batch, or into another dimension
+whose indices the operator treats alike, and unfolded from what comes out. Gradients are recorded below vmap, as always.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import wraps
+from inspect import signature
+from typing import Any, ParamSpec, TypeVar
+
+import torch
+from torch import Tensor
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Places = int | None | tuple["Places", ...]
+"""A dimension of a tensor, or of each tensor in a tuple; None: it has none."""
+
+_STACKED: ContextVar[bool] = ContextVar("stacked", default=False)
+
+
+@contextmanager
+def stacked(on: bool = True) -> Iterator[None]:
+    """Within it, operators may be called under `torch.vmap` over models, which has to be the outermost transform."""
+    before = _STACKED.set(on)
+    try:
+        yield
+    finally:
+        _STACKED.reset(before)
+
+
+def is_stacked() -> bool:
+    """Whether operators are called under `torch.vmap` over models."""
+    return _STACKED.get()
+
+
+def stackable(outputs: Places = 0, **inputs: Places) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Makes an operator work within `stacked()`.
+
+    Args:
+        outputs: the dimension of each output that holds the models, folded into what was there.
+        inputs: name of an argument -> the dimension that the models are folded into; 0, the batch, for tensors that are
+            not named. None puts them in front, for operators on any number of dimensions.
+    """
+
+    def decorate(operator: Callable[P, R]) -> Callable[P, R]:
+        names = tuple(signature(operator).parameters)
+
+        @wraps(operator)
+        def entry(*args: P.args, **kwargs: P.kwargs) -> R:
+            if not _STACKED.get():
+                return operator(*args, **kwargs)
+            given = {**dict(zip(names, args, strict=False)), **kwargs}
+            call = _Call(operator, tuple(given), tuple(inputs.get(name, 0) for name in given), outputs)
+            return _Folded.apply(call, *given.values())
+
+        return entry
+
+    return decorate
+
+
+class _Call:
+    """An operator, the names of the arguments that it gets, and where the models go in these and its outputs."""
+
+    def __init__(self, operator: Callable, names: tuple[str, ...], inputs: tuple[Places, ...], outputs: Places):
+        self.operator, self.names, self.inputs, self.outputs = operator, names, inputs, outputs
+
+    def __call__(self, values: Any) -> Any:
+        with stacked(False):  # an operator may call others
+            return self.operator(**dict(zip(self.names, values, strict=True)))
+
+
+class _Folded(torch.autograd.Function):
+    """The way past vmap: it hands the tensors below it to `vmap`, where autograd records what is done with them."""
+
+    @staticmethod
+    def forward(call: _Call, *values: Any) -> Any:
+        """Inputs that all models share, and that no gradient is wanted of: there is nothing to fold."""
+        return call(values)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        """Must be there for vmap."""
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, call: _Call, *values: Any) -> Any:  # type: ignore[override]
+        """See the class."""
+        models, places = info.batch_size, in_dims[1:]
+        folded = [_fold(*each, models) for each in zip(values, places, call.inputs, strict=True)]
+        return _unfold(call(folded), call.outputs, models), _front(call.outputs)
+
+
+def _fold(x: Any, mapped: Places, into: Places, models: int) -> Any:
+    """x with its dimension of models, `mapped` (None: all share x), folded into the dimension `into`."""
+    if isinstance(x, tuple):
+        parts = into if isinstance(into, tuple) else (into,) * len(x)
+        return tuple(_fold(*each, models) for each in zip(x, mapped, parts, strict=True))  # type: ignore[arg-type]
+    if not isinstance(x, Tensor):
+        return x
+    place: Any = into or 0
+    if mapped is None:
+        x = x.unsqueeze(place).expand(*x.shape[:place], models, *x.shape[place:])
+    else:
+        x = x.movedim(mapped, place)  # type: ignore[arg-type]
+    return x if into is None else x.flatten(place, place + 1)
+
+
+def _unfold(y: Any, out: Places, models: int) -> Any:
+    """The reverse for an output: the models' dimension comes before `out`."""
+    if isinstance(y, tuple):
+        parts = out if isinstance(out, tuple) else (out,) * len(y)
+        return tuple(_unfold(*each, models) for each in zip(y, parts, strict=True))
+    return y if out is None else y.unflatten(out, (models, y.shape[out] // models))
+
+
+def _front(out: Places) -> Places:
+    return tuple(_front(each) for each in out) if isinstance(out, tuple) else out or 0
