@@ -28,6 +28,8 @@ class Proxy:
         mlp_ratio: hidden width of the SwiGLU over D; 0 leaves the MLPs out.
         shift: width of a residual causal convolution ahead of every mixer (Canon layers, 2512.17351); 0 leaves it out.
             It lets short training runs find induction without attention having to learn it from positions alone.
+        residual: every block adds its output times residual / layers (2505.01618), so that models of any depth train
+            well at one learning rate; models of so many layers and fewer add it as it is.
         embedding_std: standard deviation of the (tied) embeddings; logits are scaled to start with a
             standard deviation of about 1 whatever it is.
         options: options that mixers take at the proxy's size, over those of the layout:
@@ -39,6 +41,7 @@ class Proxy:
     kv_heads: int | None = None
     mlp_ratio: float = 1.0
     shift: int = 2
+    residual: float = 6.0
     embedding_std: float = 0.3
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -49,15 +52,17 @@ class Proxy:
         for key in ("mlp_ratio", "shift"):
             if getattr(self, key) < 0:
                 raise InputError(f"proxy.{key}", getattr(self, key), "zero or more")
-        if self.embedding_std <= 0:
-            raise InputError("proxy.embedding_std", self.embedding_std, "a positive number")
+        for key in ("residual", "embedding_std"):
+            if getattr(self, key) <= 0:
+                raise InputError(f"proxy.{key}", getattr(self, key), "a positive number")
 
 
 class ProxyBlock(nn.Module):
-    """Mixer and MLP, each behind a norm and a residual."""
+    """Mixer and MLP, each behind a norm; both add `scale` times their output to what came in."""
 
-    def __init__(self, mixer: nn.Module, proxy: Proxy):
+    def __init__(self, mixer: nn.Module, proxy: Proxy, scale: float):
         super().__init__()
+        self.scale = scale
         self.mixer_norm = RMSNorm(proxy.width)
         self.shift = ShortConvolution(proxy.width, proxy.shift, activation=False) if proxy.shift else None
         self.mixer = mixer
@@ -70,8 +75,8 @@ class ProxyBlock(nn.Module):
         h = self.mixer_norm(x)
         if self.shift is not None:
             h = h + self.shift(h)[0]
-        x = x + self.mixer(h)[0]
-        return x if self.mlp is None else x + self.mlp(self.mlp_norm(x))
+        x = torch.add(x, self.mixer(h)[0], alpha=self.scale)
+        return x if self.mlp is None else torch.add(x, self.mlp(self.mlp_norm(x)), alpha=self.scale)
 
 
 class ProxyModel(nn.Module):
@@ -98,7 +103,7 @@ class ProxyModel(nn.Module):
         dims = Dims(width=proxy.width, heads=proxy.heads, kv_heads=proxy.kv_heads)
         torch.manual_seed(crc32(f"{seed} {index} {block}".encode()))
         mixer: Any = build_mixer(block.mixer, dims, dict(block.options), key=f"proxy.options.{block.mixer}")
-        built = ProxyBlock(mixer, proxy)
+        built = ProxyBlock(mixer, proxy, min(1.0, proxy.residual / len(layout.layers)))
         nn.init.zeros_(mixer.output.weight)
         if built.mlp is not None:
             nn.init.zeros_(built.mlp.output.weight)

@@ -21,7 +21,7 @@ from workers.jobs import run_job
 
 RESULTS = Path(__file__).parent / "results"
 RECORDS = RESULTS / "rates.jsonl"
-RATES = (1.5e-3, 3e-3, 6e-3, 1.2e-2)
+RATES = (3e-3, 6e-3, 1.2e-2)
 ALONE = (*MIXERS, "attention")
 
 
