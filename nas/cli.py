@@ -62,7 +62,7 @@ overrides_argument = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE].
 @click.option("--out", type=click.Path(path_type=Path), help="New folder of the search; by default one under runs/.")
 @overrides_argument
 def search(source: str, out: Path | None, overrides: tuple[str, ...]) -> None:
-    """Runs a search; presets: laptop, smoke, gpu. Every KEY is in docs/configuration.md."""
+    """Runs a search; presets: laptop, gpu, smoke, study, study_gpu. Every KEY is in docs/configuration.md."""
     from nas.config import load
     from nas.folder import Folder
 

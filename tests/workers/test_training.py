@@ -124,6 +124,17 @@ def test_layouts_that_share_a_layer_start_it_alike():
     assert not torch.equal(other.blocks[1].mixer.input.weight, other.blocks[2].mixer.input.weight)
 
 
+def test_blocks_of_a_deep_model_add_a_share_of_their_output():
+    proxy = replace(PROXY, residual=2.0)
+    block = ProxyModel(Layout((Block("gla"),) * 8), proxy, 20, seed=0).blocks[0]
+    torch.nn.init.normal_(block.mixer.output.weight)
+    block.mlp = None
+    x = torch.randn(2, 5, 16)
+    h = block.mixer_norm(x)
+    torch.testing.assert_close(block(x), x + 0.25 * block.mixer(h + block.shift(h)[0])[0])
+    assert ProxyModel(HYBRID, PROXY, 20, seed=0).blocks[0].scale == 1.0
+
+
 def test_flat_parameters_train_as_separate_ones():
     def network():
         torch.manual_seed(0)
