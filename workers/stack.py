@@ -3,7 +3,7 @@
 Shapes: S models, N sequences, L tokens, M scored positions (of the model that has most), V vocabulary.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -23,12 +23,11 @@ class FlatParameters:
     """
 
     def __init__(self, model: nn.Module):
-        named = sorted(model.named_parameters(), key=lambda each: each[1].dim() < 2)
-        self.sizes = {name: p.numel() for name, p in named}
-        matrices = sum(p.numel() for _, p in named if p.dim() >= 2)
-        self._hold(torch.cat([p.detach().flatten() for _, p in named]), matrices)
+        parameters = sorted(model.parameters(), key=lambda p: p.dim() < 2)
+        matrices = sum(p.numel() for p in parameters if p.dim() >= 2)
+        self._hold(torch.cat([p.detach().flatten() for p in parameters]), matrices)
         offset = 0
-        for _, p in named:
+        for p in parameters:
             end = offset + p.numel()
             p.data = self.values[offset:end].view_as(p)
             p.grad = self.gradients[offset:end].view_as(p)
@@ -44,10 +43,6 @@ class FlatParameters:
         leaf = nn.Parameter(self.values[part])
         leaf.grad = self.gradients[part]
         return leaf
-
-    def spread(self, figures: Mapping[str, float]) -> Tensor:
-        """A figure of each parameter, by its name, at all of its elements: in the form of `values`."""
-        return torch.cat([self.values.new_full((size,), figures[name]) for name, size in self.sizes.items()])
 
     def clip_gradients(self, limit: float) -> None:
         """Scales the gradients down to the norm `limit` where they exceed it."""
@@ -77,7 +72,6 @@ class StackedParameters(FlatParameters):
     def __init__(self, models: Sequence[nn.Module]):
         self.count = len(models)
         named = sorted(models[0].named_parameters(), key=lambda each: each[1].dim() < 2)
-        self.sizes = {name: p.numel() for name, p in named}
         self.cut = sum(p.numel() for _, p in named if p.dim() >= 2)
         rows = torch.stack([torch.cat([m.get_parameter(n).detach().flatten() for n, _ in named]) for m in models])
         matrices, vectors = rows[:, : self.cut], rows[:, self.cut :]
@@ -94,11 +88,6 @@ class StackedParameters(FlatParameters):
         """Matrices and vectors of all models, [S, elements] each."""
         bound = self.count * self.cut
         return buffer[:bound].view(self.count, -1), buffer[bound:].view(self.count, -1)
-
-    def spread(self, figures: Mapping[str, float]) -> Tensor:
-        """See `FlatParameters.spread`."""
-        one = super().spread(figures)
-        return torch.cat([one[: self.cut].repeat(self.count), one[self.cut :].repeat(self.count)])
 
     def differentiate(self, loss: Tensor) -> None:
         """Sets the gradients to those of `loss`, the sum over models."""

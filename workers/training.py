@@ -11,7 +11,6 @@ from torch import Tensor
 
 from search_space.errors import InputError
 from search_space.layout import Layout
-from search_space.mixers import MIXERS
 from workers.model import Proxy, ProxyModel
 from workers.stack import Single, Stack
 from workers.tasks.suite import Scores, Suite
@@ -29,7 +28,6 @@ class Training:
         steps: optimiser steps of a full run; the learning rate follows a cosine over them.
         batch: sequences a step.
         learning_rate: peak learning rate of AdamW.
-        rates: mixer -> learning rate of its blocks, in that of the rest; 1 where a mixer is not named.
         warmup: share of the steps over which the learning rate rises.
         weight_decay: AdamW's, on matrices only.
         clip: largest gradient norm.
@@ -45,7 +43,6 @@ class Training:
     steps: int = 300
     batch: int = 32
     learning_rate: float = 7e-3
-    rates: dict[str, float] = field(default_factory=dict)
     warmup: float = 0.05
     weight_decay: float = 0.01
     clip: float = 1.0
@@ -62,10 +59,6 @@ class Training:
         for key in ("learning_rate", "clip"):
             if not 0 < getattr(self, key) < math.inf:
                 raise InputError(f"training.{key}", getattr(self, key), "a positive number")
-        for mixer, rate in self.rates.items():
-            MIXERS.get(mixer, key="training.rates")
-            if not 0 < rate < math.inf:
-                raise InputError(f"training.rates.{mixer}", rate, "a positive number")
         for key in ("warmup", "average"):
             if not 0 <= getattr(self, key) < 1:
                 raise InputError(f"training.{key}", getattr(self, key), "a number in [0, 1)")
@@ -142,7 +135,6 @@ class Run:
         models = [ProxyModel(layout, proxy, suite.vocabulary, seed).to(device) for seed in self.seeds]
         self.models = Single(models[0], autocast) if len(models) == 1 else Stack(models, autocast)
         self.weights = self.models.weights
-        self.rates = self._rates(layout, models[0]) if training.rates else None
         matrices, vectors = self.weights.groups
         self.optimizer = torch.optim.AdamW(
             [
@@ -157,14 +149,6 @@ class Run:
         self.step = 0
         self.seconds = 0.0
         self.notes = [Notes() for _ in self.seeds]
-
-    def _rates(self, layout: Layout, model: ProxyModel) -> Tensor:
-        """Learning rate of every element, in that of the rest."""
-        figures = dict.fromkeys(self.weights.sizes, 1.0)
-        for index, (block, built) in enumerate(zip(layout.layers, model.blocks, strict=True)):
-            rate = self.training.rates.get(block.mixer, 1.0)
-            figures |= {f"blocks.{index}.{name}": rate for name, _ in built.named_parameters()}
-        return self.weights.spread(figures)
 
     def checkpoint(self) -> Checkpoint:
         """The state of the run, to be given to `restore` of a run made with the same arguments."""
@@ -235,21 +219,12 @@ class Run:
         rate = learning_rate_at(self.step, training)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        self._optimizer_step()
+        self.optimizer.step()
         # Early weights would linger in an average that starts at its full length.
         decay = min(training.average, self.step / (self.step + 10))
         self.weights.average.lerp_(self.weights.values, 1 - decay)
         self.step += 1
         return losses
-
-    def _optimizer_step(self) -> None:
-        if self.rates is None:
-            self.optimizer.step()
-            return
-        # All of AdamW's step is proportional to its rate.
-        before = self.weights.values.clone()
-        self.optimizer.step()
-        torch.lerp(before, self.weights.values, self.rates, out=self.weights.values)
 
     def _record(self, losses: list[Tensor]) -> None:
         """Notes the mean training loss since the last record and the scores of the averaged weights."""

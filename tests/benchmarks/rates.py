@@ -29,7 +29,7 @@ def run(task: tuple[str, float]) -> dict:
     """(mixer, learning rate) -> the record."""
     mixer, rate = task
     steps = load("study").training.steps // 2
-    config = load("study", [f"training.steps={steps}", f"training.learning_rate={rate}", "training.rates={}"])
+    config = load("study", [f"training.steps={steps}", f"training.learning_rate={rate}"])
     layout = Layout((Block(mixer),) * config.space.layers)
     (result,) = run_job(make_job(config, 0, layout, (0,))).results
     return {"mixer": mixer, "rate": rate, "steps": steps, "recall": result.recall,

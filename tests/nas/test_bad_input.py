@@ -37,8 +37,6 @@ OVERRIDES = {
     "unknown mixer option": ("proxy.options.gla.head=2", "proxy.options.gla.head=2", "did you mean 'heads'"),
     "indivisible heads": ("proxy.heads=3", "proxy.options.attention", "divi"),
     "not a learning rate": ("training.learning_rate=nan", "training.learning_rate=nan", "a positive number"),
-    "rate of no mixer": ("training.rates={glas: 2}", "training.rates=glas", "did you mean 'gla'"),
-    "no rate": ("training.rates={gla: 0}", "training.rates.gla=0", "a positive number"),
     "unknown queue": ("search.queue=papers", "search.queue=papers", "published, study or null"),
     "doubt beyond doubt": ("search.doubt=2", "search.doubt=2", "a probability"),
     "missing text": ("text.paths=[/no/such/file]", "text.paths=/no/such/file", "exists"),

@@ -15,7 +15,7 @@ from workers.model import Proxy, ProxyModel
 from workers.pool import LocalPool
 from workers.stack import FlatParameters
 from workers.tasks.suite import build_suite
-from workers.training import Run, Training, train
+from workers.training import Training, train
 
 PROXY = Proxy(width=16, options={"gated_deltanet": {"heads": 2}, "gla": {"heads": 2}})
 TRAINING = Training(length=24, steps=12, batch=6, evaluations=3, test_sequences=8, device="cpu")
@@ -98,21 +98,6 @@ def test_divergence_is_a_result(suite, monkeypatch):
     result = run(suite, 0)
     assert result.status == "diverged" and result.recall == 0.0 and result.steps < TRAINING.steps
     assert all(math.isfinite(v) for curve in result.curves.values() for _, v in curve)
-
-
-@pytest.mark.parametrize("seeds", [(0,), (0, 1)], ids=str)
-def test_a_mixer_may_have_a_rate_of_its_own(suite, seeds):
-    def moved(rates):
-        run = Run(HYBRID, PROXY, replace(TRAINING, rates=rates), suite, seeds)
-        before = run.weights.values.clone()
-        run.advance(1)
-        return run.weights.values - before, run
-
-    plain, run = moved({})
-    scaled, _ = moved({"gla": 3.0, "gated_deltanet": 0.25})
-    factors = {name: {"blocks.2": 3.0, "blocks.0": 0.25}.get(name[:8], 1.0) for name in run.weights.sizes}
-    assert {0.25, 1.0, 3.0} == set(factors.values())
-    torch.testing.assert_close(scaled, plain * run.weights.spread(factors), atol=1e-6, rtol=1e-4)
 
 
 def test_layouts_that_share_a_layer_start_it_alike():
