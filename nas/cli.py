@@ -320,6 +320,8 @@ def profile(
     from nas import profile as profiling
     from nas.config import load
 
+    if output.exists():
+        raise InputError("-o", output, "a new file; a profile takes long to measure again")
     config = load(source, overrides)
     grid = profiling.Grid.parse(device, batches, contexts, prompts)
     found = profiling.measure(config, grid, check, lambda partial: partial.save(output))

@@ -24,6 +24,7 @@ from search_space.space import Space
 from workers.profiler import Profiler
 
 CONTEXTS = {"cuda": (2048, 8192, 32768, 131072), "cpu": (512, 2048, 8192)}
+PASSES = 2
 PROMPTS = {"cuda": (2048, 8192, 32768), "cpu": (512, 1024)}
 
 
@@ -82,7 +83,10 @@ def _integers(option: str, text: str) -> tuple[int, ...]:
 
 
 def measure(config: Config, grid: Grid, check: int, save: Callable[[Profile], None]) -> Profile:
-    """Measures all parts, then compares `check` random layouts as whole models with the sums of their layers.
+    """Measures all parts, then `check` random layouts as whole models, to compare with the sums of their layers.
+
+    All of it is measured `PASSES` times, minutes apart, and of each figure the shortest time counts: other work on the
+    machine would else slow parts and whole models by different shares.
 
     Args:
         config: its target's sizes, its space's blocks.
@@ -96,60 +100,69 @@ def measure(config: Config, grid: Grid, check: int, save: Callable[[Profile], No
     target = config.target
     if target.profile is not None:
         raise InputError("target.profile", target.profile, "null where a profile is to be made")
-    space = Space(config.space, target)
+    space, rng = Space(config.space, target), random.Random(config.search.seed)
     blocks = sorted({block.updated(target.options) for slot in space.slots for block in space.blocks(slot)}, key=str)
+    names: list[str | Block] = [ENDS, MLP, *blocks]
+    layouts = [resize(space.sample(rng), target.layers) for _ in range(check)]
     profiler = Profiler(target, grid.device)
     flops, bandwidth = profiler.ceilings()
     profile = Profile(about=_about(grid, profiler), sizes=target.sizes, flops=flops, bandwidth=bandwidth, parts={})
     save(profile)
-    names: list[str | Block] = [ENDS, MLP, *blocks]
-    live = sys.stderr.isatty()
-    bar = tqdm(total=len(names) + check, file=sys.stderr, disable=not live, unit="part")
-    for name in names:
-        bar.set_description(str(name))
-        begin = time.monotonic()
-        profile.parts[str(name)] = profiler.part(name, grid.points, grid.prompts)
-        save(profile)
-        bar.update()
-        if not live:
-            print(f"{name}: {time.monotonic() - begin:.0f} s", file=sys.stderr, flush=True)
-    rates = {"flops": flops, "bandwidth": bandwidth, "memory": profiler.memory}
-    rng = random.Random(config.search.seed)
-    for number in range(check):
-        bar.set_description(f"whole model {number + 1}")
-        layout = resize(space.sample(rng), target.layers)
-        profile.check.extend(_compared(profile, profiler, layout, config, rates, grid))
-        save(profile)
-        bar.update()
-        if not live:
-            print(f"whole model {number + 1} of {check}: {layout}", file=sys.stderr, flush=True)
-    bar.close()
+    whole: dict[Layout, list[float]] = {}
+    with tqdm(total=PASSES * (len(names) + check), file=sys.stderr, unit="part", mininterval=_every()) as bar:
+        for _ in range(PASSES):
+            for name in names:
+                bar.set_description(str(name), refresh=False)
+                part = profiler.part(name, grid.points, grid.prompts)
+                known = profile.parts.get(str(name), part)
+                profile.parts[str(name)] = known.faster(part)
+                save(profile)
+                bar.update()
+            for number, layout in enumerate(layouts, 1):
+                bar.set_description(f"whole model {number}", refresh=False)
+                times = list(profiler.whole(layout, grid.checked, grid.prompts[-1:]))
+                whole[layout] = [min(pair) for pair in zip(whole.get(layout, times), times, strict=True)]
+                bar.update()
+            profile.check[:] = _compared(profile, whole, config, grid, profiler.memory)
+            save(profile)
     return profile
 
 
-def _compared(profile: Profile, profiler: Profiler, layout: Layout, config: Config, rates: dict, grid: Grid) -> list:
-    """Rows of `Profile.check` for one layout: measured, by the sum over its layers, and by a roofline."""
-    target = config.target
-    parts = Counter({MLP: target.layers, ENDS: 1})
-    parts.update(str(block.updated(target.options)) for block in layout.layers)
+def _every() -> float:
+    """Seconds between looks at the progress: a line now and then where standard error is no terminal."""
+    return 0.1 if sys.stderr.isatty() else 20.0
+
+
+def _compared(
+    profile: Profile, whole: dict[Layout, list[float]], config: Config, grid: Grid, memory: float
+) -> list[dict]:
+    """Rows of `Profile.check`: measured, by the sum over the layers, and by a roofline of the measured ceilings.
+
+    Args:
+        whole: layout -> milliseconds of decode steps at `grid.checked`, then of a prompt.
+    """
+    target, rows = config.target, []
     weight_bytes = 2 if grid.device == "cuda" else 4
-    rows = []
-    for kind, batch, tokens, ms in profiler.whole(layout, grid.checked, grid.prompts[-1:]):
-        at = replace(
-            target,
-            device=rates,
-            batch=batch,
-            context=tokens,
-            weight_bytes=weight_bytes,
-            cache_element_bytes=weight_bytes,
-        )
-        price = cost(layout, at)
-        if kind == "decode":
-            by_sum, roofline = profile.decode_ms(parts, batch, tokens), price.decode_ms
-        else:
-            by_sum, roofline = profile.prefill_ms(parts, tokens), price.prefill_ms
-        found = {"layout": str(layout), "kind": kind, "batch": batch, "tokens": tokens}
-        rows.append({**found, "measured_ms": ms, "sum_ms": by_sum, "roofline_ms": roofline})
+    device = {"flops": profile.flops, "bandwidth": profile.bandwidth, "memory": memory}
+    served = replace(target, device=device, weight_bytes=weight_bytes, cache_element_bytes=weight_bytes)
+    points = [("decode", *point) for point in grid.checked] + [("prefill", 1, grid.prompts[-1])]
+    for layout, times in whole.items():
+        parts = Counter({MLP: target.layers, ENDS: 1})
+        parts.update(str(block.updated(target.options)) for block in layout.layers)
+        for (kind, batch, tokens), ms in zip(points, times, strict=True):
+            price = cost(layout, replace(served, batch=batch, context=tokens))
+            decode = kind == "decode"
+            rows.append(
+                {
+                    "layout": str(layout),
+                    "kind": kind,
+                    "batch": batch,
+                    "tokens": tokens,
+                    "measured_ms": ms,
+                    "sum_ms": profile.decode_ms(parts, batch, tokens) if decode else profile.prefill_ms(parts, tokens),
+                    "roofline_ms": price.decode_ms if decode else price.prefill_ms,
+                }
+            )
     return rows
 
 

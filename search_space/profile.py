@@ -6,7 +6,7 @@
 import json
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,12 @@ class Part:
     prefill: list[list[float]]
     state_bytes: list[list[float]] = field(default_factory=list)
     peak_bytes: list[list[float]] = field(default_factory=list)
+
+    def faster(self, other: "Part") -> "Part":
+        """Of two measurements of the same, the shorter time of each figure."""
+        decode = [[b, n, min(x, y)] for (b, n, x), (_, _, y) in zip(self.decode, other.decode, strict=True)]
+        prefill = [[t, min(x, y)] for (t, x), (_, y) in zip(self.prefill, other.prefill, strict=True)]
+        return replace(self, decode=decode, prefill=prefill)
 
     def decode_ms(self, batch: int, context: int) -> float:
         """Linear in n and in B between measurements, and beyond them by the last two."""

@@ -145,7 +145,7 @@ class Profiler:
         seconds: least time to spend on a figure, once warm.
     """
 
-    def __init__(self, target: Target, device: str, seconds: float = 1.0):
+    def __init__(self, target: Target, device: str, seconds: float = 0.7):
         self.target, self.device, self.seconds = target, torch.device(device), seconds
         self.dtype = torch.bfloat16 if device == "cuda" else torch.float32
         if device == "cuda":
@@ -205,19 +205,17 @@ class Profiler:
         return Part(decode=decode, prefill=prefill, state_bytes=states, peak_bytes=peaks)
 
     @torch.no_grad()
-    def whole(
-        self, layout: Layout, points: Sequence[tuple[int, int]], prompts: Sequence[int]
-    ) -> Iterator[tuple[str, int, int, float]]:
-        """Times of a whole model: ("decode", B, n, ms) and ("prefill", 1, T, ms)."""
+    def whole(self, layout: Layout, points: Sequence[tuple[int, int]], prompts: Sequence[int]) -> Iterator[float]:
+        """Milliseconds of a whole model: of a decode step at each (B, n), then of a prompt of each T."""
         model: ServedModel = self._placed(lambda: ServedModel(layout, self.target))
         for batch, context in points:
             tokens = torch.zeros(batch, dtype=torch.long, device=self.device)
             states: Any = [layer.state_after(batch, context) for layer in model.layers]
-            yield "decode", batch, context, self._steps(model.step, tokens, states)
+            yield self._steps(model.step, tokens, states)
             del states
         for length in prompts:
             tokens = torch.zeros(1, length, dtype=torch.long, device=self.device)
-            yield "prefill", 1, length, self._milliseconds(partial(model.prefill, tokens))
+            yield self._milliseconds(partial(model.prefill, tokens))
 
     def _placed(self, build: Callable[[], Any]) -> Any:
         with self.device:

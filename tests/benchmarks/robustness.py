@@ -20,8 +20,7 @@ import torch
 from nas.config import load
 from nas.ranking import kendall
 from nas.service import make_job
-from search_space.layout import Block, Layout
-from search_space.mixers import MIXERS
+from search_space.layout import Layout
 from search_space.resize import resize
 from search_space.space import Space
 from workers.jobs import run_job
@@ -39,8 +38,6 @@ VARIANTS = {
     "twice the steps": ("training.steps={twice_steps}",),
     "twice the layers": ("space.layers=12",),
 }
-RATES = (0.25, 0.5, 1.0, 2.0)
-"""Of the preset's learning rate, for mixers standing alone."""
 
 
 def overrides(variant: str) -> list[str]:
@@ -66,18 +63,12 @@ def layouts() -> list[Layout]:
 
 
 def tasks() -> Iterator[tuple[str, tuple[str, ...], str, int]]:
-    """(what, changes, layout as YAML, seed) of all runs."""
-    rate = load("laptop").training.learning_rate
+    """(variant, changes, layout as YAML, seed) of all runs."""
     for seed in SEEDS:
         for variant in VARIANTS:
             if variant == "preset" or seed == SEEDS[0]:
                 for layout in layouts():
                     yield variant, tuple(overrides(variant)), layout.to_yaml(), seed
-    for seed in SEEDS:
-        for factor in RATES:
-            for mixer in MIXERS.names():
-                layout = Layout((Block(mixer),) * load("laptop").space.layers)
-                yield f"rate {factor:g}", (f"training.learning_rate={rate * factor}",), layout.to_yaml(), seed
 
 
 def run(task: tuple[str, tuple[str, ...], str, int]) -> dict:
@@ -129,17 +120,6 @@ def report(records: list[dict]) -> str:
     for task in config.tasks:
         one, other = (np.array([scores["preset", t, s]["tasks"][task] for t in texts]) for s in SEEDS)
         lines.append(f"| {task} | {kendall(one, other)} | {kendall(one[top], other[top])} |")
-    rate = config.training.learning_rate
-    heads = " | ".join(f"{rate * factor:.2g}" for factor in RATES)
-    lines += [
-        "", f"Recall of single mixers by learning rate (mean of {len(SEEDS)} seeds):", "", f"| mixer | {heads} |",
-        "|" + " --- |" * (1 + len(RATES)),
-    ]  # fmt: skip
-    for mixer in MIXERS.names():
-        text = Layout((Block(mixer),) * config.space.layers).to_yaml()
-        runs = [[scores.get((f"rate {f:g}", text, s)) for s in SEEDS] for f in RATES]
-        cells = [f"{np.mean([r['recall'] for r in pair if r]):.3f}" if any(pair) else "-" for pair in runs]
-        lines.append(f"| {mixer} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 

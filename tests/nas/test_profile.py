@@ -17,6 +17,8 @@ def profile(tmp_path_factory):
     result = nas("profile", *SMALL, *QUICK, "--check", 2, "-o", path, SPACE, window, "search.seed=1")
     assert result.exit_code == 0, result.output
     assert "whole models" in result.stdout
+    again = nas("profile", *SMALL, *QUICK, "-o", path)
+    assert again.exit_code == 2 and "a new file" in again.stderr
     return path
 
 
