@@ -190,12 +190,22 @@ def audit(folder: Path, layouts: int, seeds: int, longer: float) -> None:
 
 @main.command()
 @folder_argument
-def study(folder: Path) -> None:
-    """What a run of preset `study` says of the paper that it redraws, as Markdown."""
+@click.option("--against", type=click.Path(path_type=Path), help="Folder of another study, to compare the ranks with.")
+@click.option("--figure", type=click.Path(path_type=Path), help="File for a picture (SVG).")
+def study(folder: Path, against: Path | None, figure: Path | None) -> None:
+    """What a search with preset `study` says of the paper that it redraws, as Markdown."""
+    from nas.study.cells import collect
+    from nas.study.figure import draw
     from nas.study.report import report
 
     config, _, trials = _opened(folder)
-    click.echo(report(trials, config), nl=False)
+    text = report(trials, config, _opened(against)[2] if against else ())
+    if figure:
+        try:
+            draw(collect(trials, lambda r: r.recall), figure)
+        except OSError as error:
+            raise InputError("--figure", figure, f"a place that can be written ({error.strerror})") from error
+    click.echo(text, nl=False)
 
 
 def _opened(folder: Path, overrides: tuple[str, ...] = ()):

@@ -1,6 +1,7 @@
 """Whether proxies rank layouts as the paper's models do, and as proxies of other seeds and shorter training do."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
 
@@ -53,18 +54,33 @@ def between_seeds(cells: Cells) -> Agreement:
     return kendall(np.array(one), np.array(other))
 
 
-def at_each_rung(trials: Sequence[Trial]) -> Iterator[tuple[int, Agreement, Agreement]]:
-    """Optimiser steps, and Kendall's tau of the recall by then with the recall at the end.
+@dataclass(frozen=True)
+class Rung:
+    """What the recall after some of the training says of the end.
 
-    Two figures: the means over seeds with each other, and each seed with the mean of the other seeds, which shares
-    no luck with it (the mean over seeds).
+    Args:
+        step: optimiser steps.
+        means: Kendall's tau of the means over seeds with those at the end.
+        others: of each seed with the mean of the other seeds at the end, which shares no luck with it; the mean.
+        paper: Spearman's correlation of the means with the paper's RULER scores.
     """
+
+    step: int
+    means: Agreement
+    others: Agreement
+    paper: Agreement
+
+
+def at_each_rung(trials: Sequence[Trial]) -> Iterator[Rung]:
+    """At every evaluation on the way."""
     final = _complete(collect(trials, lambda r: r.recall))
     others = (final.sum(0) - final) / (len(final) - 1)
     result = next(r for t in trials for r in t.results if r.status == "complete")
     for index, (step, _) in enumerate(result.curves["recall"]):
-        early = _complete(collect(trials, partial(_recall_at, index)))
-        yield step, kendall(early.mean(0), final.mean(0)), kendall(early, others)
+        cells = collect(trials, partial(_recall_at, index))
+        early = _complete(cells)
+        paper, _ = with_paper(cells, "ruler_1p3b", cells.mixers)
+        yield Rung(step, kendall(early.mean(0), final.mean(0)), kendall(early, others), paper)
 
 
 def _recall_at(index: int, result: Result) -> float:
@@ -77,7 +93,7 @@ def _complete(cells: Cells) -> np.ndarray:
     return runs[np.isfinite(runs).all(1)]
 
 
-def between_folders(one: Sequence[Trial], other: Sequence[Trial]) -> Agreement:
+def between_studies(one: Sequence[Trial], other: Sequence[Trial]) -> Agreement:
     """Kendall's tau of the recall of the layouts that two studies share, by their names."""
     a, b = (_by_name(trials) for trials in (one, other))
     shared = sorted(a.keys() & b.keys())

@@ -6,14 +6,17 @@ import numpy as np
 
 from nas.config import Config
 from nas.study.cells import Cells, collect, published
-from nas.study.fidelity import CHOSEN_ON, at_each_rung, between_seeds, losses, recalls, with_paper
+from nas.study.fidelity import CHOSEN_ON, at_each_rung, between_seeds, between_studies, losses, recalls, with_paper
 from nas.study.findings import findings
 from nas.trials import Trial
 from search_space.errors import InputError
 
 
-def report(trials: Sequence[Trial], config: Config) -> str:
+def report(trials: Sequence[Trial], config: Config, other: Sequence[Trial] = ()) -> str:
     """Tables, findings and rank correlations of a study.
+
+    Args:
+        other: of another study, such as one with another learning rate, to be compared with.
 
     Raises:
         InputError: the folder holds no study, or too little of it.
@@ -42,6 +45,8 @@ def report(trials: Sequence[Trial], config: Config) -> str:
     both = recall_cells | {f"-{name}": -cells for name, cells in loss_cells.items()}
     lines += ["## Correlation with the paper's models\n", *_with_paper(both)]
     lines += ["\n## Agreement of the proxies with themselves\n", *_with_themselves(trials, both)]
+    if other:
+        lines.append(f"\nKendall's tau with the other study, of means over seeds: {between_studies(trials, other)}.")
     return "\n".join(lines) + "\n"
 
 
@@ -84,8 +89,8 @@ def _with_themselves(trials: Sequence[Trial], cells: dict[str, Cells]) -> list[s
         lines.append(f"| {name} | {between_seeds(values)} |")
     lines += [
         "\nKendall's tau of the recall after some of the training with the recall at the end:\n",
-        "| steps | means over seeds | one seed with the mean of the others |",
-        "| --- | --- | --- |",
+        "| steps | means over seeds | one seed with the mean of the others | with RULER (Spearman) |",
+        "| --- | --- | --- | --- |",
     ]
-    lines += [f"| {step} | {same} | {others} |" for step, same, others in at_each_rung(trials)]
+    lines += [f"| {rung.step} | {rung.means} | {rung.others} | {rung.paper} |" for rung in at_each_rung(trials)]
     return lines

@@ -1,7 +1,7 @@
 """What the default recall suite can tell: known layouts on the laptop preset, several seeds each.
 
 Run as `python -m tests.benchmarks.suite [seeds]` (two processes); writes tests/benchmarks/results/recall_suite.json and
-prints the table of docs/recall_suite.md.
+recall_suite.md beside it.
 """
 
 import json
@@ -61,7 +61,7 @@ def markdown(found: dict, about: dict) -> str:
     names = list(found["recall"])
     parts = list(found["accuracy"][names[0]])
     lines = [
-        "# What the default recall suite can tell",
+        "# Known layouts on the default recall suite",
         "",
         f"Known layouts, trained as the preset `laptop` does ({about['seeds']} seeds each, mean and 95% interval of "
         f"the mean by Student's t). Made by `python -m tests.benchmarks.suite {about['seeds']}` on {about['date']}; "
@@ -101,7 +101,7 @@ def main() -> None:
     }
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps({**about, **found}, indent=1) + "\n")
-    print(markdown(found, about))
+    RESULTS.with_suffix(".md").write_text(markdown(found, about))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from nas.config import load
 from nas.service import queued
 from nas.study.cells import collect, published
 from nas.study.fidelity import between_seeds, with_paper
+from nas.study.figure import draw
 from nas.study.findings import findings
 from nas.study.layouts import MIXERS, RATIOS, study_layouts
 from nas.study.report import report
@@ -98,7 +99,21 @@ def test_correlation_with_the_paper():
 def test_report(tmp_path):
     text = report(trials(lambda i, j: 0.1 * j + 0.017 * i, noise=1e-5), load("study"))
     assert "| gated_deltanet | 0.085 | 0.185 | 0.285 | 0.385 | 0.485 |" in text
+    assert "the other study" not in text
+    again = report(
+        trials(lambda i, j: 0.1 * j + 0.017 * i, noise=1e-6),
+        load("study"),
+        trials(lambda i, j: -0.1 * j - 0.017 * i, noise=1e-6),
+    )
+    assert "the other study, of means over seeds: -1.00" in again
     assert "| -loss of text |" in text and "| 5 | 1.00 [1.00, 1.00] | 1.00" in text
+
+
+def test_figure(tmp_path):
+    for name in ("a.svg", "b.svg"):
+        draw(cells(lambda i, j: 0.1 * j + 0.02 * i), tmp_path / name)
+    text = (tmp_path / "a.svg").read_text()
+    assert text == (tmp_path / "b.svg").read_text() and all(name in text for name in (*MIXERS, "Transformer", "24:1"))
 
 
 def test_bad_input(finished):
