@@ -85,6 +85,11 @@ class Cells:
     def __neg__(self) -> "Cells":
         return Cells(-self.values, -self.transformer, self.mixers, self.ratios)
 
+    def attention(self) -> "Cells":
+        """The place of each cell's ratio, from no attention to most: what is known without any training."""
+        places = np.broadcast_to(np.arange(len(self.ratios))[None, :, None], self.values.shape)
+        return Cells(places.astype(float), self.transformer, self.mixers, self.ratios)
+
     def only(self, mixers: Sequence[str], ratios: Sequence[str] | None = None) -> "Cells":
         """Some of the cells."""
         ratios = tuple(self.ratios if ratios is None else ratios)

@@ -38,12 +38,21 @@ def _last(curve: str) -> Score:
     return lambda r: r.curves[curve][-1][1]
 
 
-def with_paper(cells: Cells, table: str, mixers: Sequence[str]) -> tuple[Agreement, Agreement]:
-    """Spearman's and Kendall's correlation with the paper's models, over the cells of `mixers` that both have."""
+def with_paper(cells: Cells, table: str, mixers: Sequence[str], less: str | None = None) -> tuple[Agreement, Agreement]:
+    """Spearman's and Kendall's correlation with the paper's models, over the cells of `mixers` that both have.
+
+    Args:
+        table: "ruler_1p3b" or "lm_average".
+        less: what both sides are taken less of: "ratio" takes out each ratio's mean over mixers, so that which mixer is
+            better at a ratio is left; "mixer" each mixer's mean over ratios; None nothing.
+    """
     paper = published(table)
     mixers = [m for m in mixers if m in cells.mixers and m in paper.mixers]
-    ours = cells.only(mixers).means.flatten()
-    theirs = paper.only(mixers, cells.ratios).means.flatten()
+    both = (cells.only(mixers).means, paper.only(mixers, cells.ratios).means)
+    if less is not None:
+        axis = {"ratio": 0, "mixer": 1}[less]
+        both = tuple(side - side.mean(axis, keepdims=True) for side in both)  # type: ignore[assignment]
+    ours, theirs = (side.flatten() for side in both)
     return spearman(ours, theirs), kendall(ours, theirs)
 
 

@@ -11,6 +11,8 @@ from nas.study.findings import findings
 from nas.trials import Trial
 from search_space.errors import InputError
 
+BASELINE = "attention layers alone, no training"
+
 
 def report(trials: Sequence[Trial], config: Config, other: Sequence[Trial] = ()) -> str:
     """Tables, findings and rank correlations of a study.
@@ -43,7 +45,7 @@ def report(trials: Sequence[Trial], config: Config, other: Sequence[Trial] = ())
         lines += [f"**{finding.claim}** {finding.verdict.capitalize()}.\n", f"- Paper: {finding.paper}"]
         lines += [f"- {figure}" for figure in finding.figures] + [""]
     both = recall_cells | {f"-{name}": -cells for name, cells in loss_cells.items()}
-    lines += ["## Correlation with the paper's models\n", *_with_paper(both)]
+    lines += ["## Correlation with the paper's models\n", *_with_paper({**both, BASELINE: recall.attention()})]
     lines += ["\n## Agreement of the proxies with themselves\n", *_with_themselves(trials, both)]
     if other:
         lines.append(f"\nKendall's tau with the other study, of means over seeds: {between_studies(trials, other)}.")
@@ -66,7 +68,9 @@ def _table(cells: Cells) -> list[str]:
 def _with_paper(cells: dict[str, Cells]) -> list[str]:
     lines = [
         "Rank correlation over cells (mixer x ratio), with intervals from cells drawn anew. The suite was chosen on "
-        f"{' and '.join(CHOSEN_ON)} alone. One cell of the paper is one run, so that no proxy can reach 1.\n",
+        f'{" and ".join(CHOSEN_ON)} alone. One cell of the paper is one run, so that no proxy can reach 1. "Which mixer, '
+        'at a ratio" takes the mean over mixers out of each ratio on both sides, "which ratio, for a mixer" the mean over '
+        "ratios out of each mixer.\n",
     ]
     for table, title in (("ruler_1p3b", "RULER, 1.3B"), ("lm_average", "language-modelling average, 1.3B")):
         paper = published(table)
@@ -80,6 +84,9 @@ def _with_paper(cells: dict[str, Cells]) -> list[str]:
         for name, values in cells.items():
             figures = [figure for _, mixers in choices for figure in with_paper(values, table, mixers)]
             lines.append(f"| {name} | " + " | ".join(map(str, figures)) + " |")
+        for less, left in (("ratio", "which mixer, at a ratio"), ("mixer", "which ratio, for a mixer")):
+            figures = [f for _, mixers in choices for f in with_paper(cells["recall"], table, mixers, less)]
+            lines.append(f"| recall: {left} | " + " | ".join(map(str, figures)) + " |")
     return lines
 
 
