@@ -68,9 +68,9 @@ def _table(cells: Cells) -> list[str]:
 def _with_paper(cells: dict[str, Cells]) -> list[str]:
     lines = [
         "Rank correlation over cells (mixer x ratio), with intervals from cells drawn anew. The suite was chosen on "
-        f"{' and '.join(CHOSEN_ON)} alone. One cell of the paper is one run, so that no proxy can reach 1. Where a mixer "
-        "is compared at a ratio, both sides are less their mean over mixers at that ratio; where a ratio is compared for "
-        "a mixer, less that mixer's mean over ratios.\n",
+        f"{' and '.join(CHOSEN_ON)} alone. One cell of the paper is one run, so that no proxy can reach 1. Where "
+        "mixers are compared at a ratio, both sides are less their mean over mixers at that ratio; where ratios are "
+        "compared for a mixer, less that mixer's mean over ratios.\n",
     ]
     for table, title in (("ruler_1p3b", "RULER, 1.3B"), ("lm_average", "language-modelling average, 1.3B")):
         paper = published(table)
