@@ -35,7 +35,7 @@ class Search:
             largest_batch, at the target.
         doubt: layouts that belong on the front with at least this probability get further seeds; 0 means all layouts.
         queue: what is tried before anything is proposed: published (layouts from the literature), study (those of
-            the study, see `nas study`) or null.
+            the study, and nothing else; see `nas study`) or null.
         seed: of the sampler and of the runs.
     """
 
@@ -130,10 +130,10 @@ class Controller:
         chosen = self._next_queued() or self._confirm() or self._propose() or self._confirm(anyway=True)
         if chosen is None:
             return False
-        layout, first, origin = chosen
+        layout, origin = chosen
         number = self._numbers.setdefault(layout, max(self._numbers.values(), default=-1) + 1)
-        end = min(first + self.search.together, self.search.seeds)
-        job = self.make_job(number, layout, tuple(range(self.search.seed + first, self.search.seed + end)))
+        seeds = self._free_seeds(layout)[: self.search.together]
+        job = self.make_job(number, layout, tuple(self.search.seed + seed for seed in seeds))
         self._running[layout, job.seeds] = origin
         self.pool.submit(job)
         return True
@@ -150,45 +150,47 @@ class Controller:
         by_time = self.elapsed / self.search.seconds if self.search.seconds else 0.0
         return min(1.0, max(by_trials, by_time))
 
-    def _next_queued(self) -> tuple[Layout, int, str] | None:
+    def _next_queued(self) -> tuple[Layout, str] | None:
         while self._queue and not self._out_of_trials():
             layout, origin = self._queue.pop(0)
             if layout not in self._numbers:
-                return layout, 0, origin
+                return layout, origin
         return None
 
-    def _propose(self) -> tuple[Layout, int, str] | None:
-        if self._out_of_trials():
+    def _propose(self) -> tuple[Layout, str] | None:
+        if self._out_of_trials() or self.search.queue == "study":
             return None
         layout = self.proposer.propose(self._numbers)
-        return None if layout is None else (layout, 0, "search")
+        return None if layout is None else (layout, "search")
 
     def _out_of_trials(self) -> bool:
         return self.search.trials is not None and len(self._numbers) >= self.search.trials
 
-    def _confirm(self, anyway: bool = False) -> tuple[Layout, int, str] | None:
+    def _confirm(self, anyway: bool = False) -> tuple[Layout, str] | None:
         """Further seeds for the layout whose place on the front is least settled, if it is time for them."""
         due = self._confirmations < CONFIRM_SHARE * self._jobs or self._spent() >= CONFIRM_FROM
         if not (due or anyway):
             return None
+        free = {t.number: len(self._free_seeds(t.layout)) for t in self.book.trials}
         candidates = [
-            (trial.confidence / (len(trial.results) + self._seeds_running(trial.layout)), trial)
+            (trial.confidence / (1 + self.search.seeds - free[trial.number]), trial)
             for trial in self.book.trials
-            if trial.confidence >= self.search.doubt and self._next_seed(trial.layout) < self.search.seeds
+            if trial.confidence >= self.search.doubt and free[trial.number]
         ]
         if not candidates:
             return None
         _, trial = max(candidates, key=lambda c: (c[0], -c[1].number))
-        return trial.layout, self._next_seed(trial.layout), trial.origin
+        return trial.layout, trial.origin
 
-    def _next_seed(self, layout: Layout) -> int:
-        """The first seed, counted from 0, that a layout was not trained with and is not being trained with."""
+    def _free_seeds(self, layout: Layout) -> list[int]:
+        """Seeds, counted from 0, that a layout was not trained with and is not being trained with."""
         trial = self.book.get(layout)
-        done = len(trial.results) + len(trial.failures) if trial else 0
-        return done + self._seeds_running(layout)
-
-    def _seeds_running(self, layout: Layout) -> int:
-        return sum(len(seeds) for running, seeds in self._running if running == layout)
+        begun = {seed - self.search.seed for running, seeds in self._running for seed in seeds if running == layout}
+        if trial is not None:
+            begun |= {result.seed - self.search.seed for result in trial.results}
+        free = [seed for seed in range(self.search.seeds) if seed not in begun]
+        # A run that failed left no seed behind, so that the first ones stand for these.
+        return free[len(trial.failures) if trial else 0 :]
 
     def _finish(self, outcome: Outcome) -> None:
         origin = self._running.pop((outcome.job.layout, outcome.job.seeds))

@@ -31,7 +31,7 @@ class RunRecord:
 
     Args:
         trial: number of its trial; runs of one layout with several seeds share it.
-        origin: "search", or the name of the published layout.
+        origin: "search", or the name of the layout in the queue (published, or of the study).
         elapsed: seconds of search, over all its sessions, when the run ended; runs that were one job share it.
         error: what went wrong, where there is no result.
     """

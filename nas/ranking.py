@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from warnings import catch_warnings, simplefilter
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -55,10 +56,19 @@ def _resampled(statistic: Callable, one: ArrayLike, other: ArrayLike) -> Agreeme
     if count < 2:
         return Agreement(np.nan, np.nan, np.nan, count)
     draws = np.random.default_rng(0).integers(count, size=(RESAMPLES, count))
-    values = statistic(a[:, draws], b[:, draws]).mean(0)
-    values = values[np.isfinite(values)]
-    low, high = np.quantile(values, [0.025, 0.975]) if len(values) else (np.nan, np.nan)
-    return Agreement(float(statistic(a, b).mean()), float(low), float(high), count)
+    value = _mean(statistic(a, b))
+    if np.isnan(value):
+        return Agreement(np.nan, np.nan, np.nan, count)
+    # A draw with one side all ties shows no agreement.
+    low, high = np.quantile(np.nan_to_num(_mean(statistic(a[:, draws], b[:, draws]))), [0.025, 0.975])
+    return Agreement(float(value), float(low), float(high), count)
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    """[P, ...] -> [...] over those that are defined."""
+    with catch_warnings():
+        simplefilter("ignore", RuntimeWarning)  # none may be
+        return np.nanmean(values, 0)
 
 
 def _cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 Shapes: N sequences, L tokens, D model width, V vocabulary, M scored positions.
 """
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 from zlib import crc32
@@ -53,7 +54,7 @@ class Proxy:
             if getattr(self, key) < 0:
                 raise InputError(f"proxy.{key}", getattr(self, key), "zero or more")
         for key in ("residual", "embedding_std"):
-            if getattr(self, key) <= 0:
+            if not 0 < getattr(self, key) < math.inf:
                 raise InputError(f"proxy.{key}", getattr(self, key), "a positive number")
 
 

@@ -78,7 +78,10 @@ class Cells:
         return drawn
 
     def interval(self, statistic: Callable[[np.ndarray], np.ndarray], mixers: bool = False) -> Interval:
-        """A statistic [..., M, R] -> [...] of the means, with the interval that the seeds leave open."""
+        """A statistic [..., M, R] -> [...] of the means, with the interval that the seeds leave open (flat priors).
+
+        NaN where the statistic is not defined.
+        """
         low, high = np.nanquantile(statistic(self.draws(mixers)), [0.025, 0.975])
         return Interval(float(statistic(self.means)), float(low), float(high))
 
@@ -88,7 +91,7 @@ class Cells:
     def attention(self) -> "Cells":
         """The place of each cell's ratio, from no attention to most: what is known without any training."""
         places = np.broadcast_to(np.arange(len(self.ratios))[None, :, None], self.values.shape)
-        return Cells(places.astype(float), self.transformer, self.mixers, self.ratios)
+        return Cells(places.astype(float), np.full_like(self.transformer, np.nan), self.mixers, self.ratios)
 
     def only(self, mixers: Sequence[str], ratios: Sequence[str] | None = None) -> "Cells":
         """Some of the cells."""
@@ -98,8 +101,8 @@ class Cells:
 
 
 def collect(trials: Sequence[Trial], score: Callable[[Result], float]) -> Cells:
-    """One score of every complete run, by the names that `study_layouts` gives."""
-    results = {t.origin: [r for r in t.results if r.status == "complete"] for t in trials}
+    """One score of every run that ended, diverged ones too, by the names that `study_layouts` gives."""
+    results = {t.origin: t.results for t in trials}
     mixers = tuple(m for m in MIXERS if any(results.get(f"{m} {r}") for r in RATIOS))
     ratios = tuple(r for r in RATIOS if any(results.get(f"{m} {r}") for m in MIXERS))
     seeds = sorted({r.seed for found in results.values() for r in found})

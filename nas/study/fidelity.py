@@ -10,6 +10,7 @@ import numpy as np
 from nas.ranking import Agreement, kendall, spearman
 from nas.study.cells import Cells, collect, published
 from nas.trials import Trial
+from search_space.errors import InputError
 from workers.training import Result
 
 Score = Callable[[Result], float]
@@ -20,13 +21,17 @@ CHOSEN_ON = ("deltanet", "gla")
 def recalls(trials: Sequence[Trial]) -> dict[str, Score]:
     """Name -> score: the recall, that of each task, and the mean over the evaluations during training."""
     found: dict[str, Score] = {"recall": lambda r: r.recall}
-    found |= {task: _last(f"recall/{task}") for task in _tasks(trials)}
-    return found | {"recall, mean over the training": lambda r: float(np.mean([v for _, v in r.curves["recall"]]))}
+    found |= {f"recall of {task}": _last(f"recall/{task}", 0.0) for task in _tasks(trials)}
+    return found | {"recall, mean over the training": _mean_recall}
+
+
+def _mean_recall(result: Result) -> float:
+    return float(np.mean([v for _, v in result.curves["recall"]])) if result.status == "complete" else 0.0
 
 
 def losses(trials: Sequence[Trial]) -> dict[str, Score]:
     """Name -> score: the loss of each task, in nats."""
-    return {f"loss of {task}": _last(f"loss/{task}") for task in _tasks(trials)}
+    return {f"loss of {task}": _last(f"loss/{task}", np.nan) for task in _tasks(trials)}
 
 
 def _tasks(trials: Sequence[Trial]) -> list[str]:
@@ -34,8 +39,8 @@ def _tasks(trials: Sequence[Trial]) -> list[str]:
     return [name.removeprefix("loss/") for name in result.curves if name.startswith("loss/")]
 
 
-def _last(curve: str) -> Score:
-    return lambda r: r.curves[curve][-1][1]
+def _last(curve: str, diverged: float) -> Score:
+    return lambda r: r.curves[curve][-1][1] if r.status == "complete" else diverged
 
 
 def with_paper(cells: Cells, table: str, mixers: Sequence[str], less: str | None = None) -> tuple[Agreement, Agreement]:
@@ -70,7 +75,8 @@ class Rung:
     Args:
         step: optimiser steps.
         means: Kendall's tau of the means over seeds with those at the end.
-        others: of each seed with the mean of the other seeds at the end, which shares no luck with it; the mean.
+        others: of each seed with the mean of the other seeds at the end, which shares no luck in training with it (the
+            test sequences are the same); the mean.
         paper: Spearman's correlation of the means with the paper's RULER scores.
     """
 
@@ -93,7 +99,7 @@ def at_each_rung(trials: Sequence[Trial]) -> Iterator[Rung]:
 
 
 def _recall_at(index: int, result: Result) -> float:
-    return result.curves["recall"][index][1]
+    return result.curves["recall"][index][1] if result.status == "complete" else 0.0
 
 
 def _complete(cells: Cells) -> np.ndarray:
@@ -103,11 +109,13 @@ def _complete(cells: Cells) -> np.ndarray:
 
 
 def between_studies(one: Sequence[Trial], other: Sequence[Trial]) -> Agreement:
-    """Kendall's tau of the recall of the layouts that two studies share, by their names."""
-    a, b = (_by_name(trials) for trials in (one, other))
+    """Kendall's tau of the recall of the layouts that two studies share.
+
+    Raises:
+        InputError: they share fewer than four; the key is "--against".
+    """
+    a, b = ({t.origin: t.recall for t in trials if t.origin != "search" and t.results} for trials in (one, other))
     shared = sorted(a.keys() & b.keys())
+    if len(shared) < 4:
+        raise InputError("--against", f"{len(shared)} layouts in common", "another study, with four or more")
     return kendall([a[n] for n in shared], [b[n] for n in shared])
-
-
-def _by_name(trials: Sequence[Trial]) -> dict[str, float]:
-    return {t.origin: t.recall for t in trials if t.state == "complete"}

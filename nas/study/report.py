@@ -8,6 +8,7 @@ from nas.config import Config
 from nas.study.cells import Cells, collect, published
 from nas.study.fidelity import CHOSEN_ON, at_each_rung, between_seeds, between_studies, losses, recalls, with_paper
 from nas.study.findings import findings
+from nas.study.layouts import study_layouts
 from nas.trials import Trial
 from search_space.errors import InputError
 
@@ -23,17 +24,16 @@ def report(trials: Sequence[Trial], config: Config, other: Sequence[Trial] = ())
     Raises:
         InputError: the folder holds no study, or too little of it.
     """
-    if not any(r.status == "complete" for t in trials for r in t.results):
-        raise InputError("DIR", "its runs", "at least one that was trained to its end")
+    _check(trials, config.space.layers)
     recall = collect(trials, lambda r: r.recall)
-    if recall.seeds < 2 or len(recall.mixers) < 2 or recall.ratios[:1] != ("pure",):
-        raise InputError("DIR", "its runs", "a finished study, with two seeds a layout at least (see preset `study`)")
     recall_cells = {name: collect(trials, score) for name, score in recalls(trials).items()}
     loss_cells = {name: collect(trials, score) for name, score in losses(trials).items()}
     text = loss_cells.get("loss of text")
+    diverged = sum(r.status == "diverged" for t in trials for r in t.results)
     seconds = np.mean([r.seconds for t in trials for r in t.results])
     lines = [
-        f"{len(recall.mixers)} mixers x {len(recall.ratios)} ratios and the Transformer, {recall.seeds} seeds each; "
+        f"{len(recall.mixers)} mixers x {len(recall.ratios)} ratios and the Transformer, {recall.seeds} seeds each at "
+        f"least, {diverged} runs diverged; "
         f"{config.space.layers} layers of width {config.proxy.width}, {config.training.steps} steps of "
         f"{config.training.batch} x {config.training.length} tokens; {seconds:.0f} s a run. Intervals are 95%, from "
         f"the spread between the seeds of a layout ({recall.spread:.3f} in recall) unless said otherwise.",
@@ -52,6 +52,17 @@ def report(trials: Sequence[Trial], config: Config, other: Sequence[Trial] = ())
     return "\n".join(lines) + "\n"
 
 
+def _check(trials: Sequence[Trial], depth: int) -> None:
+    """Raises InputError unless all layouts of the study were trained with the same two seeds at least."""
+    ended = {t.origin: {r.seed for r in t.results} for t in trials if t.state == "complete"}
+    names = [name for _, name in study_layouts(depth)]
+    shared = set.intersection(*(ended.get(name, set()) for name in names))
+    if len(shared) < 2 or depth < 3:
+        missing = sum(len(ended.get(name, ())) < 2 for name in names)
+        found = f"{missing} of {len(names)} layouts with fewer than two seeds"
+        raise InputError("DIR", found, "a finished study (`nas search --config study`) of three layers or more")
+
+
 def _table(cells: Cells) -> list[str]:
     """Means by mixer and ratio, with the standard error of a cell's mean below."""
     error = cells.spread / np.sqrt(cells.seeds)
@@ -62,15 +73,16 @@ def _table(cells: Cells) -> list[str]:
     rows.append(f"| mean | {' | '.join(f'{v:.3f}' for v in means.mean(0))} |")
     head = [f"| | {' | '.join(cells.ratios)} |", "|" + " --- |" * (len(cells.ratios) + 1)]
     whole = f"Transformer {np.nanmean(cells.transformer):.3f}. " if np.isfinite(cells.transformer).any() else ""
-    return [*head, *rows, "", f"{whole}Standard error of a cell: {error:.3f}."]
+    return [*head, *rows, "", f"{whole}Standard error of a cell: {error:.3f} at most."]
 
 
 def _with_paper(cells: dict[str, Cells]) -> list[str]:
     lines = [
         "Rank correlation over cells (mixer x ratio), with intervals from cells drawn anew. The suite was chosen on "
-        f"{' and '.join(CHOSEN_ON)} alone. One cell of the paper is one run, so that no proxy can reach 1. Where "
-        "mixers are compared at a ratio, both sides are less their mean over mixers at that ratio; where ratios are "
-        "compared for a mixer, less that mixer's mean over ratios.\n",
+        f"{' and '.join(CHOSEN_ON)} alone, the learning rate on all mixers. One cell of the paper is one run, so no "
+        "proxy can reach 1. Where mixers are compared at a ratio, both sides are less their mean over mixers at that "
+        "ratio; where ratios are compared for a mixer, less that mixer's mean over ratios; such cells depend on each "
+        "other, so no interval is given.\n",
     ]
     for table, title in (("ruler_1p3b", "RULER, 1.3B"), ("lm_average", "language-modelling average, 1.3B")):
         paper = published(table)
@@ -86,7 +98,7 @@ def _with_paper(cells: dict[str, Cells]) -> list[str]:
             lines.append(f"| {name} | " + " | ".join(map(str, figures)) + " |")
         for less, left in (("ratio", "which mixer, at a ratio"), ("mixer", "which ratio, for a mixer")):
             figures = [f for _, mixers in choices for f in with_paper(cells["recall"], table, mixers, less)]
-            lines.append(f"| recall: {left} | " + " | ".join(map(str, figures)) + " |")
+            lines.append(f"| recall: {left} | " + " | ".join(f"{f.value:.2f}" for f in figures) + " |")
     return lines
 
 

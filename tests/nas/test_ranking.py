@@ -25,3 +25,10 @@ def test_the_interval_narrows_with_more_things(correlation):
 
 def test_nothing_to_rank():
     assert np.isnan(kendall([1.0, 1.0], [0.1, 0.2]).value) and np.isnan(kendall([], []).value)
+
+
+def test_draws_without_an_order_count_as_no_agreement():
+    found = kendall([0.0, 0.0, 0.0, 1.0], [0.0, 0.0, 0.0, 1.0])
+    assert found.low == 0.0 and found.value == found.high == 1.0
+    rows = np.array([[1.0, 2.0, 3.0], [1.0, 1.0, 1.0]])
+    assert kendall(rows, np.array([[1.0, 2.0, 3.0]] * 2)).value == 1.0

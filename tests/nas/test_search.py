@@ -161,6 +161,26 @@ def test_seeds_of_a_layout_train_together(tmp_path, tiny):
     assert len(after) > 5, "candidates for the front get further seeds"
 
 
+def test_a_study_gives_every_layout_every_seed(tmp_path, tiny):
+    """Whatever was done before it was stopped: each seed once, failed runs counted, and nothing beside the study."""
+    folder = tmp_path / "run"
+    study = ["search.queue=study", "search.doubt=0", "search.seeds=3", "search.trials=99", "search.seconds=null"]
+    space = ["space.layers=3", "space.choices=[attention, gla, hgrn2]"]
+    assert nas("search", "--config", "smoke", "--out", folder, *tiny, *QUIET, *study, *space).exit_code == 0
+    runs = folder / "runs.jsonl"
+    whole = [json.loads(line) for line in runs.read_text().splitlines()]
+    assert len(whole) == 5 * 3 and {r["origin"] for r in whole} >= {"gla pure", "hgrn2 3:1", "transformer"}
+    first, second = (min(r["trial"] for r in whole) + i for i in (0, 1))
+    kept = [r for r in whole if (r["trial"], r["result"]["seed"]) not in {(first, 1), (second, 0)}]
+    kept.append({**next(r for r in whole if r["trial"] == second), "result": None, "error": "lost"})
+    runs.write_text("".join(json.dumps(r) + "\n" for r in kept))
+    assert nas("resume", folder).exit_code == 0
+    seeds = sorted((r.trial, r.result.seed) for r in Folder(folder).read() if r.result)
+    assert seeds == sorted(
+        (r["trial"], r["result"]["seed"]) for r in whole if (r["trial"], r["result"]["seed"]) != (second, 0)
+    )
+
+
 def test_seeds_trained_together_score_as_they_do_alone(finished, tmp_path, tiny):
     overrides = [*tiny, *QUIET, "search.trials=2", "search.seeds=2", "search.together=2"]
     assert nas("search", "--config", "smoke", "--out", tmp_path / "run", *overrides).exit_code == 0

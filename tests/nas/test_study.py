@@ -6,12 +6,13 @@ import pytest
 from nas.config import load
 from nas.service import queued
 from nas.study.cells import collect, published
-from nas.study.fidelity import between_seeds, with_paper
+from nas.study.fidelity import between_seeds, between_studies, recalls, with_paper
 from nas.study.figure import draw
 from nas.study.findings import findings
 from nas.study.layouts import MIXERS, RATIOS, study_layouts
 from nas.study.report import report
 from nas.trials import Trial
+from search_space.errors import InputError
 from tests.nas.conftest import nas
 from workers.training import Result
 
@@ -27,7 +28,8 @@ def trials(recall, noise=0.01, loss=lambda m, r: 3.0, seeds=3):
             i, j = names.get(name, (0, 4))
             score = float(recall(i, j) + noise * rng.normal())
             curves = {k: [(5, score / 2), (10, score)] for k in ("recall", "recall/text")}
-            curves["loss/text"] = [(10, float(loss(i, j) + noise * rng.normal()))]
+            curves["recall/recall"] = [(10, score / 4)]
+            curves["loss/text"] = curves["loss/recall"] = [(10, float(loss(i, j) + noise * rng.normal()))]
             results.append(Result(seed=seed, steps=10, status="complete", recall=score, curves=curves))
         found.append(Trial(number, layout, name, {"decode_ms": 1.0}, results))
     return found
@@ -69,20 +71,24 @@ def test_findings_hold_where_they_are_true_and_are_contradicted_where_not():
     falling = collect(trials(true, loss=lambda i, j: 3.0 - 0.6 * j), lambda r: r.curves["loss/text"][-1][1])
     false = findings(cells(lambda i, j: 0.9 - 0.1 * j - 0.02 * (i > 1) * i), falling)
     assert [f.verdict for f in false] == ["contradicted"] * 5
-    noise = findings(cells(lambda i, j: 0.5, noise=0.1), None)
-    assert [f.verdict for f in noise][:1] == ["not settled"]
+
+
+def test_noise_settles_nothing():
+    flat = collect(trials(lambda i, j: 0.5, noise=0.1), lambda r: r.curves["loss/text"][-1][1])
+    noise = findings(cells(lambda i, j: 0.5, noise=0.1), flat)
+    assert [f.verdict for f in noise][:2] == ["not settled"] * 2
 
 
 def test_intervals_cover_the_truth():
     covered = 0
-    for offset in range(40):
+    for offset in range(100):
         rng = np.random.default_rng(offset)
         values = 0.5 + 0.1 * rng.normal(size=(6, 5, 3))
         found = type(cells(lambda i, j: 0.5))(values, np.zeros(3), MIXERS, tuple(RATIOS)).interval(
             lambda c: c.mean((-2, -1))
         )
         covered += found.low <= 0.5 <= found.high
-    assert 34 <= covered <= 40
+    assert 88 <= covered < 100
 
 
 def test_correlation_with_the_paper():
@@ -107,6 +113,35 @@ def test_report(tmp_path):
     )
     assert "the other study, of means over seeds: -1.00" in again
     assert "| -loss of text |" in text and "| 5 | 1.00 [1.00, 1.00] | 1.00" in text
+
+
+def test_the_recall_of_the_suite_is_not_that_of_a_task_of_its_name():
+    names = recalls(trials(lambda i, j: 0.8))
+    result = trials(lambda i, j: 0.8, noise=0.0)[0].results[0]
+    assert names["recall"](result) == 0.8 and names["recall of recall"](result) == 0.2
+
+
+def test_a_diverged_run_counts_as_no_recall():
+    made = trials(lambda i, j: 0.6, noise=0.0)
+    made[0].results[0] = Result(seed=0, steps=1, status="diverged", recall=0.0, curves={"recall": []})
+    assert collect(made, recalls(made)["recall"]).means[0, 0] == pytest.approx(0.4) == made[0].recall
+    assert "1 runs diverged" in report(made, load("study"))
+
+
+@pytest.mark.parametrize("keep", [slice(0, 5), slice(0, 30), slice(6, 31)], ids=["few", "no transformer", "no pure"])
+def test_an_unfinished_study(keep):
+    with pytest.raises(InputError, match="a finished study"):
+        report(trials(lambda i, j: 0.5)[keep], load("study"))
+
+
+def test_one_seed_is_too_few():
+    with pytest.raises(InputError, match="31 of 31 layouts"):
+        report(trials(lambda i, j: 0.5, seeds=1), load("study"))
+
+
+def test_studies_that_share_too_little():
+    with pytest.raises(InputError, match="0 layouts in common"):
+        between_studies(trials(lambda i, j: 0.5)[:10], trials(lambda i, j: 0.5)[10:])
 
 
 def test_figure(tmp_path):

@@ -69,3 +69,9 @@ def test_other_files_are_refused(tmp_path, content):
         path.write_text(content)
     with pytest.raises(InputError, match=r"target\.profile"):
         replace(SMALL, profile=str(path))
+
+
+def test_the_faster_of_two_measurements():
+    one = Part(decode=[[1, 8, 2.0], [1, 16, 5.0]], prefill=[[8, 1.0]], state_bytes=[[8, 64]])
+    other = Part(decode=[[1, 8, 3.0], [1, 16, 4.0]], prefill=[[8, 0.5]])
+    assert one.faster(other) == Part(decode=[[1, 8, 2.0], [1, 16, 4.0]], prefill=[[8, 0.5]], state_bytes=[[8, 64]])
