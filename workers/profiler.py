@@ -11,7 +11,6 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -25,8 +24,9 @@ from search_space.nn import RMSNorm, SwiGLU
 from search_space.profile import ENDS, MLP, Part
 from search_space.target import Target
 
-CACHE = 64 * 2**20
-"""Bytes of a CPU's last-level cache where the system does not say."""
+STACK = 2**30
+"""Bytes of a stack of layers, if the model has as many: less is read faster than a model is, out of a cache or by pages
+whose addresses are at hand."""
 
 
 class MixerLayer(nn.Module):
@@ -149,10 +149,8 @@ class Profiler:
         self.target, self.device, self.seconds = target, torch.device(device), seconds
         self.dtype = torch.bfloat16 if device == "cuda" else torch.float32
         if device == "cuda":
-            properties = torch.cuda.get_device_properties(0)
-            self.cache, self.memory = properties.L2_cache_size, properties.total_memory
+            self.memory = torch.cuda.get_device_properties(0).total_memory
         else:
-            self.cache = _last_level_cache()
             self.memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
     def ceilings(self) -> tuple[float, float]:
@@ -228,9 +226,9 @@ class Profiler:
         return self._placed(lambda: kinds[name](self.target))
 
     def _copies(self, size: int) -> int:
-        """Layers of `size` bytes that do not fit in the cache together; 0 if not even one fits in memory."""
+        """Layers of `size` bytes that make a stack; 0 if not even one fits in memory."""
         fitting = int(0.6 * self.memory // size)
-        return min(fitting, self.target.layers, max(2, -(-4 * self.cache // size)))
+        return min(fitting, self.target.layers, max(2, -(-STACK // size)))
 
     def _decode(self, stack: list[Any], batch: int, context: int) -> float:
         if isinstance(stack[0], Ends):
@@ -303,11 +301,6 @@ class Profiler:
             torch.cuda.synchronize()
             times.append(begin.elapsed_time(end))
         return median(times)
-
-
-def _last_level_cache() -> int:
-    sizes = [path.read_text().strip() for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size")]
-    return max((int(size[:-1]) * 2**10 for size in sizes if size.endswith("K")), default=CACHE)
 
 
 def _bytes(state: Mapping[str, Any]) -> int:
