@@ -63,6 +63,11 @@ class Cells:
         freedom = (count - 1).sum()
         return float(np.sqrt(squares / freedom)) if freedom else float("nan")
 
+    @property
+    def error(self) -> float:
+        """Standard error of the cell that has fewest seeds, by the pooled spread; NaN with one seed each."""
+        return self.spread / self.seeds**0.5
+
     def draws(self, mixers: bool = False) -> np.ndarray:
         """[DRAWS, M, R]: means of cells as other seeds might have given them, by the pooled spread.
 

@@ -35,8 +35,12 @@ def losses(trials: Sequence[Trial]) -> dict[str, Score]:
 
 
 def _tasks(trials: Sequence[Trial]) -> list[str]:
-    result = next(r for t in trials for r in t.results if r.status == "complete")
-    return [name.removeprefix("loss/") for name in result.curves if name.startswith("loss/")]
+    return [name.removeprefix("loss/") for name in _a_run(trials).curves if name.startswith("loss/")]
+
+
+def _a_run(trials: Sequence[Trial]) -> Result:
+    """Any that was trained to its end: all have the same tasks and evaluations."""
+    return next(r for t in trials for r in t.results if r.status == "complete")
 
 
 def _last(curve: str, diverged: float) -> Score:
@@ -90,8 +94,7 @@ def at_each_rung(trials: Sequence[Trial]) -> Iterator[Rung]:
     """At every evaluation on the way."""
     final = _complete(collect(trials, lambda r: r.recall))
     others = (final.sum(0) - final) / (len(final) - 1)
-    result = next(r for t in trials for r in t.results if r.status == "complete")
-    for index, (step, _) in enumerate(result.curves["recall"]):
+    for index, (step, _) in enumerate(_a_run(trials).curves["recall"]):
         cells = collect(trials, partial(_recall_at, index))
         early = _complete(cells)
         paper, _ = with_paper(cells, "ruler_1p3b", cells.mixers)

@@ -35,7 +35,7 @@ def draw(recall: Cells, path: str | Path) -> None:
 def _lines(axes: "Axes", cells: Cells, title: str) -> None:
     """A line for each mixer with the standard error of its cells, and their mean in black."""
     places = np.arange(len(cells.ratios))
-    error = cells.spread / np.sqrt(cells.seeds) if cells.seeds > 1 else 0.0
+    error = cells.error if cells.seeds > 1 else 0.0
     for mixer, means in zip(cells.mixers, cells.means, strict=True):
         style: Any = {"color": COLOURS[mixer], "linewidth": 1.2, "marker": "o", "markersize": 3}
         axes.errorbar(places, means, yerr=error, label=mixer, capsize=2, **style)

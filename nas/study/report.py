@@ -65,7 +65,6 @@ def _check(trials: Sequence[Trial], depth: int) -> None:
 
 def _table(cells: Cells) -> list[str]:
     """Means by mixer and ratio, with the standard error of a cell's mean below."""
-    error = cells.spread / np.sqrt(cells.seeds)
     means = cells.means
     rows = [
         f"| {mixer} | {' | '.join(f'{v:.3f}' for v in means[i])} |" for i, mixer in enumerate(cells.mixers)
@@ -73,7 +72,7 @@ def _table(cells: Cells) -> list[str]:
     rows.append(f"| mean | {' | '.join(f'{v:.3f}' for v in means.mean(0))} |")
     head = [f"| | {' | '.join(cells.ratios)} |", "|" + " --- |" * (len(cells.ratios) + 1)]
     whole = f"Transformer {np.nanmean(cells.transformer):.3f}. " if np.isfinite(cells.transformer).any() else ""
-    return [*head, *rows, "", f"{whole}Standard error of a cell: {error:.3f} at most."]
+    return [*head, *rows, "", f"{whole}Standard error of a cell: {cells.error:.3f} at most."]
 
 
 def _with_paper(cells: dict[str, Cells]) -> list[str]:
