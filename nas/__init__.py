@@ -1,3 +1,3 @@
 """Architecture search for hybrid language models."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

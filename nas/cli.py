@@ -105,6 +105,7 @@ def _run(config, folder, space) -> None:
     from nas import report, service
 
     with folder.lock(), _terminable():
+        folder.write_config(config.to_yaml())
         try:
             trials = service.run(config, folder, space)
         except KeyboardInterrupt:
@@ -168,7 +169,7 @@ def front(folder: Path, form: str, overrides: tuple[str, ...]) -> None:
 
 @main.command()
 @folder_argument
-@click.option("--layouts", default=16, show_default=True, type=click.IntRange(4), help="Layouts to train again.")
+@click.option("--layouts", default=24, show_default=True, type=click.IntRange(4), help="Layouts to train again.")
 @click.option("--seeds", default=2, show_default=True, type=click.IntRange(1), help="Fresh seeds of each.")
 @click.option(
     "--longer", default=2.0, show_default=True, type=click.FloatRange(0.1), help="Length of a run, in the search's."

@@ -72,7 +72,8 @@ class Controller:
     Args:
         make_job: (trial number, layout, seeds) -> the job to be run.
         queue: (layout, origin) that are tried before anything is proposed.
-        on_job: called after every job that ended, with its trial and its error, if there was one.
+        on_job: called after every job that ended, with its trial, the trials that it brought on the front or off it,
+            and its error, if there was one.
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class Controller:
         book: TrialBook,
         make_job: Callable[[int, Layout, tuple[int, ...]], Job],
         queue: Iterable[tuple[Layout, str]] = (),
-        on_job: Callable[[Trial, str | None], None] = lambda trial, error: None,
+        on_job: Callable[[Trial, list[Trial], str | None], None] = lambda trial, moved, error: None,
     ):
         self.search, self.folder, self.pool = search, folder, pool
         self.proposer, self.book, self.make_job, self.on_job = proposer, book, make_job, on_job
@@ -197,8 +198,8 @@ class Controller:
         records = RunRecord.of(outcome, origin, self.elapsed)
         self.folder.append(records)
         trial = self._count(records)
-        mark_front(self.book.trials, self.search.efficiency)
-        self.on_job(trial, outcome.error)
+        moved = mark_front(self.book.trials, self.search.efficiency)
+        self.on_job(trial, moved, outcome.error)
 
     def _count(self, records: list[RunRecord]) -> Trial:
         """Takes the runs of a job into account, a new one or one of an earlier session."""

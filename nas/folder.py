@@ -1,6 +1,6 @@
 """The folder of a search: its configuration, its runs, and who is working in it.
 
-config.yaml     the whole configuration; `nas search --config` repeats the search from it
+config.yaml     the whole configuration, as it was last resumed with; `nas search --config` repeats the search from it
 runs.jsonl      one line for every run that ended: the record from which everything else is rebuilt
 audit.jsonl     the same of the runs of `nas audit`
 mlflow.db       what MLflow shows, with artifacts/ beside it; .tracking_id names the search's run there
@@ -104,10 +104,16 @@ class Folder:
             )
         try:
             folder.path.mkdir(parents=True, exist_ok=True)
-            folder.config.write_text(config_yaml)
+            folder.write_config(config_yaml)
         except OSError as error:
             raise InputError("--out", path, f"a folder that can be written ({error.strerror})") from error
         return folder
+
+    def write_config(self, config_yaml: str) -> None:
+        """Puts the configuration in the place of an earlier one, whole or not at all."""
+        new = self.config.with_suffix(".new")
+        new.write_text(config_yaml)
+        new.replace(self.config)
 
     def discard(self) -> None:
         """Removes the folder of a search that could not begin."""

@@ -106,7 +106,7 @@ def run(config: Config, folder: Folder, space: Space) -> list[Trial]:
             book,
             partial(make_job, config),
             queued(config, space),
-            lambda trial, error: _after_job(trial, error, config, tracker),
+            lambda trial, moved, error: _after_job(trial, moved, error, config, tracker),
         )
         controller.replay(records)
         if tracker:
@@ -132,9 +132,9 @@ def _start_tracker(config: Config, folder: Folder) -> Tracker | None:
     return tracker
 
 
-def _after_job(trial: Trial, error: str | None, config: Config, tracker: Tracker | None) -> None:
+def _after_job(trial: Trial, moved: list[Trial], error: str | None, config: Config, tracker: Tracker | None) -> None:
     if tracker:
-        tracker.log([report.record(trial, config)])
+        tracker.log(report.record(t, config) for t in (trial, *moved))
     if error:
         last = error.strip().splitlines()[-1]
         print(f"trial {trial.number} ({trial.layout}) failed: {last}", file=sys.stderr)

@@ -75,20 +75,25 @@ def seed_spread(trials: list[Trial]) -> float:
     return float(np.sqrt(squares / freedom))
 
 
-def mark_front(trials: list[Trial], efficiency: str) -> None:
-    """Sets `on_front` and `confidence` of every trial; `efficiency` names the objective beside recall."""
-    known = [t for t in trials if t.state == "complete"]
+def mark_front(trials: list[Trial], efficiency: str) -> list[Trial]:
+    """Sets `on_front` and `confidence` of every trial; `efficiency` names the objective beside recall.
+
+    Returns:
+        The trials that came on the front or left it.
+    """
+    before = {t.number for t in trials if t.on_front}
     for trial in trials:
         trial.on_front, trial.confidence = False, 0.0
-    if not known:
-        return
-    sign = 1.0 if EFFICIENCY[efficiency].direction == "minimize" else -1.0
-    cost = sign * np.array([t.efficiency[efficiency] for t in known])
-    recall = np.array([t.recall for t in known])
-    error = seed_spread(trials) / np.sqrt([len(t.results) for t in known])
-    chances = front_probability(cost, recall, error)
-    for trial, front, chance in zip(known, on_front(cost, recall), chances, strict=True):
-        trial.on_front, trial.confidence = bool(front), float(chance)
+    known = [t for t in trials if t.state == "complete"]
+    if known:
+        sign = 1.0 if EFFICIENCY[efficiency].direction == "minimize" else -1.0
+        cost = sign * np.array([t.efficiency[efficiency] for t in known])
+        recall = np.array([t.recall for t in known])
+        error = seed_spread(trials) / np.sqrt([len(t.results) for t in known])
+        chances = front_probability(cost, recall, error)
+        for trial, front, chance in zip(known, on_front(cost, recall), chances, strict=True):
+            trial.on_front, trial.confidence = bool(front), float(chance)
+    return [t for t in trials if t.on_front != (t.number in before)]
 
 
 def front_of(trials: list[Trial], efficiency: str) -> list[Trial]:

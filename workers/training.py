@@ -32,7 +32,7 @@ class Training:
         weight_decay: AdamW's, on matrices only.
         clip: largest gradient norm.
         average: decay of the running average of the weights that is scored; 0 scores the last weights.
-        evaluations: how often a full run is scored on its way, the end included.
+        evaluations: how often a full run is scored on its way, the end included; the mean is its recall.
         test_sequences: sequences a task is scored on.
         device: "cpu" or "cuda"; null takes a GPU where there is one.
         precision: of the layers' work, "bf16" or "fp32"; null means bf16 on a GPU, fp32 on a CPU. Weights, their
@@ -47,7 +47,7 @@ class Training:
     weight_decay: float = 0.01
     clip: float = 1.0
     average: float = 0.97
-    evaluations: int = 4
+    evaluations: int = 10
     test_sequences: int = 96
     device: str | None = None
     precision: str | None = None
@@ -80,7 +80,9 @@ class Result:
         seed: of the initial weights and the order of the data.
         steps: optimiser steps done.
         status: "complete", "paused" (steps are left) or "diverged" (loss or weights were no longer finite).
-        recall: mean over tasks of their recall, in [0, 1]; 0 for a diverged run.
+        recall: share of answers that are right, the mean over tasks and over the evaluations of the run, in [0, 1]; 0
+            for a diverged run. It tells who learns early and much, which seeds agree on better than on where a run ends
+            (docs/fidelity.md); the last point of the curve "recall" is where it ended.
         accuracy: "task/group" -> share of labelled positions answered right; "task" -> its recall.
         loss: "task/group" and "task" -> mean cross-entropy in nats.
         curves: name -> [(step, value), ...]: "train_loss", "recall", and "recall/task" and "loss/task" of each task.
@@ -110,6 +112,10 @@ class Notes:
     curves: dict[str, list[tuple[int, float]]] = field(default_factory=lambda: {"train_loss": [], "recall": []})
     scores: Scores = field(default_factory=lambda: {"accuracy": {}, "loss": {}})
     diverged: int = 0
+
+
+def _mean(curve: list[tuple[int, float]]) -> float:
+    return sum(value for _, value in curve) / len(curve)
 
 
 def learning_rate_at(step: int, training: Training) -> float:
@@ -200,7 +206,7 @@ class Run:
                 seed=seed,
                 steps=notes.diverged or self.step,
                 status="diverged" if notes.diverged else ended,
-                recall=0.0 if notes.diverged or not notes.curves["recall"] else notes.curves["recall"][-1][1],
+                recall=0.0 if notes.diverged or not notes.curves["recall"] else _mean(notes.curves["recall"]),
                 accuracy=notes.scores["accuracy"],
                 loss=notes.scores["loss"],
                 curves=notes.curves,

@@ -19,14 +19,10 @@ CHOSEN_ON = ("deltanet", "gla")
 
 
 def recalls(trials: Sequence[Trial]) -> dict[str, Score]:
-    """Name -> score: the recall, that of each task, and the mean over the evaluations during training."""
+    """Name -> score: the recall (the mean over the training), that of each task, and the recall at the end."""
     found: dict[str, Score] = {"recall": lambda r: r.recall}
-    found |= {f"recall of {task}": _last(f"recall/{task}", 0.0) for task in _tasks(trials)}
-    return found | {"recall, mean over the training": _mean_recall}
-
-
-def _mean_recall(result: Result) -> float:
-    return float(np.mean([v for _, v in result.curves["recall"]])) if result.status == "complete" else 0.0
+    found |= {f"recall of {task}": partial(_recall_until, f"recall/{task}", None) for task in _tasks(trials)}
+    return found | {"recall at the end": _last("recall", 0.0)}
 
 
 def losses(trials: Sequence[Trial]) -> dict[str, Score]:
@@ -74,12 +70,12 @@ def between_seeds(cells: Cells) -> Agreement:
 
 @dataclass(frozen=True)
 class Rung:
-    """What the recall after some of the training says of the end.
+    """What the recall over the first part of the training says of that over all of it.
 
     Args:
-        step: optimiser steps.
-        means: Kendall's tau of the means over seeds with those at the end.
-        others: of each seed with the mean of the other seeds at the end, which shares no luck in training with it (the
+        step: optimiser steps in that part.
+        means: Kendall's tau of the means over seeds with those of whole runs.
+        others: of each seed with the mean of the other seeds' whole runs, which share no luck in training with it (the
             test sequences are the same); the mean.
         paper: Spearman's correlation of the means with the paper's RULER scores.
     """
@@ -92,17 +88,18 @@ class Rung:
 
 def at_each_rung(trials: Sequence[Trial]) -> Iterator[Rung]:
     """At every evaluation on the way."""
-    final = _complete(collect(trials, lambda r: r.recall))
-    others = (final.sum(0) - final) / (len(final) - 1)
-    for index, (step, _) in enumerate(_a_run(trials).curves["recall"]):
-        cells = collect(trials, partial(_recall_at, index))
+    whole = _complete(collect(trials, lambda r: r.recall))
+    others = (whole.sum(0) - whole) / (len(whole) - 1)
+    for count, (step, _) in enumerate(_a_run(trials).curves["recall"], 1):
+        cells = collect(trials, partial(_recall_until, "recall", count))
         early = _complete(cells)
         paper, _ = with_paper(cells, "ruler_1p3b", cells.mixers)
-        yield Rung(step, kendall(early.mean(0), final.mean(0)), kendall(early, others), paper)
+        yield Rung(step, kendall(early.mean(0), whole.mean(0)), kendall(early, others), paper)
 
 
-def _recall_at(index: int, result: Result) -> float:
-    return result.curves["recall"][index][1] if result.status == "complete" else 0.0
+def _recall_until(curve: str, count: int | None, result: Result) -> float:
+    """Mean of the first `count` points of a curve of recall; None means all."""
+    return float(np.mean([v for _, v in result.curves[curve][:count]])) if result.status == "complete" else 0.0
 
 
 def _complete(cells: Cells) -> np.ndarray:

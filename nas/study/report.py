@@ -48,7 +48,12 @@ def report(trials: Sequence[Trial], config: Config, other: Sequence[Trial] = ())
     lines += ["## Correlation with the paper's models\n", *_with_paper({**both, BASELINE: recall.attention()})]
     lines += ["\n## Agreement of the proxies with themselves\n", *_with_themselves(trials, both)]
     if other:
-        lines.append(f"\nKendall's tau with the other study, of means over seeds: {between_studies(trials, other)}.")
+        there = collect(other, lambda r: r.recall)
+        paper, _ = with_paper(there, "ruler_1p3b", there.mixers)
+        lines.append(
+            f"\nKendall's tau with the other study, of means over seeds: {between_studies(trials, other)}. "
+            f"Spearman's correlation of the other with RULER: {paper}."
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -106,7 +111,7 @@ def _with_themselves(trials: Sequence[Trial], cells: dict[str, Cells]) -> list[s
     for name, values in cells.items():
         lines.append(f"| {name} | {between_seeds(values)} |")
     lines += [
-        "\nKendall's tau of the recall after some of the training with the recall at the end:\n",
+        "\nKendall's tau of the recall over the first steps with that over the whole training:\n",
         "| steps | means over seeds | one seed with the mean of the others | with RULER (Spearman) |",
         "| --- | --- | --- | --- |",
     ]

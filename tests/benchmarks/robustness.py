@@ -1,4 +1,4 @@
-"""Does the ranking of layouts survive other seeds, learning rates, initial values, depths and lengths of training?
+"""Does the ranking of layouts survive other seeds, rates, initial values, depths, lengths of training and precisions?
 
 Run as `python -m tests.benchmarks.robustness` (two processes, resumable); writes
 tests/benchmarks/results/robustness.jsonl and robustness.md. Every variant trains the same layouts, drawn from the space
@@ -37,6 +37,7 @@ VARIANTS = {
     "half the steps": ("training.steps={half_steps}",),
     "twice the steps": ("training.steps={twice_steps}",),
     "twice the layers": ("space.layers=12",),
+    "bf16": ("training.precision=bf16",),
 }
 
 
@@ -77,7 +78,7 @@ def run(task: tuple[str, tuple[str, ...], str, int]) -> dict:
     config = load("laptop", changes)
     layout = resize(Layout.from_yaml(text), config.space.layers)
     (result,) = run_job(make_job(config, 0, layout, (seed,))).results
-    tasks = {label: result.accuracy[label] for label in config.tasks}
+    tasks = {label: float(np.mean([v for _, v in result.curves[f"recall/{label}"]])) for label in config.tasks}
     return {"variant": variant, "layout": text, "seed": seed, "recall": result.recall, "tasks": tasks,
             "seconds": result.seconds}  # fmt: skip
 

@@ -2,6 +2,9 @@ import numpy as np
 import pytest
 
 from nas.pareto import front_probability, hypervolume, hypervolume_gain, knee, on_front
+from nas.trials import Trial, mark_front
+from search_space.layout import Block, Layout
+from workers.training import Result
 
 
 def beaten(cost, recall, i):
@@ -50,3 +53,17 @@ def test_probability_is_sure_without_noise_and_even_between_twins():
     assert front_probability(cost, recall, np.zeros(3)).tolist() == [1.0, 0.0, 1.0]
     twins = front_probability(np.array([1.0, 1.0]), np.array([0.5, 0.5]), np.full(2, 0.1), draws=2000)
     assert twins == pytest.approx([0.5, 0.5], abs=0.05)
+
+
+def test_marking_tells_who_joined_the_front_or_left_it():
+    def trial(number, cost, recall):
+        layout = Layout((Block("attention"),) * (number + 1))
+        result = Result(seed=0, steps=1, status="complete", recall=recall)
+        return Trial(number, layout, "search", {"decode_ms": cost}, [result])
+
+    trials = [trial(0, 1.0, 0.5), trial(1, 2.0, 0.6)]
+    assert mark_front(trials, "decode_ms") == trials
+    assert mark_front(trials, "decode_ms") == []
+    trials.append(trial(2, 1.5, 0.7))
+    assert mark_front(trials, "decode_ms") == trials[1:]
+    assert [t.on_front for t in trials] == [True, False, True]

@@ -88,6 +88,9 @@ def test_resume_prolongs_a_finished_search(finished, tmp_path, tiny):
     after = Folder(folder).read()
     assert after[: len(before)] == before
     assert len({r.trial for r in after}) == 5
+    assert load(folder / "config.yaml").search.trials == 5
+    assert nas("resume", folder).exit_code == 0
+    assert Folder(folder).read() == after
 
 
 def attend_to_ctrl_c():

@@ -111,7 +111,7 @@ def test_report(tmp_path):
         load("study"),
         trials(lambda i, j: -0.1 * j - 0.017 * i, noise=1e-6),
     )
-    assert "the other study, of means over seeds: -1.00" in again
+    assert "the other study, of means over seeds: -1.00" in again and "of the other with RULER: -0." in again
     assert "| -loss of text |" in text and "| 5 | 1.00 [1.00, 1.00] | 1.00" in text
 
 
@@ -119,6 +119,7 @@ def test_the_recall_of_the_suite_is_not_that_of_a_task_of_its_name():
     names = recalls(trials(lambda i, j: 0.8))
     result = trials(lambda i, j: 0.8, noise=0.0)[0].results[0]
     assert names["recall"](result) == 0.8 and names["recall of recall"](result) == 0.2
+    assert names["recall of text"](result) == pytest.approx(0.6) and names["recall at the end"](result) == 0.8
 
 
 def test_a_diverged_run_counts_as_no_recall():

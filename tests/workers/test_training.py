@@ -56,8 +56,11 @@ def test_a_paused_run_ends_as_one_that_was_not(suite, pause, seeds):
 
 
 def test_curves_are_scored_on_the_way(suite):
-    curves = run(suite, 0).curves
+    result = run(suite, 0)
+    curves = result.curves
     assert [step for step, _ in curves["recall"]] == [step for step, _ in curves["train_loss"]] == [4, 8, 12]
+    assert result.recall == pytest.approx(sum(value for _, value in curves["recall"]) / 3)
+    assert curves["recall"][-1][1] == result.accuracy["recall"]
 
 
 def losses(layout, suite, **changes):
