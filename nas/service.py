@@ -17,7 +17,7 @@ from search_space.cost import cost
 from search_space.layout import Layout
 from search_space.objectives import EFFICIENCY
 from search_space.published import published_layouts
-from search_space.resize import resize
+from search_space.resize import keeps_shares, resize
 from search_space.space import Space
 from tracking.runs import Tracker
 from workers.jobs import Job
@@ -55,10 +55,11 @@ def read_trials(folder: Folder, config: Config) -> list[Trial]:
 def queued(config: Config, space: Space) -> list[tuple[Layout, str]]:
     """Layouts that are tried before anything is proposed, as far as the space holds them, each once.
 
-    Layouts that are the same at this depth go by the name of the first.
+    Published layouts that are no longer themselves at this depth (one attention layer in 24 where there are but six)
+    are left out; those that are the same go by the name of the first.
     """
     depth = config.space.layers
-    published = ((resize(p.layout, depth), p.name) for p in published_layouts())
+    published = ((resize(p.layout, depth), p.name) for p in published_layouts() if keeps_shares(p.layout, depth))
     queues = {"published": published, "study": study_layouts(depth), None: ()}
     found: dict[Layout, str] = {}
     for layout, name in queues[config.search.queue]:

@@ -57,6 +57,14 @@ def resize(layout: Layout, layers: int) -> Layout:
     return Layout(tuple(block for _, _, block in sorted(placed, key=lambda layer: layer[:2])))
 
 
+def keeps_shares(layout: Layout, layers: int) -> bool:
+    """Whether the layout is still itself at `layers` layers: no kind has half its share of them or less, or twice."""
+    before = Counter(layout.layers)
+    after = scaled_counts(before, layers)
+    factors = (Fraction(after.get(kind, 0) * len(layout.layers), before[kind] * layers) for kind in before)
+    return all(Fraction(1, 2) < factor < 2 for factor in factors)
+
+
 def _spread(places: list[int], count: int) -> list[tuple[Fraction, int]]:
     """Depth, in layers of the original, and origin of each of the `count` layers that stand for `places`."""
     runs = defaultdict(list)

@@ -4,7 +4,7 @@ from collections import Counter
 import pytest
 
 from search_space.layout import Block, Layout
-from search_space.resize import resize, scaled_counts
+from search_space.resize import keeps_shares, resize, scaled_counts
 
 MIXERS = {"A": "attention", "G": "gla", "H": "hgrn", "R": "retnet"}
 
@@ -94,3 +94,19 @@ def test_rare_kinds_keep_one_layer_at_the_cost_of_the_frequent_one():
     counts = {Block(mixer): count for mixer, count in [("gla", 21), ("attention", 1), ("hgrn", 1), ("retnet", 1)]}
     assert list(scaled_counts(counts, 6).values()).count(1) == 3
     assert scaled_counts(counts, 6)[Block("gla")] == 3
+
+
+@pytest.mark.parametrize(
+    ("original", "layers", "kept"),
+    [
+        ("GGGA" * 6, 6, True),  # 1.5 layers become 2
+        ("GGGGGA" * 4, 6, True),
+        ("GGGGGGGGGGGA" * 2, 6, False),  # half a layer becomes one
+        ("G" * 23 + "A", 6, False),
+        ("G" * 23 + "A", 24, True),
+        ("AGHR", 2, False),
+        ("A" * 24, 1, True),
+    ],
+)
+def test_a_layout_is_itself_while_its_shares_are_about_the_same(original, layers, kept):
+    assert keeps_shares(layout(original), layers) == kept
