@@ -15,7 +15,7 @@ from workers.training import Result
 
 Score = Callable[[Result], float]
 CHOSEN_ON = ("deltanet", "gla")
-"""The mixers whose RULER scores were looked at while the suite was chosen."""
+"""The mixers whose RULER scores were looked at while the tasks were chosen."""
 
 
 def recalls(trials: Sequence[Trial]) -> dict[str, Score]:
