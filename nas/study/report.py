@@ -84,9 +84,9 @@ def _with_paper(cells: dict[str, Cells]) -> list[str]:
     lines = [
         "Rank correlation over cells (mixer x ratio), with intervals from cells drawn anew. The tasks were chosen on "
         f"{' and '.join(CHOSEN_ON)} alone; the learning rate and which tasks count were not. One cell of the paper is "
-        "one run, so no proxy can reach 1. Where mixers are compared at a ratio, both sides are less their mean over mixers at that "
-        "ratio; where ratios are compared for a mixer, less that mixer's mean over ratios; such cells depend on each "
-        "other, so no interval is given.\n",
+        "one run, so no proxy can reach 1. Where mixers are compared at a ratio, both sides are less their mean over "
+        "mixers at that ratio; where ratios are compared for a mixer, less that mixer's mean over ratios; such cells "
+        "depend on each other, so no interval is given.\n",
     ]
     for table, title in (("ruler_1p3b", "RULER, 1.3B"), ("lm_average", "language-modelling average, 1.3B")):
         paper = published(table)
