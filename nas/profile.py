@@ -198,14 +198,11 @@ def table(profile: Profile) -> str:
         cells += [f"{part.prefill_ms(t):.2f}" for t in prompts]
         lines.append(f"{name:18}" + "".join(f"{cell:>15}" for cell in cells))
     for kind in ("decode", "prefill"):
-        rows = [row for row in profile.check if row["kind"] == kind]
-        if rows:
-            errors = {
-                way: sorted(abs(row[f"{way}_ms"] / row["measured_ms"] - 1) for row in rows)
-                for way in ("sum", "roofline")
-            }
+        errors = profile.errors(kind)
+        if errors["sum"]:
             said = [f"{way} {median(e):.1%} off (at most {e[-1]:.1%})" for way, e in errors.items()]
-            lines.append(f"{kind} of {len({row['layout'] for row in rows})} whole models: {', '.join(said)}")
+            models = {row["layout"] for row in profile.check if row["kind"] == kind}
+            lines.append(f"{kind} of {len(models)} whole models: {', '.join(said)}")
     return "\n".join(lines) + "\n"
 
 

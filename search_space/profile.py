@@ -92,6 +92,16 @@ class Profile:
         """Milliseconds of a prompt, up to its first new token."""
         return sum(count * self._part(name).prefill_ms(tokens) for name, count in counts.items())
 
+    def errors(self, kind: str) -> dict[str, list[float]]:
+        """How far "sum" (over the layers) and "roofline" are from each whole model measured, as shares, ascending.
+
+        Args:
+            kind: "decode" or "prefill".
+        """
+        rows = [row for row in self.check if row["kind"] == kind]
+        ways = ("sum", "roofline")
+        return {way: sorted(abs(row[f"{way}_ms"] / row["measured_ms"] - 1) for row in rows) for way in ways}
+
     def _part(self, name: str) -> Part:
         if name not in self.parts:
             measured = ", ".join(self.parts)

@@ -7,6 +7,7 @@ docs/profiles (each made by `nas profile`).
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
+from statistics import median
 
 from scipy.stats import kendalltau
 
@@ -62,13 +63,13 @@ def checked(profile: Profile) -> list[str]:
         "| --- " * 7 + "|",
     ]
     for kind in ("decode", "prefill"):
-        rows = [row for row in profile.check if row["kind"] == kind]
-        off = {way: sorted(abs(r[f"{way}_ms"] / r["measured_ms"] - 1) for r in rows) for way in ("sum", "roofline")}
-        if rows:
-            middle, good = len(rows) // 2, sum(e <= 0.1 for e in off["sum"])
+        off = profile.errors(kind)
+        total, roofline = off["sum"], off["roofline"]
+        if total:
+            good = sum(error <= 0.1 for error in total)
             lines.append(
-                f"| {kind} | {len(rows)} | {good} of {len(rows)} | {off['sum'][middle]:.1%} | {off['sum'][-1]:.1%} "
-                f"| {off['roofline'][middle]:.1%} | {off['roofline'][-1]:.1%} |"
+                f"| {kind} | {len(total)} | {good} of {len(total)} | {median(total):.1%} | {total[-1]:.1%} "
+                f"| {median(roofline):.1%} | {roofline[-1]:.1%} |"
             )
     return lines
 
