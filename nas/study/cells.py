@@ -47,8 +47,9 @@ class Cells:
 
     @property
     def means(self) -> np.ndarray:
-        """[M, R] over seeds."""
-        return np.nanmean(self.values, 2)
+        """[M, R] over seeds; NaN where there is none."""
+        with np.errstate(invalid="ignore"):
+            return np.nansum(self.values, 2) / np.isfinite(self.values).sum(2)
 
     @property
     def seeds(self) -> int:

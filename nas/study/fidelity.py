@@ -57,7 +57,7 @@ def with_paper(cells: Cells, table: str, mixers: Sequence[str], less: str | None
     if less is not None:
         axis = {"ratio": 0, "mixer": 1}[less]
         both = tuple(side - side.mean(axis, keepdims=True) for side in both)  # type: ignore[assignment]
-    ours, theirs = (side.flatten() for side in both)
+    ours, theirs = (side[np.isfinite(both[0])] for side in both)
     return spearman(ours, theirs), kendall(ours, theirs)
 
 

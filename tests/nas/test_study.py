@@ -129,6 +129,12 @@ def test_a_diverged_run_counts_as_no_recall():
     assert "1 runs diverged" in report(made, load("study"))
 
 
+def test_an_unfinished_study_beside_a_whole_one():
+    whole, other = (trials(lambda i, j: 0.1 * j + 0.017 * i, noise=1e-6) for _ in range(2))
+    text = report(whole, load("study"), other[:8] + other[9:12])
+    assert "the other study, of means over seeds: 1.00 [1.00, 1.00]" in text and "nan" not in text
+
+
 @pytest.mark.parametrize("keep", [slice(0, 5), slice(0, 30), slice(6, 31)], ids=["few", "no transformer", "no pure"])
 def test_an_unfinished_study(keep):
     with pytest.raises(InputError, match="a finished study"):
