@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from warnings import catch_warnings, simplefilter
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -50,25 +49,24 @@ def rhos(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return _cosine(a - a.mean(-1, keepdims=True), b - b.mean(-1, keepdims=True))
 
 
+def mean_of_defined(values: np.ndarray, axis: int) -> np.ndarray:
+    """Mean over an axis of what is not NaN; NaN where nothing is."""
+    with np.errstate(invalid="ignore"):
+        return np.nansum(values, axis) / (~np.isnan(values)).sum(axis)
+
+
 def _resampled(statistic: Callable, one: ArrayLike, other: ArrayLike) -> Agreement:
     a, b = np.atleast_2d(one), np.atleast_2d(other)
     count = a.shape[1]
     if count < 2:
         return Agreement(np.nan, np.nan, np.nan, count)
     draws = np.random.default_rng(0).integers(count, size=(RESAMPLES, count))
-    value = _mean(statistic(a, b))
+    value = mean_of_defined(statistic(a, b), 0)
     if np.isnan(value):
         return Agreement(np.nan, np.nan, np.nan, count)
     # A draw with one side all ties shows no agreement.
-    low, high = np.quantile(np.nan_to_num(_mean(statistic(a[:, draws], b[:, draws]))), [0.025, 0.975])
+    low, high = np.quantile(np.nan_to_num(mean_of_defined(statistic(a[:, draws], b[:, draws]), 0)), [0.025, 0.975])
     return Agreement(float(value), float(low), float(high), count)
-
-
-def _mean(values: np.ndarray) -> np.ndarray:
-    """[P, ...] -> [...] over those that are defined."""
-    with catch_warnings():
-        simplefilter("ignore", RuntimeWarning)  # none may be
-        return np.nanmean(values, 0)
 
 
 def _cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -113,9 +114,11 @@ class Notes:
     scores: Scores = field(default_factory=lambda: {"accuracy": {}, "loss": {}})
     diverged: int = 0
 
-
-def _mean(curve: list[tuple[int, float]]) -> float:
-    return sum(value for _, value in curve) / len(curve)
+    @property
+    def recall(self) -> float:
+        """Mean over the evaluations so far."""
+        curve = self.curves["recall"]
+        return 0.0 if self.diverged or not curve else fmean(value for _, value in curve)
 
 
 def learning_rate_at(step: int, training: Training) -> float:
@@ -206,7 +209,7 @@ class Run:
                 seed=seed,
                 steps=notes.diverged or self.step,
                 status="diverged" if notes.diverged else ended,
-                recall=0.0 if notes.diverged or not notes.curves["recall"] else _mean(notes.curves["recall"]),
+                recall=notes.recall,
                 accuracy=notes.scores["accuracy"],
                 loss=notes.scores["loss"],
                 curves=notes.curves,

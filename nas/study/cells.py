@@ -10,6 +10,7 @@ from importlib.resources import files
 
 import numpy as np
 
+from nas.ranking import mean_of_defined
 from nas.study.layouts import MIXERS, RATIOS, TRANSFORMER
 from nas.trials import Trial
 from workers.training import Result
@@ -48,8 +49,7 @@ class Cells:
     @property
     def means(self) -> np.ndarray:
         """[M, R] over seeds; NaN where there is none."""
-        with np.errstate(invalid="ignore"):
-            return np.nansum(self.values, 2) / np.isfinite(self.values).sum(2)
+        return mean_of_defined(self.values, 2)
 
     @property
     def seeds(self) -> int:
