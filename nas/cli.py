@@ -105,7 +105,7 @@ def _run(config, folder, space) -> None:
     from nas import report, service
 
     with folder.lock(), _terminable():
-        folder.write_config(config.to_yaml())
+        folder.write_config(config.to_yaml())  # a search that is resumed may have another budget
         try:
             trials = service.run(config, folder, space)
         except KeyboardInterrupt:
@@ -217,7 +217,11 @@ def _opened(folder: Path, overrides: tuple[str, ...] = ()):
 
     opened = Folder.open(folder)
     _limited(overrides, ("target", "search.efficiency"), "a key under target, or search.efficiency")
-    config = load(opened.config, overrides)
+    try:
+        config = load(opened.config, overrides)
+    except InputError:
+        opened.checked_config()  # an older version's keys say less than its number
+        raise
     return config, opened, read_trials(opened, config)
 
 

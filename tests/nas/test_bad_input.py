@@ -106,6 +106,8 @@ def test_folder_without_a_search(tmp_path, command):
 def test_folder_of_another_version(tmp_path):
     (tmp_path / "config.yaml").write_text("version: 0.0.1\nname: old\n")
     assert "0.0.1" in run("resume", tmp_path)
+    (tmp_path / "config.yaml").write_text("version: 0.0.1\nsearch: {a_key_of_old: 1}\n")
+    assert "0.0.1" in run("front", tmp_path)
 
 
 def test_damaged_record(tmp_path):
