@@ -20,7 +20,7 @@ check: .venv/check
 
 # The configuration reference, from the config classes.
 docs: .venv/run
-	$(BIN)/python -m nas.reference > docs/configuration.md
+	$(BIN)/python -m nas.config.reference > docs/configuration.md
 
 bench: .venv/test
 	$(BIN)/python -m tests.benchmarks.chunked_vs_reference

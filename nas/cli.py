@@ -64,7 +64,7 @@ overrides_argument = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE].
 def search(source: str, out: Path | None, overrides: tuple[str, ...]) -> None:
     """Runs a search; presets: laptop, gpu, smoke, study, study_gpu. Every KEY is in docs/configuration.md."""
     from nas.config import load
-    from nas.folder import Folder
+    from nas.results.folder import Folder
 
     config = load(source, overrides)
     space = config.check()
@@ -83,7 +83,7 @@ def search(source: str, out: Path | None, overrides: tuple[str, ...]) -> None:
 def resume(folder: Path, overrides: tuple[str, ...]) -> None:
     """Goes on with a search after any stop; a larger budget (search.seconds=...) prolongs it."""
     from nas.config import load
-    from nas.folder import Folder
+    from nas.results.folder import Folder
 
     opened = Folder.open(folder)
     source = opened.checked_config()
@@ -212,8 +212,8 @@ def study(folder: Path, against: Path | None, figure: Path | None) -> None:
 def _opened(folder: Path, overrides: tuple[str, ...] = ()):
     """Configuration, folder and trials of a search; overrides price its layouts anew, which takes no training."""
     from nas.config import load
-    from nas.folder import Folder
-    from nas.service import read_trials
+    from nas.results.folder import Folder
+    from nas.search.service import read_trials
 
     opened = Folder.open(folder)
     _limited(overrides, ("target", "search.efficiency"), "a key under target, or search.efficiency")
@@ -240,7 +240,7 @@ def export(
     overrides: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Layouts as configs; picked for another use with target.batch=1 target.context=4096."""
-    from nas.exporters import EXPORTERS
+    from nas.results.exporters import EXPORTERS
 
     config, _, trials = _opened(folder, overrides)
     exporter = EXPORTERS.get(form, key="--format")
@@ -261,8 +261,8 @@ def export(
 
 
 def _picked(trials, pick: str, config) -> list:
-    from nas.pareto import knee
-    from nas.trials import front_of
+    from nas.results.pareto import knee
+    from nas.results.trials import front_of
 
     members = front_of(trials, config.search.efficiency)
     if not members:
@@ -290,9 +290,9 @@ def evaluate(layout: Path, source: str, seeds: int, overrides: tuple[str, ...]) 
     from dataclasses import asdict
 
     from nas.config import load
-    from nas.service import make_job
-    from search_space.cost import cost
-    from search_space.layout import Layout
+    from nas.search.service import make_job
+    from search_space.cost.cost import cost
+    from search_space.layouts.layout import Layout
     from workers.jobs import run_job
     from workers.model import ProxyModel
     from workers.training import Result
@@ -360,7 +360,7 @@ def mixers() -> None:
 @main.command()
 def published() -> None:
     """Layouts from the literature, at their own depth."""
-    from search_space.published import published_layouts
+    from search_space.layouts.published import published_layouts
 
     for each in published_layouts():
         click.echo(f"{each.name} ({each.year}): {each.layout}\n  {each.source}" + f"\n  {each.note}" * bool(each.note))
@@ -373,7 +373,7 @@ def published() -> None:
 def ui(folder: Path, port: int | None, browser: bool) -> None:
     """MLflow's pages, opened on the chart of the front."""
     from nas.config import load
-    from nas.folder import Folder
+    from nas.results.folder import Folder
     from tracking.ui import launch_ui
 
     opened = Folder.open(folder)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state
 from torch.testing import assert_close
 
-from kernels.stack import stacked
+from kernels.vmap import stacked
 from search_space.mixers.base import Mixer, MixerCost, State, state_elements
 
 BATCH = 3

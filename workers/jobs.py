@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from search_space.layout import Layout
+from search_space.layouts.layout import Layout
 from workers.model import Proxy
 from workers.tasks.suite import Suite, build_suite
 from workers.training import Result, Training, train

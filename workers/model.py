@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from search_space.errors import InputError
-from search_space.layout import Layout
+from search_space.layouts.layout import Layout
 from search_space.mixers import build_mixer
 from search_space.mixers.base import Dims
 from search_space.nn import RMSNorm, ShortConvolution, SwiGLU

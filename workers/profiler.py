@@ -17,12 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from search_space.layout import Block, Layout
+from search_space.cost.measured import ENDS, MLP, Part
+from search_space.cost.target import Target
+from search_space.layouts.layout import Block, Layout
 from search_space.mixers import build_mixer
 from search_space.mixers.base import Mixer, State
 from search_space.nn import RMSNorm, SwiGLU
-from search_space.profile import ENDS, MLP, Part
-from search_space.target import Target
 
 STACK = 2**30
 """Bytes of a stack of layers, if the model has as many: less is read faster than a model is, out of a cache or by pages

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
-from kernels.stack import stacked
+from kernels.vmap import stacked
 from workers.tasks.base import IGNORED, Batch
 
 

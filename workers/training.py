@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from search_space.errors import InputError
-from search_space.layout import Layout
+from search_space.layouts.layout import Layout
 from workers.model import Proxy, ProxyModel
 from workers.stack import Single, Stack
 from workers.tasks.suite import Scores, Suite

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from kernels.backend import check_shapes, from_triton, pick, state_dtype
 from kernels.gated_scan import chunked, reference
-from kernels.stack import stackable
+from kernels.vmap import stackable
 
 
 def _plain(form: Callable) -> Callable:

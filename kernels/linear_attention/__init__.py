@@ -10,7 +10,7 @@ from torch import Tensor
 
 from kernels.backend import check_shapes, from_triton, pick, state_dtype
 from kernels.linear_attention import chunked, reference
-from kernels.stack import is_stacked, stackable
+from kernels.vmap import is_stacked, stackable
 
 
 def _plain(form: Callable) -> Callable:

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kernels.backend import check_shapes, from_triton, pick
-from kernels.stack import is_stacked, stackable
+from kernels.vmap import is_stacked, stackable
 
 
 def _plain(x: Tensor, weight: Tensor, gate: Tensor | None, eps: float) -> Tensor:

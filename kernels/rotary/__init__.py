@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from kernels.backend import from_triton, pick
-from kernels.stack import stackable
+from kernels.vmap import stackable
 
 
 def _plain(x: Tensor, position: int, theta: float) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kernels.backend import check_shapes, from_triton, pick
-from kernels.stack import stackable
+from kernels.vmap import stackable
 
 
 def _plain(x: Tensor, weight: Tensor, cache: Tensor | None, activation: bool) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from kernels.backend import check_shapes, from_triton, pick
 from kernels.softmax_attention import cache, chunked, reference
-from kernels.stack import stackable
+from kernels.vmap import stackable
 
 IMPLEMENTATIONS = {
     "reference": reference.softmax_attention,

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from kernels.backend import from_triton, pick
-from kernels.stack import stackable
+from kernels.vmap import stackable
 
 
 def _plain(x: Tensor) -> Tensor:

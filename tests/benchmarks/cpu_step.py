@@ -13,8 +13,8 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from nas.config import load
-from nas.service import make_job
-from search_space.layout import Block, Layout
+from nas.search.service import make_job
+from search_space.layouts.layout import Block, Layout
 from search_space.mixers import MIXERS
 from workers.tasks.suite import build_suite
 from workers.training import Run

@@ -11,12 +11,12 @@ from statistics import median
 
 from scipy.stats import kendalltau
 
-from nas.profile import table
-from search_space.cost import Cost, cost
-from search_space.profile import Profile, load_profile
-from search_space.published import published_layouts
-from search_space.resize import resize
-from search_space.target import TARGETS, Target
+from nas.study.profiling import table
+from search_space.cost.cost import Cost, cost
+from search_space.cost.measured import Profile, load_profile
+from search_space.cost.target import TARGETS, Target
+from search_space.layouts.published import published_layouts
+from search_space.layouts.resize import resize
 
 DOCS = Path(__file__).parents[2] / "docs"
 USES = {"chat: B 1, n 4k": (1, 4096), "B 8, n 32k": (8, 32768), "long context: B 64, n 128k": (64, 131072)}

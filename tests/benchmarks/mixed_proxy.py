@@ -16,7 +16,7 @@ from statistics import mean, stdev
 
 import torch
 
-from search_space.layout import Block, Layout
+from search_space.layouts.layout import Block, Layout
 from workers.model import Proxy
 from workers.tasks.suite import build_suite
 from workers.training import Training, train

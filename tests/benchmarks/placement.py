@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from nas.config import load
-from nas.service import make_job
-from search_space.layout import Block, Layout
+from nas.search.service import make_job
+from search_space.layouts.layout import Block, Layout
 from workers.jobs import run_job
 
 RESULT = Path(__file__).parent / "results" / "placement.md"

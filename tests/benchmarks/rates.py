@@ -12,11 +12,11 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import torch
+from NOPE import MIXERS
 
 from nas.config import load
-from nas.service import make_job
-from nas.study.layouts import MIXERS
-from search_space.layout import Block, Layout
+from nas.search.service import make_job
+from search_space.layouts.layout import Block, Layout
 from workers.jobs import run_job
 
 RESULTS = Path(__file__).parent / "results"

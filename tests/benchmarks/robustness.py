@@ -18,11 +18,11 @@ import numpy as np
 import torch
 
 from nas.config import load
-from nas.ranking import kendall
-from nas.service import make_job
-from search_space.layout import Layout
-from search_space.resize import resize
-from search_space.space import Space
+from nas.search.service import make_job
+from nas.study.ranking import kendall
+from search_space.layouts.layout import Layout
+from search_space.layouts.resize import resize
+from search_space.space.space import Space
 from workers.jobs import run_job
 
 RESULTS = Path(__file__).parent / "results"

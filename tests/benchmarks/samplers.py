@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 import optuna
 
-from nas.pareto import hypervolume, on_front
-from nas.proposer import Proposer
-from search_space.cost import cost
-from search_space.layout import Layout
-from search_space.space import Space, SpaceConfig
-from search_space.target import Target
+from nas.results.pareto import hypervolume, on_front
+from nas.search.proposer import Proposer
+from search_space.cost.cost import cost
+from search_space.cost.target import Target
+from search_space.layouts.layout import Layout
+from search_space.space.space import Space, SpaceConfig
 
 RESULTS = Path(__file__).parent / "results" / "samplers.md"
 TARGET = Target()

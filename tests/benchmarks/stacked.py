@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 import yaml
 
-from search_space.layout import Block, Layout
+from search_space.layouts.layout import Block, Layout
 from search_space.mixers import MIXERS
 from workers.model import Proxy
 from workers.tasks.suite import build_suite
@@ -76,7 +76,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     name = "gpu" if options.device == "cuda" else "laptop"
-    preset = yaml.safe_load(files("nas.presets").joinpath(f"{name}.yaml").read_text())
+    preset = yaml.safe_load(files("nas.config.presets").joinpath(f"{name}.yaml").read_text())
     device = torch.cuda.get_device_name() if options.device == "cuda" else f"one thread of a CPU ({platform.machine()})"
     versions = f"Python {platform.python_version()}, torch {torch.__version__}"
     if options.device == "cuda":

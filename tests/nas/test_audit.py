@@ -2,10 +2,10 @@ import shutil
 
 import pytest
 
-from nas.audit import choose
-from nas.folder import Folder
-from nas.trials import Trial
-from search_space.layout import Block, Layout
+from nas.results.folder import Folder
+from nas.results.trials import Trial
+from nas.study.audit import choose
+from search_space.layouts.layout import Block, Layout
 from tests.nas.conftest import nas
 from workers.training import Result
 

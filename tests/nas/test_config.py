@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from nas.config import load, presets
-from nas.reference import reference
+from nas.config.reference import reference
 from search_space.errors import InputError
 
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from nas.pareto import front_probability, hypervolume, hypervolume_gain, knee, on_front
-from nas.trials import Trial, mark_front
-from search_space.layout import Block, Layout
+from nas.results.pareto import front_probability, hypervolume, hypervolume_gain, knee, on_front
+from nas.results.trials import Trial, mark_front
+from search_space.layouts.layout import Block, Layout
 from workers.training import Result
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau, spearmanr
 
-from nas.ranking import kendall, rhos, spearman, taus
+from nas.study.ranking import kendall, rhos, spearman, taus
 
 
 def test_against_scipy_with_ties():

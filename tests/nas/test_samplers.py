@@ -5,12 +5,12 @@ import random
 import optuna
 import pytest
 
-from nas.proposer import Proposer
-from nas.samplers import SAMPLERS
-from search_space.constraints import Constraints
-from search_space.cost import cost
-from search_space.space import Space, SpaceConfig
-from search_space.target import Target
+from nas.search.proposer import Proposer
+from nas.search.samplers import SAMPLERS
+from search_space.cost.cost import cost
+from search_space.cost.target import Target
+from search_space.space.constraints import Constraints
+from search_space.space.space import Space, SpaceConfig
 
 TARGET = Target()
 

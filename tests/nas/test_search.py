@@ -10,9 +10,9 @@ import time
 import pytest
 
 from nas.config import load
-from nas.folder import Folder
-from nas.service import read_trials
-from search_space.layout import Layout
+from nas.results.folder import Folder
+from nas.search.service import read_trials
+from search_space.layouts.layout import Layout
 from tests.nas.conftest import QUIET, nas
 
 

@@ -2,14 +2,14 @@ from dataclasses import replace
 
 import pytest
 
-from search_space.cost import Cost, cost, mixer_cost
-from search_space.devices import DEVICES
+from search_space.cost.cost import Cost, cost, mixer_cost
+from search_space.cost.devices import DEVICES
+from search_space.cost.objectives import EFFICIENCY
+from search_space.cost.target import TARGETS, Target
 from search_space.errors import InputError
-from search_space.layout import Block, Layout
+from search_space.layouts.layout import Block, Layout
 from search_space.mixers import MIXERS
 from search_space.mixers.base import Dims
-from search_space.objectives import EFFICIENCY
-from search_space.target import TARGETS, Target
 from tests.search_space.stubs import ECHO
 
 GIB = 2**30

@@ -1,7 +1,7 @@
 import pytest
 
 from search_space.errors import InputError
-from search_space.layout import Block, Layout
+from search_space.layouts.layout import Block, Layout
 from tests.search_space.stubs import ECHO
 
 WINDOWS = Layout(

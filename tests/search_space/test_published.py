@@ -2,10 +2,10 @@ import re
 
 import pytest
 
-from search_space.layout import Block
+from search_space.layouts.layout import Block
+from search_space.layouts.published import published_layouts
+from search_space.layouts.resize import resize
 from search_space.mixers import MIXERS
-from search_space.published import published_layouts
-from search_space.resize import resize
 
 BY_NAME = {published.name: published for published in published_layouts()}
 STUDY = [published for published in published_layouts() if "2507.06457" in published.source]

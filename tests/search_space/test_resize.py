@@ -3,8 +3,8 @@ from collections import Counter
 
 import pytest
 
-from search_space.layout import Block, Layout
-from search_space.resize import keeps_shares, resize, scaled_counts
+from search_space.layouts.layout import Block, Layout
+from search_space.layouts.resize import keeps_shares, resize, scaled_counts
 
 MIXERS = {"A": "attention", "G": "gla", "H": "hgrn", "R": "retnet"}
 

@@ -5,14 +5,14 @@ from itertools import product
 import pytest
 
 from search_space import counting
-from search_space.choices import SpaceConfig
-from search_space.constraints import Constraints
-from search_space.cost import cost
+from search_space.cost.cost import cost
+from search_space.cost.objectives import EFFICIENCY
+from search_space.cost.target import Target
 from search_space.errors import InputError
-from search_space.layout import Block, Layout
-from search_space.objectives import EFFICIENCY
-from search_space.space import Space
-from search_space.target import Target
+from search_space.layouts.layout import Block, Layout
+from search_space.space.choices import SpaceConfig
+from search_space.space.constraints import Constraints
+from search_space.space.space import Space
 
 TARGET = Target()
 CHOICES = ["attention", "gla", "hgrn"]

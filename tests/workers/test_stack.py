@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from search_space.layout import Block, Layout
+from search_space.layouts.layout import Block, Layout
 from search_space.mixers import MIXERS
 from tests.workers.test_training import job
 from workers.jobs import run_job

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from search_space.layout import Block, Layout
+from search_space.layouts.layout import Block, Layout
 from search_space.mixers import MIXERS
 from workers.jobs import Job, run_job
 from workers.model import Proxy, ProxyModel
@@ -180,7 +180,7 @@ def test_the_local_pool_runs_one_after_the_other():
 
 def test_training_needs_neither_ray_nor_optuna_nor_mlflow():
     code = (
-        "import sys, workers.jobs, workers.training, search_space.space, search_space.published\n"
+        "import sys, workers.jobs, workers.training, search_space.space.space, search_space.layouts.published\n"
         "from search_space.mixers import MIXERS\nfrom workers.tasks import TASKS\n"
         "[c.get(n) for c in (MIXERS, TASKS) for n in c.names()]\n"
         "print([m for m in ('ray', 'optuna', 'mlflow', 'omegaconf') if m in sys.modules])"

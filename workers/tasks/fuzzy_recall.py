@@ -7,7 +7,7 @@ from torch import Generator, Tensor
 
 from search_space.errors import InputError
 from workers.tasks.base import IGNORED, Batch, Task
-from workers.tasks.drawing import (
+from workers.tasks.sampling import (
     below,
     check_levels,
     check_positive,

@@ -8,7 +8,7 @@ from torch import Generator
 
 from search_space.errors import InputError
 from workers.tasks.base import IGNORED, Batch, Task
-from workers.tasks.drawing import check_levels, check_positive, distinct, levels
+from workers.tasks.sampling import check_levels, check_positive, distinct, levels
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ import torch
 from torch import Generator, Tensor
 
 from workers.tasks.base import IGNORED, Batch, Task
-from workers.tasks.drawing import below, check_levels, check_positive, distinct, in_turn, levels
+from workers.tasks.sampling import below, check_levels, check_positive, distinct, in_turn, levels
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,8 +7,8 @@ from torch import Generator, Tensor
 
 from search_space.errors import InputError
 from workers.tasks.base import IGNORED, Batch
-from workers.tasks.drawing import check_levels, check_positive
 from workers.tasks.recall import Recall
+from workers.tasks.sampling import check_levels, check_positive
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ import torch
 from torch import Generator, Tensor
 
 from workers.tasks.base import IGNORED, Batch, Task
-from workers.tasks.drawing import (
+from workers.tasks.sampling import (
     check_levels,
     check_positive,
     distinct,

@@ -8,7 +8,7 @@ from torch import Generator, Tensor
 from search_space.errors import InputError
 from workers.tasks.base import IGNORED, Batch, Task
 from workers.tasks.corpus import Corpus, load_corpus
-from workers.tasks.drawing import check_positive
+from workers.tasks.sampling import check_positive
 
 
 def recall_hits(tokens: Tensor) -> Tensor:

@@ -1,0 +1,154 @@
+"""The configuration of a search: every key that a user can set."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from search_space.cost.objectives import OBJECTIVES
+from search_space.cost.target import Target
+from search_space.errors import InputError
+from search_space.space.choices import SpaceConfig
+from workers.model import Proxy
+from workers.pool import Workers
+from workers.tasks.suite import Suite, build_suite
+from workers.training import Training
+
+FORMAT = 1
+"""Number of the record format: of config.yaml, runs.jsonl and audit.jsonl. Folders of 0.2 and before have none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """How a search is run.
+
+    Args:
+        sampler: thompson, tpe, nsga2, random, or a dotted path to your own.
+        trials: most layouts to try; null means no limit.
+        seconds: time after which no run is begun that is not expected to end in time; null means no limit.
+        seeds: most seeds that a layout is trained with. Every layout starts with `seeds_per_job` of them; further
+            seeds go to those that may be on the front.
+        seeds_per_job: seeds of a layout that a job trains as one stack of models; worth it on GPUs, where small models
+            are bound by kernel launches.
+        objectives: what is traded, two or three: recall, text_loss, decode_ms, cache_bytes, prefill_ms, decode_flops,
+            parameters, largest_batch, or a dotted path to your own.
+        reseed_above: layouts that belong on the front with at least this probability get further seeds; 0 means all.
+        published: whether layouts from the literature are tried before anything is proposed.
+        seed: of the sampler and of the runs.
+    """
+
+    sampler: str = "thompson"
+    trials: int | None = None
+    seconds: float | None = 480.0
+    seeds: int = 3
+    seeds_per_job: int = 1
+    objectives: list[str] = field(default_factory=lambda: ["recall", "decode_ms"])
+    reseed_above: float = 0.1
+    published: bool = True
+    seed: int = 0
+
+    def __post_init__(self):
+        if self.trials is None and self.seconds is None:
+            raise InputError("search.trials", None, "a number, unless search.seconds is one")
+        if self.trials is not None and self.trials < 1:
+            raise InputError("search.trials", self.trials, "a positive integer or null")
+        if self.seconds is not None and not self.seconds > 0:
+            raise InputError("search.seconds", self.seconds, "a positive number or null")
+        if self.seeds < 1:
+            raise InputError("search.seeds", self.seeds, "a positive integer")
+        if self.seeds_per_job < 1:
+            raise InputError("search.seeds_per_job", self.seeds_per_job, "a positive integer")
+        if not 0 <= self.reseed_above <= 1:
+            raise InputError("search.reseed_above", self.reseed_above, "a probability")
+        if not 2 <= len(set(self.objectives)) == len(self.objectives) <= 3:
+            raise InputError("search.objectives", self.objectives, "two or three different objectives")
+        for name in self.objectives:
+            OBJECTIVES.get(name, key="search.objectives")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextConfig:
+    """Your own text, as one more task of the suite.
+
+    Args:
+        paths: files and folders; empty leaves the task out.
+        tokens: size of the byte-pair vocabulary.
+        weight: share of the training batch, relative to the other tasks.
+    """
+
+    paths: list[str] = field(default_factory=list)
+    tokens: int = 512
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tracking:
+    """Where MLflow keeps its records.
+
+    Args:
+        enabled: whether anything is recorded in MLflow.
+        uri: of a tracking server or an SQLite file; null means a database in the run's folder.
+        experiment: name of the MLflow experiment.
+    """
+
+    enabled: bool = True
+    uri: str | None = None
+    experiment: str = "nas"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """The whole configuration of a search.
+
+    Args:
+        format: number of the record format.
+        name: of the search, in MLflow.
+        space: what may be searched.
+        target: what efficiency is stated for.
+        proxy: the small model that stands in for it.
+        training: how the proxy is trained.
+        tasks: label -> options of a recall task; `task` names it where the label does not.
+        text: your own text.
+        search: how the search is run.
+        workers: where runs are spread.
+        tracking: where MLflow keeps its records.
+    """
+
+    format: int = FORMAT
+    name: str = "search"
+    space: SpaceConfig = field(default_factory=SpaceConfig)
+    target: Target = field(default_factory=Target)
+    proxy: Proxy = field(default_factory=Proxy)
+    training: Training = field(default_factory=Training)
+    tasks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    text: TextConfig = field(default_factory=TextConfig)
+    search: Search = field(default_factory=Search)
+    workers: Workers = field(default_factory=Workers)
+    tracking: Tracking = field(default_factory=Tracking)
+
+    @property
+    def all_tasks(self) -> dict[str, dict[str, Any]]:
+        """The tasks, the user's text among them."""
+        if not self.text.paths:
+            return self.tasks
+        paths = [str(Path(p).absolute()) for p in self.text.paths]
+        options = {"paths": paths, "tokens": self.text.tokens, "weight": self.text.weight}
+        return {**self.tasks, "text": {**self.tasks.get("text", {}), **options}}
+
+    def suite(self) -> Suite:
+        """The recall suite.
+
+        Raises:
+            InputError: a task or option cannot be used; the key begins with "tasks".
+        """
+        try:
+            return build_suite(self.all_tasks, self.training.length)
+        except InputError as error:
+            if self.text.paths and error.key.startswith("tasks.text"):
+                raise InputError(error.key.removeprefix("tasks."), error.value, error.expected) from error
+            raise
+
+    def to_yaml(self) -> str:
+        """As a file that `load` reads back."""
+        return OmegaConf.to_yaml(OmegaConf.structured(self))

@@ -1,0 +1,115 @@
+"""The target: the model and the use that efficiency is stated for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from search_space.cost.devices import Device, find_device
+from search_space.cost.measured import SIZES, Profile, load_profile
+from search_space.errors import InputError
+from search_space.layouts.layout import find_block
+from search_space.mixers.base import Dims
+from search_space.mixers.options import positive
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """Sizes of the model that a layout is meant for, and how it is served.
+
+    The defaults are the 1.3B models of 2507.06457 (24 layers, width 2048, SwiGLU 5632, vocabulary 32,000,
+    untied) with attention heads of 64, serving 8 sequences of 32k tokens on an H100.
+
+    Args:
+        layers: depth; a layout of another depth is resized to it.
+        width: model width.
+        heads: query heads of the attention layers.
+        kv_heads: key-value heads of the attention layers; null means as many as `heads`.
+        mlp_width: hidden width of the SwiGLU that follows every mixer.
+        vocabulary: tokens in the vocabulary.
+        tied_embeddings: whether input embedding and head are one matrix.
+        batch: sequences that are decoded at once, B.
+        context: tokens that each sequence holds, n.
+        cache_element_bytes: bytes of a cached key, value or short-convolution input. Recurrent state is fp32.
+        weight_bytes: bytes of a parameter.
+        device: name in the table of devices, or {flops: FLOP/s, bandwidth: bytes/s, memory: bytes}.
+        profile: file of `nas profile` for models of these sizes; its measured times take the place of the device's
+            roofline. null means the roofline.
+        options: options that mixers take at the target's size, over those of the layout:
+            {mixer: {option: value}}, or {"mixer(option=value)": {...}} for one of several blocks of a mixer.
+
+    Raises:
+        InputError: a value cannot be used; the key begins with "target".
+    """
+
+    layers: int = 24
+    width: int = 2048
+    heads: int = 32
+    kv_heads: int | None = None
+    mlp_width: int = 5632
+    vocabulary: int = 32_000
+    tied_embeddings: bool = False
+    batch: int = 8
+    context: int = 32_768
+    cache_element_bytes: int = 2
+    weight_bytes: int = 2
+    device: Any = "h100"
+    profile: str | None = None
+    options: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self):
+        sizes = ("layers", "width", "heads", "mlp_width", "vocabulary", "batch", "context")
+        for key in (*sizes, "cache_element_bytes", "weight_bytes"):
+            positive(f"target.{key}", getattr(self, key))
+        if self.heads % positive("target.kv_heads", self.heads if self.kv_heads is None else self.kv_heads):
+            raise InputError("target.kv_heads", self.kv_heads, f"a divisor of heads={self.heads}")
+        for name, options in self.options.items():
+            find_block(str(name).partition("(")[0], {}, f"target.options.{name}")
+            if not isinstance(options, Mapping):
+                raise InputError(f"target.options.{name}", options, "a mapping from options to values")
+        _ = self.hardware
+        if self.profile is not None:
+            object.__setattr__(self, "profile", str(Path(self.profile).absolute()))
+            _ = self.measured
+
+    @cached_property
+    def hardware(self) -> Device:
+        """The device's peak rates."""
+        return find_device(self.device)
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """Those that measured times depend on."""
+        return {name: getattr(self, name) for name in SIZES} | {"kv_heads": self.kv_heads or self.heads}
+
+    @cached_property
+    def measured(self) -> Profile | None:
+        """The profile, if there is one."""
+        if self.profile is None:
+            return None
+        profile = load_profile(self.profile)
+        if profile.sizes != self.sizes:
+            wrong = [f"{name} {value}" for name, value in self.sizes.items() if profile.sizes.get(name) != value]
+            raise InputError("target.profile", self.profile, f"a profile of models with {', '.join(wrong)}")
+        return profile
+
+    @property
+    def description(self) -> str:
+        """The target in a line, for titles."""
+        device = self.device if isinstance(self.device, str) else "own device"
+        if self.measured is not None:
+            device = f"measured on {self.measured.about['device']}"
+        return f"{self.layers} layers, width {self.width}, B {self.batch}, n {self.context}, {device}"
+
+    @property
+    def dims(self) -> Dims:
+        """Sizes that a mixer is built with."""
+        return Dims(width=self.width, heads=self.heads, kv_heads=self.kv_heads)
+
+
+TARGETS = {
+    "study_1p3b": Target(),
+    "study_340m": Target(width=1024, heads=16, mlp_width=2816),
+}
+"""The two scales of 2507.06457; their attention heads are not stated, and no cost depends on them."""

@@ -1,0 +1,86 @@
+"""The one rule by which a layout is stretched or cut to another depth.
+
+It takes published layouts to the depth of the proxy, and layouts of the proxy to the depth of the target:
+
+1. Each kind of block keeps its share of the layers, rounded by largest remainder (the rarer kind first among
+   equals), and at least one layer. Where there are fewer layers than kinds, the most frequent kinds stay.
+2. Each kind keeps its places by relative depth, (i + 1/2) / layers. When a kind gets fewer layers, its layers
+   are split into as many runs of neighbours, and each run becomes one layer at its mean depth. When it gets
+   more, each layer becomes one or more copies, spread evenly over its interval [i, i + 1] / layers.
+3. Layers are ordered by relative depth; at equal depth the one that came first in the original comes first.
+
+At the same depth nothing changes.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from fractions import Fraction
+
+from search_space.layouts.layout import Block, Layout
+
+
+def scaled_counts(counts: Mapping[Block, int], layers: int) -> dict[Block, int]:
+    """Layers of each kind after resizing to `layers` in all (step 1 of the rule); independent of their order.
+
+    Args:
+        counts: layers of each kind before.
+        layers: layers in all after, at least 1.
+    """
+    kinds = sorted(counts, key=lambda kind: (counts[kind], str(kind)))
+    if layers <= len(kinds):
+        return dict.fromkeys(kinds[-layers:], 1)
+    seats, total = layers, sum(counts.values())
+    scaled: dict[Block, int] = {}
+    for kind in kinds:
+        if counts[kind] * seats >= total:
+            break
+        scaled[kind] = 1
+        seats, total = seats - 1, total - counts[kind]
+    common = kinds[len(scaled) :]
+    scaled |= {kind: counts[kind] * seats // total for kind in common}
+    by_remainder = sorted(common, key=lambda kind: -(counts[kind] * seats % total))
+    for kind in by_remainder[: layers - sum(scaled.values())]:
+        scaled[kind] += 1
+    return scaled
+
+
+def resize(layout: Layout, layers: int) -> Layout:
+    """The layout stretched or cut to `layers` layers (at least 1), by the rule above."""
+    places = defaultdict(list)
+    for place, block in enumerate(layout.layers):
+        places[block].append(place)
+    placed = [
+        (depth, first, block)
+        for block, count in scaled_counts(Counter(layout.layers), layers).items()
+        for depth, first in _spread(places[block], count)
+    ]
+    return Layout(tuple(block for _, _, block in sorted(placed, key=lambda layer: layer[:2])))
+
+
+def keeps_shares(layout: Layout, layers: int) -> bool:
+    """Whether the layout is still itself at `layers` layers: no kind has half its share of them or less, or twice."""
+    before = Counter(layout.layers)
+    after = scaled_counts(before, layers)
+    factors = (Fraction(after.get(kind, 0) * len(layout.layers), before[kind] * layers) for kind in before)
+    return all(Fraction(1, 2) < factor < 2 for factor in factors)
+
+
+def _spread(places: list[int], count: int) -> list[tuple[Fraction, int]]:
+    """Depth, in layers of the original, and origin of each of the `count` layers that stand for `places`."""
+    runs = defaultdict(list)
+    if count <= len(places):
+        for rank, place in enumerate(places):
+            runs[_share(rank, len(places), count)].append(place)
+        return [(Fraction(2 * sum(run) + len(run), 2 * len(run)), run[0]) for run in runs.values()]
+    for copy in range(count):
+        runs[places[_share(copy, count, len(places))]].append(copy)
+    return [
+        (place + Fraction(2 * rank + 1, 2 * len(copies)), place)
+        for place, copies in runs.items()
+        for rank in range(len(copies))
+    ]
+
+
+def _share(rank: int, items: int, parts: int) -> int:
+    """Which of `parts` even parts the item number `rank` of `items` falls into."""
+    return (2 * rank + 1) * parts // (2 * items)
