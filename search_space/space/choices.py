@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from search_space.checks import positive
 from search_space.errors import InputError, one_of
 from search_space.layouts.layout import Block, find_block
 from search_space.mixers import MIXERS
-from search_space.mixers.options import positive
 from search_space.space.constraints import Constraints
 
 TIES = ["layer", "block", "pattern"]
