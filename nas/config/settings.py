@@ -6,7 +6,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from search_space.cost.objectives import OBJECTIVES
+from search_space.cost.objectives import OBJECTIVES, Objective
 from search_space.cost.target import Target
 from search_space.errors import InputError
 from search_space.space.choices import SpaceConfig
@@ -63,8 +63,12 @@ class Search:
             raise InputError("search.reseed_above", self.reseed_above, "a probability")
         if not 2 <= len(set(self.objectives)) == len(self.objectives) <= 3:
             raise InputError("search.objectives", self.objectives, "two or three different objectives")
-        for name in self.objectives:
-            OBJECTIVES.get(name, key="search.objectives")
+        found = [OBJECTIVES.get(name, key="search.objectives") for name in self.objectives]
+        for name, objective in zip(self.objectives, found, strict=True):
+            if not isinstance(objective, Objective):
+                raise InputError("search.objectives", name, "an Objective of search_space.cost.objectives")
+        if not any(objective.measured for objective in found):
+            raise InputError("search.objectives", self.objectives, "at least one that training tells, such as recall")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,14 +76,15 @@ class TextConfig:
     """Your own text, as one more task of the suite.
 
     Args:
-        paths: files and folders; empty leaves the task out.
-        tokens: size of the byte-pair vocabulary.
-        weight: share of the training batch, relative to the other tasks.
+        paths: files and folders; empty leaves the task out, unless `tasks` has it.
+        tokens: size of the byte-pair vocabulary; null leaves it to `tasks.text`, where it is 512 by default.
+        weight: share of the training batch, relative to the other tasks; null leaves it to `tasks.text`, where it is 1
+            by default.
     """
 
     paths: list[str] = field(default_factory=list)
-    tokens: int = 512
-    weight: float = 1.0
+    tokens: int | None = None
+    weight: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +138,8 @@ class Config:
         if not self.text.paths:
             return self.tasks
         paths = [str(Path(p).absolute()) for p in self.text.paths]
-        options = {"paths": paths, "tokens": self.text.tokens, "weight": self.text.weight}
+        sizes = {"tokens": self.text.tokens, "weight": self.text.weight}
+        options = {"paths": paths, **{name: value for name, value in sizes.items() if value is not None}}
         return {**self.tasks, "text": {**self.tasks.get("text", {}), **options}}
 
     def suite(self) -> Suite:

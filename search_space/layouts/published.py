@@ -11,6 +11,19 @@ from search_space.layouts.layout import Block, Layout
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Where a layout comes from, if it was published.
+
+    Args:
+        name: what it is called.
+        layout: as it was published, at its own depth: what is priced, exported and drawn.
+    """
+
+    name: str
+    layout: Layout
+
+
+@dataclass(frozen=True)
 class Published:
     """A layout from the literature.
 
@@ -32,7 +45,7 @@ class Published:
 @cache
 def published_layouts() -> tuple[Published, ...]:
     """All layouts of `published.yaml`, in its order."""
-    sources = yaml.safe_load(files("search_space").joinpath("published.yaml").read_text(encoding="utf-8"))
+    sources = yaml.safe_load(files("search_space.layouts").joinpath("published.yaml").read_text(encoding="utf-8"))
     return tuple(
         Published(name, entry["source"], entry["year"], _layout(pattern, entry["layers"]), entry.get("note", ""))
         for entry in sources
