@@ -1,7 +1,8 @@
 """Architecture search for hybrid language models: which token mixer goes in which layer.
 
     >>> import nas
-    >>> config = nas.load("smoke", ["search.trials=6", "training.steps=8", "workers.pool=local"])
+    >>> small = ["search.trials=6", "training.steps=8", "workers.pool=local", "tracking.enabled=false"]
+    >>> config = nas.load("smoke", small)
     >>> found = nas.search(config, out="runs/first")
     >>> front = found.front()  # a pandas DataFrame
     >>> best = found.pick("knee")
