@@ -1,5 +1,6 @@
 """Named parts that a user can add to: mixers, tasks, samplers, exporters."""
 
+import sys
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -24,7 +25,7 @@ class Catalogue:
         self._built_in = built_in
 
     def _paths(self) -> dict[str, str]:
-        return {**_announced(f"nas.{self.kind}s"), **self._built_in}
+        return {**_announced(f"nas.{self.kind}s", tuple(sys.path)), **self._built_in}
 
     def names(self) -> list[str]:
         """Names of all built-in and announced parts; built-in ones first, in the order of their list."""
@@ -49,6 +50,6 @@ class Catalogue:
 
 
 @cache
-def _announced(group: str) -> dict[str, str]:
-    """What installed packages announce; they are asked once, as that takes a look into each of them."""
+def _announced(group: str, path: tuple[str, ...]) -> dict[str, str]:
+    """What the packages on `path` announce; they are asked once, as that takes a look into each of them."""
     return {entry.name: entry.value for entry in entry_points(group=group)}

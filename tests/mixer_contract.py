@@ -21,7 +21,7 @@ from torch.func import functional_call, stack_module_state
 from torch.testing import assert_close
 
 from kernels.vmap import stacked
-from search_space.mixers.base import Mixer, MixerCost, State, state_elements
+from search_space.parts.base import Mixer, MixerCost, State, state_elements
 
 BATCH = 3
 LENGTHS = [1, 2, 17, 33]

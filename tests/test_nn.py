@@ -5,7 +5,7 @@ from torch.testing import assert_close
 
 from kernels import rotary
 from search_space.errors import InputError
-from search_space.nn import RMSNorm, ShortConvolution, SwiGLU
+from search_space.parts.nn import RMSNorm, ShortConvolution, SwiGLU
 
 
 @pytest.mark.parametrize("activation", [False, True], ids=["plain", "silu"])

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from search_space.layouts.layout import Layout
-from workers.model import Proxy
+from search_space.scale import Scale
 from workers.tasks.suite import Suite, build_suite
 from workers.training import Result, Training, train
 
@@ -22,13 +22,17 @@ class Job:
 
     Args:
         trial: number of the trial that it belongs to.
+        layout: with options at the target's scale.
+        seeds: of the runs.
+        scale: from the target to the proxy.
+        training: how it is trained.
         tasks: label -> options of the task, as `build_suite` takes them.
     """
 
     trial: int
     layout: Layout
     seeds: tuple[int, ...]
-    proxy: Proxy
+    scale: Scale
     training: Training
     tasks: dict[str, dict[str, Any]]
 
@@ -70,7 +74,8 @@ def run_job(job: Job) -> Outcome:
     try:
         with _one_thread():
             suite = _suite(json.dumps(job.tasks), job.training.length)
-            results, _ = train(job.layout, job.proxy, job.training, suite, job.seeds)
+            layout, sizes = job.scale.layout(job.layout), job.scale.sizes(suite.vocabulary)
+            results, _ = train(layout, sizes, job.training, suite, job.seeds)
         return Outcome(job=job, results=results)
     except Exception:
         return Outcome(job=job, error=traceback.format_exc())

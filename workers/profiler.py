@@ -15,125 +15,22 @@ from statistics import median
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from search_space.cost.measured import ENDS, MLP, Part
+from search_space.cost.measured import PartTimes
 from search_space.cost.target import Target
 from search_space.layouts.layout import Block, Layout
-from search_space.mixers import build_mixer
-from search_space.mixers.base import Mixer, State
-from search_space.nn import RMSNorm, SwiGLU
+from search_space.model import Layer, Model, build_model
+from search_space.parts.base import State
 
 STACK = 2**30
 """Bytes of a stack of layers, if the model has as many: less is read faster than a model is, out of a cache or by pages
 whose addresses are at hand."""
 
 
-class MixerLayer(nn.Module):
-    """A mixer behind its norm and residual."""
-
-    def __init__(self, block: Block, target: Target):
-        super().__init__()
-        self.norm = RMSNorm(target.width)
-        mixer: Any = build_mixer(block.mixer, target.dims, dict(block.options), f"target.options.{block.mixer}")
-        self.mixer: Mixer = mixer
-
-    def forward(self, x: Tensor) -> tuple[Tensor, State]:
-        """x [B, T, D]."""
-        y, state = self.mixer(self.norm(x))
-        return x + y, state
-
-    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """x [B, D]."""
-        y, state = self.mixer.step(self.norm(x), state)
-        return x + y, state
-
-    def state_after(self, batch: int, context: int) -> State:
-        """A state of `context` tokens: what grows with tokens is filled up with zeros."""
-        weight = next(self.parameters())
-        few, more = (self.mixer(weight.new_zeros(1, tokens, self.norm.weight.shape[0]))[1] for tokens in (2, 3))
-        window = self.mixer.cost().window
-        state: State = {}
-        for name, value in more.items():
-            if not isinstance(value, Tensor):
-                state[name] = context
-            elif value.shape[1:] != few[name].shape[1:]:
-                kept = context if window is None else min(context, window)
-                state[name] = value.new_zeros(batch, kept, *value.shape[2:])
-            else:
-                state[name] = value.new_zeros(batch, *value.shape[1:])
-        return state
-
-
-class MLPLayer(nn.Module):
-    """A SwiGLU behind its norm and residual."""
-
-    def __init__(self, target: Target):
-        super().__init__()
-        self.norm = RMSNorm(target.width)
-        self.mlp = SwiGLU(target.width, target.mlp_width)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, State]:
-        """x [B, T, D]."""
-        return x + self.mlp(self.norm(x)), {}
-
-    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """x [B, D]."""
-        return self.forward(x)
-
-    def state_after(self, batch: int, context: int) -> State:
-        """None."""
-        return {}
-
-
-class Ends(nn.Module):
-    """What every model has once: embedding, last norm and head."""
-
-    def __init__(self, target: Target):
-        super().__init__()
-        self.embedding = nn.Embedding(target.vocabulary, target.width)
-        self.norm = RMSNorm(target.width)
-        self.head = nn.Linear(target.width, target.vocabulary, bias=False)
-
-    def forward(self, tokens: Tensor, between: Callable[[Tensor], Tensor] = lambda x: x) -> Tensor:
-        """Tokens [B, T] or [B] -> logits [B, V] of the last, with `between` in the middle."""
-        x = between(self.embedding(tokens))
-        return self.head(self.norm(x[:, -1] if tokens.dim() == 2 else x))
-
-
-class ServedModel(nn.Module):
-    """A whole model at the target's size."""
-
-    def __init__(self, layout: Layout, target: Target):
-        super().__init__()
-        self.ends = Ends(target)
-        self.layers: Any = nn.ModuleList()
-        for block in layout.layers:
-            self.layers += [MixerLayer(block.updated(target.options), target), MLPLayer(target)]
-
-    def prefill(self, tokens: Tensor) -> tuple[Tensor, list[State]]:
-        """Logits after a prompt [B, T], and states."""
-        states: list[State] = []
-
-        def between(x: Tensor) -> Tensor:
-            for layer in self.layers:
-                x, state = layer(x)
-                states.append(state)
-            return x
-
-        return self.ends(tokens, between), states
-
-    def step(self, tokens: Tensor, states: list[State]) -> tuple[Tensor, list[State]]:
-        """Logits after one more token of each sequence [B], and states."""
-        new: list[State] = []
-
-        def between(x: Tensor) -> Tensor:
-            for layer, state in zip(self.layers, states, strict=True):
-                x, state = layer.step(x, state)
-                new.append(state)
-            return x
-
-        return self.ends(tokens, between), new
+def layer_state(layer: Layer, batch: int, context: int) -> State:
+    """The state of a layer after `context` tokens."""
+    return {"mixer": layer.mixer.state_after(batch, context)} if layer.mixer is not None else {}
 
 
 class Profiler:
@@ -163,11 +60,11 @@ class Profiler:
         return flops, 2 * x.numel() / (1e-3 * self._milliseconds(lambda: y.copy_(x)))
 
     @torch.no_grad()
-    def part(self, name: str | Block, points: Sequence[tuple[int, int]], prompts: Sequence[int]) -> Part:
-        """Times of one part.
+    def part(self, block: Block | None, points: Sequence[tuple[int, int]], prompts: Sequence[int]) -> PartTimes:
+        """Times of a mixer or a channel mixer, its norm and residual included.
 
         Args:
-            name: a block, "mlp" or "ends".
+            block: one with that part alone, as the target has it; None means the two ends of a model.
             points: (B, n) of the decode steps.
             prompts: T of the prompts.
         """
@@ -175,17 +72,18 @@ class Profiler:
         prefill: list[list[float]] = []
         states: list[list[float]] = []
         peaks: list[list[float]] = []
-        layer = self._build(name)
+        layer = self._build(block)
         stack = [layer]
 
         def layers(count: int) -> list[Any]:
-            stack.extend(self._build(name) for _ in range(len(stack), count))
+            stack.extend(self._build(block) for _ in range(len(stack), count))
             return stack[:count]
 
         weights = sum(p.numel() * p.element_size() for p in layer.parameters())
-        contexts = points if isinstance(name, Block) else sorted({(b, 1) for b, _ in points})
+        remembers = isinstance(layer, Layer) and layer.mixer is not None
+        contexts = points if remembers else sorted({(b, 1) for b, _ in points})
         for batch, context in contexts:
-            kept = batch * _bytes(layer.state_after(1, context)) if not isinstance(layer, Ends) else 0
+            kept = batch * _bytes(layer_state(layer, 1, context)) if remembers else 0
             copies = self._copies(weights + kept)
             if copies:
                 decode.append([batch, context, self._decode(layers(copies), batch, context)])
@@ -200,15 +98,21 @@ class Profiler:
             prefill.append([tokens, ms / len(several)])
             if self.device.type == "cuda":
                 peaks.append([tokens, torch.cuda.max_memory_allocated() - before])
-        return Part(decode=decode, prefill=prefill, state_bytes=states, peak_bytes=peaks)
+        return PartTimes(decode=decode, prefill=prefill, state_bytes=states, peak_bytes=peaks)
 
     @torch.no_grad()
     def whole(self, layout: Layout, points: Sequence[tuple[int, int]], prompts: Sequence[int]) -> Iterator[float]:
-        """Milliseconds of a whole model: of a decode step at each (B, n), then of a prompt of each T."""
-        model: ServedModel = self._placed(lambda: ServedModel(layout, self.target))
+        """Milliseconds of a whole model: of a decode step at each (B, n), then of a prompt of each T.
+
+        Args:
+            layout: with options as the target has them.
+            points: (B, n) of the decode steps.
+            prompts: T of the prompts.
+        """
+        model: Model = self._placed(lambda: build_model(layout, self.target.sizes))
         for batch, context in points:
             tokens = torch.zeros(batch, dtype=torch.long, device=self.device)
-            states: Any = [layer.state_after(batch, context) for layer in model.layers]
+            states: Any = [layer_state(layer, batch, context) for layer in model.layers]  # type: ignore[arg-type]
             yield self._steps(model.step, tokens, states)
             del states
         for length in prompts:
@@ -219,11 +123,9 @@ class Profiler:
         with self.device:
             return build().to(self.dtype).eval()
 
-    def _build(self, name: str | Block) -> Any:
-        kinds = {MLP: MLPLayer, ENDS: Ends}
-        if isinstance(name, Block):
-            return self._placed(lambda: MixerLayer(name, self.target))
-        return self._placed(lambda: kinds[name](self.target))
+    def _build(self, block: Block | None) -> Any:
+        sizes = self.target.sizes
+        return self._placed(lambda: Model((), sizes) if block is None else Layer(block, sizes))
 
     def _copies(self, size: int) -> int:
         """Layers of `size` bytes that make a stack; 0 if not even one fits in memory."""
@@ -231,11 +133,11 @@ class Profiler:
         return min(fitting, self.target.layers, max(2, -(-STACK // size)))
 
     def _decode(self, stack: list[Any], batch: int, context: int) -> float:
-        if isinstance(stack[0], Ends):
+        if isinstance(stack[0], Model):
             tokens = torch.zeros(batch, dtype=torch.long, device=self.device)
-            return self._milliseconds(lambda: [ends(tokens) for ends in stack], graph=True) / len(stack)
+            return self._milliseconds(lambda: [ends.step(tokens, []) for ends in stack], graph=True) / len(stack)
         x = torch.zeros(batch, self.target.width, device=self.device, dtype=self.dtype)
-        states = [each.state_after(batch, context) for each in stack]
+        states = [layer_state(each, batch, context) for each in stack]
 
         def step(x: Tensor, states: list[State]) -> tuple[Tensor, list[State]]:
             new = []
@@ -256,9 +158,9 @@ class Profiler:
         return self._milliseconds(once, graph=True)
 
     def _prompt(self, stack: list[Any], tokens: int) -> Callable[[], Any]:
-        if isinstance(stack[0], Ends):
+        if isinstance(stack[0], Model):
             ids = torch.zeros(1, tokens, dtype=torch.long, device=self.device)
-            return lambda: [ends(ids) for ends in stack]
+            return lambda: [ends.prefill(ids) for ends in stack]
         x = torch.zeros(1, tokens, self.target.width, device=self.device, dtype=self.dtype)
 
         def run() -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from search_space.errors import InputError
 from search_space.layouts.layout import Layout
-from workers.model import Proxy, ProxyModel
+from search_space.model import Sizes, build_model
 from workers.stack import Single, Stack
 from workers.tasks.suite import Scores, Suite
 
@@ -136,12 +136,12 @@ class Run:
     Several seeds are trained as one stack of models; each gets the numbers, up to rounding, that it gets by itself.
     """
 
-    def __init__(self, layout: Layout, proxy: Proxy, training: Training, suite: Suite, seeds: Sequence[int]):
+    def __init__(self, layout: Layout, sizes: Sizes, training: Training, suite: Suite, seeds: Sequence[int]):
         self.training, self.suite, self.seeds = training, suite, tuple(seeds)
         device = torch.device(training.device or ("cuda" if torch.cuda.is_available() else "cpu"))
         precision = training.precision or ("bf16" if device.type == "cuda" else "fp32")
         autocast = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
-        models = [ProxyModel(layout, proxy, suite.vocabulary, seed).to(device) for seed in self.seeds]
+        models = [build_model(layout, sizes, seed).to(device) for seed in self.seeds]
         self.models = Single(models[0], autocast) if len(models) == 1 else Stack(models, autocast)
         self.weights = self.models.weights
         matrices, vectors = self.weights.groups
@@ -259,7 +259,7 @@ class Run:
 
 def train(
     layout: Layout,
-    proxy: Proxy,
+    sizes: Sizes,
     training: Training,
     suite: Suite,
     seeds: Sequence[int],
@@ -272,9 +272,15 @@ def train(
     The same arguments give the same numbers on the same machine, paused or not.
 
     Args:
+        layout: with options at the scale of `sizes`.
+        sizes: of the model; its vocabulary is the suite's.
+        training: how it is trained.
+        suite: what it is trained and scored on.
         seeds: trained together, as one stack of models; each has a result.
+        steps: where to stop.
+        checkpoint: of a run with the same arguments.
     """
-    run = Run(layout, proxy, training, suite, seeds)
+    run = Run(layout, sizes, training, suite, seeds)
     if checkpoint is not None:
         run.restore(checkpoint)
     return run.advance(training.steps if steps is None else steps), run.checkpoint()

@@ -1,6 +1,7 @@
 """The configuration of a search: every key that a user can set."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,8 @@ from omegaconf import OmegaConf
 from search_space.cost.objectives import OBJECTIVES, Objective
 from search_space.cost.target import Target
 from search_space.errors import InputError
+from search_space.scale import Proxy, Scale
 from search_space.space.choices import SpaceConfig
-from workers.model import Proxy
 from workers.pool import Workers
 from workers.tasks.suite import Suite, build_suite
 from workers.training import Training
@@ -111,7 +112,7 @@ class Config:
         name: of the search, in MLflow.
         space: what may be searched.
         target: what efficiency is stated for.
-        proxy: the small model that stands in for it.
+        proxy: the numbers of the rule that scales it down to what is trained.
         training: how the proxy is trained.
         tasks: label -> options of a recall task; `task` names it where the label does not.
         text: your own text.
@@ -131,6 +132,11 @@ class Config:
     search: Search = field(default_factory=Search)
     workers: Workers = field(default_factory=Workers)
     tracking: Tracking = field(default_factory=Tracking)
+
+    @cached_property
+    def scale(self) -> Scale:
+        """The rule that takes layouts from the target to the proxy."""
+        return Scale(self.target, self.proxy, self.training.length)
 
     @property
     def all_tasks(self) -> dict[str, dict[str, Any]]:

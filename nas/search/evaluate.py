@@ -6,13 +6,12 @@ from typing import Any
 
 from nas.config import Config
 from nas.results.records import value_of
-from nas.search.setup import costs_of, make_job
+from nas.search.setup import check_layout, costs_of, make_job
 from search_space.cost.cost import Cost, cost
 from search_space.cost.objectives import OBJECTIVES
 from search_space.errors import InputError
 from search_space.layouts.layout import Layout
 from workers.jobs import run_job
-from workers.model import ProxyModel
 from workers.training import Result
 
 logger = logging.getLogger(__name__)
@@ -64,7 +63,7 @@ def evaluate(config: Config, layout: Layout, seeds: int = 1) -> Evaluation:
     """
     if seeds < 1:
         raise InputError("seeds", seeds, "a positive integer")
-    ProxyModel(layout, config.proxy, config.suite().vocabulary, seed=0)
+    check_layout(config, config.suite(), layout)
     price, values = cost(layout, config.target), costs_of(config)(layout)
     runs: list[Result] = []
     for seed in range(config.search.seed, config.search.seed + seeds):

@@ -1,78 +1,128 @@
 """Asks Optuna for layouts, and tells it what they scored."""
 
 import random
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 
+from nas.search.problem import Problem
 from nas.search.samplers import SAMPLERS
 from search_space.layouts.layout import Layout
 from search_space.space.space import Space
 
-ATTEMPTS = 200
-"""How often a sampler may propose something known or infeasible before a layout is drawn at random instead."""
+ATTEMPTS = 20
+"""How often a sampler may propose something known or infeasible before a layout is drawn at random instead..."""
+DRAWS = 500
+"""...and how often one is drawn before the space counts as used up."""
+FEW = 5000
+"""Spaces of so many layouts are listed, so that the last one is found."""
 
 
 class Proposer:
-    """A study in memory over the decisions of a space: maximise recall, minimise the efficiency objective.
+    """A study in memory over the decisions of a space, with the objectives of the search.
 
     The record of the search is the run folder, not the study, which is rebuilt from it on resume; so a sampler sees
     every run (several seeds of a layout are several observations) and none is lost with the process.
 
     Args:
-        efficiency: cost of a layout.
+        space: what may be proposed.
+        objectives: names of what is traded.
+        costs: cost objective -> value at the target, of a layout.
         sampler: name in the catalogue of samplers.
+        seed: of the sampler and of random draws.
     """
 
-    def __init__(self, space: Space, efficiency: Callable[[Layout], float], sampler: str, seed: int):
+    def __init__(
+        self,
+        space: Space,
+        objectives: Sequence[str],
+        costs: Callable[[Layout], dict[str, float]],
+        sampler: str,
+        seed: int,
+    ):
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self._space, self._efficiency = space, efficiency
-        self._distributions: dict[str, BaseDistribution] = {
-            slot.name: CategoricalDistribution(slot.choices) for slot in space.slots
+        self.problem = Problem(space, tuple(objectives), costs)
+        self._distributions = {
+            d.name: IntDistribution(0, len(d.choices) - 1) if d.ordered else CategoricalDistribution(d.choices)
+            for d in space.decisions
         }
         factory = SAMPLERS.get(sampler, key="search.sampler")
-        self._study = optuna.create_study(directions=["maximize", "minimize"], sampler=factory(space, efficiency, seed))
+        directions = {"high": "maximize", "low": "minimize"}
+        self._study = optuna.create_study(
+            directions=[directions[goal.better] for goal in self.problem.goals.values()],
+            sampler=factory(self.problem, seed),
+        )
         self._asked: dict[Layout, optuna.Trial] = {}
-        self._scores: dict[Layout, float] = {}
         self._random = random.Random(seed)
+        self._listed = frozenset(space.all(FEW) or ())
 
     def propose(self, taken: Collection[Layout]) -> Layout | None:
-        """A feasible layout that is not in `taken`; None when none can be found any more."""
+        """A feasible layout that is not in `taken`; None when the space is used up."""
+        space = self.problem.space
+        self.problem.taken.clear()
+        self.problem.taken.update(taken)
+        if self._listed and self._listed <= self.problem.taken:
+            return None
         for _ in range(ATTEMPTS):
             trial = self._study.ask(self._distributions)
-            layout = self._space.layout(trial.params)
-            known = self._scores.get(layout)
-            if layout not in taken and self._space.feasible(layout):
+            layout = space.layout(self._values(trial.params))
+            if not space.feasible(layout):
+                # Samplers ignore what failed, and propose it again.
+                self._study.tell(trial, state=TrialState.PRUNED)
+            elif layout in self.problem.taken:
+                # Its score is known to the study: to tell it again would make it look surer, to prune it worse.
+                self._study.tell(trial, state=TrialState.FAIL)
+            else:
                 self._asked[layout] = trial
                 return layout
-            if known is not None:
-                self._study.tell(trial, [known, self._efficiency(layout)])
-            else:
-                # Never FAIL: samplers ignore failed trials and propose them again.
-                self._study.tell(trial, state=TrialState.PRUNED)
-        return self._draw(taken)
+        return self._draw()
 
-    def _draw(self, taken: Collection[Layout]) -> Layout | None:
-        for _ in range(ATTEMPTS):
-            layout = self._space.sample(self._random)
-            if layout not in taken:
+    def _draw(self) -> Layout | None:
+        if self._listed:
+            left = sorted(self._listed - self.problem.taken, key=lambda layout: layout.key)
+            return self._random.choice(left)
+        for _ in range(DRAWS):
+            layout = self.problem.space.sample(self._random)
+            if layout not in self.problem.taken:
                 return layout
         return None
 
-    def tell(self, layout: Layout, recall: float | None) -> None:
-        """Passes on what a run of `layout` scored; None for a run that ended with an error."""
+    def tell(self, layout: Layout, values: Mapping[str, float] | None) -> None:
+        """Passes on what a run of `layout` scored.
+
+        Args:
+            layout: proposed, or from elsewhere.
+            values: measured objective -> value; None for a run that ended with an error.
+        """
         trial = self._asked.pop(layout, None)
-        if recall is None:
+        if values is None:
             if trial is not None:
                 self._study.tell(trial, state=TrialState.PRUNED)
             return
-        self._scores[layout] = recall
-        values = [recall, self._efficiency(layout)]
+        known = {**self.problem.costs(layout), **values}
+        scores = [known[name] for name in self.problem.objectives]
         if trial is not None:
-            self._study.tell(trial, values)
+            self._study.tell(trial, scores)
             return
-        decisions = self._space.decisions(layout)
-        if decisions is not None:
-            self._study.add_trial(create_trial(params=decisions, distributions=self._distributions, values=values))
+        chosen = self.problem.space.values(layout)
+        if chosen is not None:
+            params = self._params(chosen)
+            self._study.add_trial(create_trial(params=params, distributions=self._distributions, values=scores))
+
+    def _values(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Values of the decisions from Optuna's parameters, which hold the ranks of numbers."""
+        decisions = self.problem.space.decisions
+        return {d.name: d.choices[params[d.name]] if d.ordered else params[d.name] for d in decisions}
+
+    def _params(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The reverse of `_values`."""
+        decisions = self.problem.space.decisions
+        return {d.name: d.choices.index(values[d.name]) if d.ordered else values[d.name] for d in decisions}
+
+    @property
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """Optuna's distribution of each decision."""
+        return dict(self._distributions)

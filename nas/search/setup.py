@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+import torch
+
 from nas.config import Config
 from nas.results.folder import Folder
 from nas.results.trials import Trial, TrialBook, mark_front
@@ -12,10 +14,10 @@ from search_space.errors import InputError
 from search_space.layouts.layout import Layout
 from search_space.layouts.published import Origin, published_layouts
 from search_space.layouts.resize import keeps_shares, resize
+from search_space.model import build_model
 from search_space.space.space import Space
 from tracking.store import Store
 from workers.jobs import Job
-from workers.model import ProxyModel
 from workers.tasks.suite import Suite
 from workers.training import Result
 
@@ -34,11 +36,21 @@ def check(config: Config) -> Space:
     space = Space(config.space, config.target)
     suite = config.suite()
     _check_objectives(config, suite)
-    blocks = {block for slot in space.slots for block in space.blocks(slot)}
-    for block in sorted(blocks, key=str):
-        ProxyModel(Layout((block,)), config.proxy, suite.vocabulary, seed=0)
-        cost(Layout((block,)), config.target)
+    config.scale.check(space.blocks)
+    for block in space.blocks.values():
+        check_layout(config, suite, Layout((block,)))
     return space
+
+
+def check_layout(config: Config, suite: Suite, layout: Layout) -> None:
+    """Builds a layout at both scales, without memory for it.
+
+    Raises:
+        InputError: it cannot be built.
+    """
+    with torch.device("meta"):
+        build_model(config.scale.layout(layout), config.scale.sizes(suite.vocabulary))
+    cost(layout, config.target)
 
 
 def _check_objectives(config: Config, suite: Suite) -> None:
@@ -92,7 +104,7 @@ def queued(config: Config, space: Space) -> list[tuple[Layout, Origin]]:
     depth = config.space.layers
     for each in published_layouts() if config.search.published else ():
         layout = resize(each.layout, depth)
-        if keeps_shares(each.layout, depth) and space.decisions(layout) is not None and space.feasible(layout):
+        if keeps_shares(each.layout, depth) and space.values(layout) is not None and space.feasible(layout):
             found.setdefault(layout, Origin(each.name, each.layout))
     return list(found.items())
 
@@ -103,7 +115,7 @@ def make_job(config: Config, trial: int, layout: Layout, seeds: tuple[int, ...])
         trial=trial,
         layout=layout,
         seeds=seeds,
-        proxy=config.proxy,
+        scale=config.scale,
         training=config.training,
         tasks=config.all_tasks,
     )

@@ -5,7 +5,6 @@ import platform
 import random
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import product
@@ -15,11 +14,11 @@ import torch
 from tqdm import tqdm
 
 from nas.config import Config
-from search_space.cost.cost import cost
-from search_space.cost.measured import ENDS, MLP, Profile
+from search_space.cost.cost import cost, part_counts
+from search_space.cost.measured import ENDS, Profile
 from search_space.errors import InputError
 from search_space.layouts.layout import Block, Layout
-from search_space.layouts.resize import resize
+from search_space.parts.part import NONE
 from search_space.space.space import Space
 from workers.profiler import Profiler
 
@@ -101,27 +100,31 @@ def measure(config: Config, grid: Grid, check: int, save: Callable[[Profile], No
     if target.profile is not None:
         raise InputError("target.profile", target.profile, "null where a profile is to be made")
     space, rng = Space(config.space, target), random.Random(config.search.seed)
-    blocks = sorted({block.updated(target.options) for slot in space.slots for block in space.blocks(slot)}, key=str)
-    names: list[str | Block] = [ENDS, MLP, *blocks]
-    layouts = [resize(space.sample(rng), target.layers) for _ in range(check)]
+    blocks: dict[str, Block | None] = {ENDS: None}
+    for block in sorted({block for slot in space.slots for block in space.blocks(slot)}, key=str):
+        mixer = target.part(block.mixer)
+        blocks |= {str(mixer): Block(mixer, NONE)} if mixer else {}
+        blocks |= {str(block.mlp): Block(NONE, block.mlp)} if block.mlp else {}
+    layouts = [target.layout(space.sample(rng)) for _ in range(check)]
     profiler = Profiler(target, grid.device)
     flops, bandwidth = profiler.ceilings()
-    profile = Profile(about=_about(grid, profiler), sizes=target.sizes, flops=flops, bandwidth=bandwidth, parts={})
+    profile = Profile(
+        about=_about(grid, profiler), sizes=target.profiled_sizes, flops=flops, bandwidth=bandwidth, parts={}
+    )
     save(profile)
     whole: dict[Layout, list[float]] = {}
-    with tqdm(total=PASSES * (len(names) + check), file=sys.stderr, unit="part", mininterval=_every()) as bar:
+    with tqdm(total=PASSES * (len(blocks) + check), file=sys.stderr, unit="part", mininterval=_every()) as bar:
         for _ in range(PASSES):
-            for name in names:
-                bar.set_description(str(name), refresh=False)
-                part = profiler.part(name, grid.points, grid.prompts)
-                known = profile.parts.get(str(name), part)
-                profile.parts[str(name)] = known.faster(part)
+            for name, block in blocks.items():
+                bar.set_description(name, refresh=False)
+                times = profiler.part(block, grid.points, grid.prompts)
+                profile.parts[name] = profile.parts.get(name, times).faster(times)
                 save(profile)
                 bar.update()
             for number, layout in enumerate(layouts, 1):
                 bar.set_description(f"whole model {number}", refresh=False)
-                times = list(profiler.whole(layout, grid.checked, grid.prompts[-1:]))
-                whole[layout] = [min(pair) for pair in zip(whole.get(layout, times), times, strict=True)]
+                found = list(profiler.whole(layout, grid.checked, grid.prompts[-1:]))
+                whole[layout] = [min(pair) for pair in zip(whole.get(layout, found), found, strict=True)]
                 bar.update()
             profile.check[:] = _compared(profile, whole, config, grid, profiler.memory)
             save(profile)
@@ -147,8 +150,7 @@ def _compared(
     served = replace(target, device=device, weight_bytes=weight_bytes, cache_element_bytes=weight_bytes)
     points = [("decode", *point) for point in grid.checked] + [("prefill", 1, grid.prompts[-1])]
     for layout, times in whole.items():
-        parts = Counter({MLP: target.layers, ENDS: 1})
-        parts.update(str(block.updated(target.options)) for block in layout.layers)
+        parts = part_counts(layout, target)
         for (kind, batch, tokens), ms in zip(points, times, strict=True):
             price = cost(layout, replace(served, batch=batch, context=tokens))
             decode = kind == "decode"

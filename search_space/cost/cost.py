@@ -1,7 +1,8 @@
 """What a layout costs at the target: bytes, FLOPs, and the least time that they can take.
 
-Sizes follow from the mixers' own formulas (`MixerCost`). Times are a roofline of the whole model,
-max(bytes / bandwidth, FLOPs / peak), or, where the target has a profile, the sum of its layers' measured times.
+All figures are sums over the parts of the layers (`PartCost`) and the two ends of the model. Times are a roofline of
+the whole model, max(bytes / bandwidth, FLOPs / peak), or, where the target has a profile, the sum of its parts'
+measured times.
 """
 
 from collections import Counter
@@ -11,12 +12,13 @@ from functools import cache
 
 import torch
 
-from search_space.cost.measured import ENDS, MLP
+from search_space.cost.measured import ENDS
 from search_space.cost.target import Target
 from search_space.layouts.layout import Block, Layout
 from search_space.layouts.resize import scaled_counts
-from search_space.mixers import build_mixer
-from search_space.mixers.base import Dims, MixerCost
+from search_space.parts.base import Dims, PartCost
+from search_space.parts.build import build_channel_mixer, build_mixer
+from search_space.parts.part import Part
 
 STATE_ELEMENT_BYTES = 4
 """Recurrent state is kept in fp32."""
@@ -28,8 +30,6 @@ class Cost:
 
     Args:
         parameters: all parameters of the model.
-        matrix_parameters: those of projection matrices, embeddings and head; norms, short convolutions and
-            other vectors are left out.
         kv_bytes: keys and values of a sequence of n tokens; grows with n, read at every step.
         state_bytes: what a sequence needs whatever its length: recurrent states and the inputs that short
             convolutions keep; read and written at every step.
@@ -43,7 +43,6 @@ class Cost:
     """
 
     parameters: int
-    matrix_parameters: int
     kv_bytes: int
     state_bytes: int
     decode_flops: float
@@ -61,60 +60,82 @@ class Cost:
 
 
 @cache
-def mixer_cost(block: Block, dims: Dims) -> MixerCost:
-    """Cost of one layer of `block` at the given sizes. Built on the meta device: it takes no memory.
+def mixer_cost(part: Part, dims: Dims, key: str = "mixer") -> PartCost:
+    """Cost of a mixer at the given sizes. Built on the meta device: it takes no memory.
 
     Raises:
         InputError: the mixer cannot be built so; names the option.
     """
     with torch.device("meta"):
-        return build_mixer(block.mixer, dims, dict(block.options), f"target.options.{block.mixer}").cost()
+        return build_mixer(part, dims, key).cost()
+
+
+@cache
+def channel_mixer_cost(part: Part, dims: Dims, key: str = "mlp") -> PartCost:
+    """Cost of a channel mixer, likewise."""
+    with torch.device("meta"):
+        return build_channel_mixer(part, dims, key).cost()
+
+
+def block_costs(block: Block, target: Target) -> dict[str, PartCost]:
+    """Cost of each part of a block in the target: its name, as a profile has it -> cost."""
+    dims, costs = target.sizes.dims(), {}
+    if block.mixer:
+        mixer = target.part(block.mixer)
+        costs[str(mixer)] = mixer_cost(mixer, dims, block.mixer.kind)
+    if block.mlp:
+        costs[str(block.mlp)] = channel_mixer_cost(block.mlp, dims, block.mlp.kind)
+    return costs
+
+
+def part_counts(layout: Layout, target: Target) -> Counter[str]:
+    """How many of each part the layout has at the target's depth, and the two ends once; names as in a profile."""
+    counts = Counter({ENDS: 1})
+    for block, count in scaled_counts(layout, target.layers).items():
+        for name in block_costs(block, target):
+            counts[name] += count
+    return counts
 
 
 def cost(layout: Layout, target: Target) -> Cost:
-    """Cost of `layout`, resized to the target's depth. Only the number of layers of each kind matters.
+    """Cost of `layout`, resized to the target's depth.
 
     Raises:
-        InputError: a mixer cannot be built at the target's size.
+        InputError: a part cannot be built at the target's size.
     """
-    n, width = target.context, target.width
-    counts = scaled_counts(Counter(layout.layers), target.layers)
-    layers = [(mixer_cost(block.updated(target.options), target.dims), count) for block, count in counts.items()]
+    n, width, batch = target.context, target.width, target.batch
+    counts: Counter[str] = Counter()
+    costs: dict[str, PartCost] = {}
+    for block, count in scaled_counts(layout, target.layers).items():
+        for name, part in block_costs(block, target).items():
+            counts[name] += count
+            costs[name] = part
 
-    def total(of: Callable[[MixerCost], float]) -> float:
-        return sum(count * of(mixer) for mixer, count in layers)
+    def total(of: Callable[[PartCost], float]) -> float:
+        return sum(count * of(costs[name]) for name, count in counts.items())
 
-    mlp = 3 * width * target.mlp_width
-    embedding = target.vocabulary * width
-    embeddings = embedding if target.tied_embeddings else 2 * embedding
-    layer_matrices = total(lambda m: m.matrix_parameters) + target.layers * mlp
-    norms = (2 * target.layers + 1) * width
-    parameters = int(total(lambda m: m.parameters)) + target.layers * mlp + norms + embeddings
+    head = target.vocabulary * width
+    norms = (counts.total() + 1) * width
+    parameters = int(total(lambda p: p.parameters)) + norms + (head if target.tied_embeddings else 2 * head)
     weights = parameters * target.weight_bytes
+    # A step reads one row of the embedding for each sequence; a tied one it reads whole, as the head.
+    unread = 0 if target.tied_embeddings else max(0, target.vocabulary - batch) * width * target.weight_bytes
 
-    kv = int(total(lambda m: m.context_elements * _kept(m, n))) * target.cache_element_bytes
-    state = int(total(lambda m: m.state_elements * STATE_ELEMENT_BYTES + m.conv_elements * target.cache_element_bytes))
-    memory = weights + target.batch * (kv + state)
-    decode_flops = 2 * (layer_matrices + embedding) + total(
-        lambda m: m.decode_flops + m.decode_flops_per_context * _kept(m, n)
-    )
+    kv = int(total(lambda p: p.cache_elements(n))) * target.cache_element_bytes
+    state = int(total(lambda p: p.state_elements * STATE_ELEMENT_BYTES + p.conv_elements * target.cache_element_bytes))
+    memory = weights + batch * (kv + state)
+    decode_flops = 2 * head + total(lambda p: p.step_flops(n))
     # Only the last token of a prompt needs the head.
-    prefill_flops = 2 * (n * layer_matrices + embedding) + total(
-        lambda m: n * m.prefill_flops + m.decode_flops_per_context * _attended(m, n)
-    )
+    prefill_flops = 2 * head + total(lambda p: p.prompt_flops(n))
     device = target.hardware
     if target.measured is None:
-        decode_ms = device.roofline_ms(target.batch * decode_flops, weights + target.batch * (kv + 2 * state))
+        decode_ms = device.roofline_ms(batch * decode_flops, weights - unread + batch * (kv + 2 * state))
         prefill_ms = device.roofline_ms(prefill_flops, weights + kv + state)
     else:
-        parts = Counter({MLP: target.layers, ENDS: 1})
-        for block, count in counts.items():
-            parts[str(block.updated(target.options))] += count
-        decode_ms = target.measured.decode_ms(parts, target.batch, n)
-        prefill_ms = target.measured.prefill_ms(parts, n)
+        decode_ms = target.measured.decode_ms(part_counts(layout, target), batch, n)
+        prefill_ms = target.measured.prefill_ms(part_counts(layout, target), n)
     return Cost(
         parameters=parameters,
-        matrix_parameters=int(layer_matrices) + embeddings,
         kv_bytes=kv,
         state_bytes=state,
         decode_flops=decode_flops,
@@ -125,14 +146,3 @@ def cost(layout: Layout, target: Target) -> Cost:
         fits=memory <= device.memory,
         largest_batch=max(0, int((device.memory - weights) // max(1, kv + state))),
     )
-
-
-def _kept(mixer: MixerCost, n: int) -> int:
-    """Tokens of context that are cached."""
-    return n if mixer.window is None else min(n, mixer.window)
-
-
-def _attended(mixer: MixerCost, n: int) -> int:
-    """Tokens that the n tokens of a prompt see, all together: the sum of min(t, window) over t = 1 .. n."""
-    kept = _kept(mixer, n)
-    return kept * (kept + 1) // 2 + (n - kept) * kept

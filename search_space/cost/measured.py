@@ -13,12 +13,12 @@ from typing import Any
 
 from search_space.errors import InputError
 
-MLP, ENDS = "mlp", "ends"
-"""Parts beside the mixers: a SwiGLU layer, and what every model has once (embedding, last norm and head)."""
+ENDS = "ends"
+"""The name of what every model has once: embedding, last norm and head."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class PartTimes:
     """What was measured of one layer of a kind, its norm and residual included.
 
     Args:
@@ -33,7 +33,7 @@ class Part:
     state_bytes: list[list[float]] = field(default_factory=list)
     peak_bytes: list[list[float]] = field(default_factory=list)
 
-    def faster(self, other: "Part") -> "Part":
+    def faster(self, other: "PartTimes") -> "PartTimes":
         """Of two measurements of the same, the shorter time of each figure."""
         decode = [[b, n, min(x, y)] for (b, n, x), (_, _, y) in zip(self.decode, other.decode, strict=True)]
         prefill = [[t, min(x, y)] for (t, x), (_, y) in zip(self.prefill, other.prefill, strict=True)]
@@ -73,7 +73,7 @@ class Profile:
         sizes: of the models: those of `Target` that `SIZES` names.
         flops: measured FLOP/s of a large matrix product.
         bandwidth: measured bytes/s of a large copy.
-        parts: str(block), "mlp" or "ends" -> times.
+        parts: str(part) or "ends" -> times.
         check: whole models against the sums over their layers.
     """
 
@@ -81,7 +81,7 @@ class Profile:
     sizes: dict[str, Any]
     flops: float
     bandwidth: float
-    parts: dict[str, Part]
+    parts: dict[str, PartTimes]
     check: list[dict[str, Any]] = field(default_factory=list)
 
     def decode_ms(self, counts: Mapping[str, int], batch: int, context: int) -> float:
@@ -102,7 +102,7 @@ class Profile:
         ways = ("sum", "roofline")
         return {way: sorted(abs(row[f"{way}_ms"] / row["measured_ms"] - 1) for row in rows) for way in ways}
 
-    def _part(self, name: str) -> Part:
+    def _part(self, name: str) -> PartTimes:
         if name not in self.parts:
             measured = ", ".join(self.parts)
             raise InputError("target.profile", name, f"a block that was measured ({measured}); `nas profile` adds it")
@@ -133,7 +133,7 @@ def load_profile(path: str) -> Profile:
     """
     try:
         content = json.loads(Path(path).read_text())
-        parts = {name: Part(**part) for name, part in content.pop("parts").items()}
+        parts = {name: PartTimes(**part) for name, part in content.pop("parts").items()}
         return Profile(parts=parts, **content)
     except OSError as error:
         raise InputError("target.profile", path, f"a file that `nas profile` wrote ({error.strerror})") from error

@@ -1,17 +1,19 @@
 """The target: the model and the use that efficiency is stated for."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from search_space.checks import positive
 from search_space.cost.devices import Device, find_device
 from search_space.cost.measured import SIZES, Profile, load_profile
 from search_space.errors import InputError
-from search_space.layouts.layout import find_block
-from search_space.mixers.base import Dims
-from search_space.mixers.options import positive
+from search_space.layouts.layout import Block, Layout
+from search_space.layouts.resize import resize
+from search_space.model import Sizes
+from search_space.parts.build import check_mixer_options
+from search_space.parts.part import Part
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +28,7 @@ class Target:
         width: model width.
         heads: query heads of the attention layers.
         kv_heads: key-value heads of the attention layers; null means as many as `heads`.
-        mlp_width: hidden width of the SwiGLU that follows every mixer.
+        mlp_width: hidden width of the channel mixers whose block states no ratio.
         vocabulary: tokens in the vocabulary.
         tied_embeddings: whether input embedding and head are one matrix.
         batch: sequences that are decoded at once, B.
@@ -36,8 +38,8 @@ class Target:
         device: name in the table of devices, or {flops: FLOP/s, bandwidth: bytes/s, memory: bytes}.
         profile: file of `nas profile` for models of these sizes; its measured times take the place of the device's
             roofline. null means the roofline.
-        options: options that mixers take at the target's size, over those of the layout:
-            {mixer: {option: value}}, or {"mixer(option=value)": {...}} for one of several blocks of a mixer.
+        options: options that mixers take in the target, where a block does not state them itself:
+            {mixer: {option: value}}.
 
     Raises:
         InputError: a value cannot be used; the key begins with "target".
@@ -64,10 +66,7 @@ class Target:
             positive(f"target.{key}", getattr(self, key))
         if self.heads % positive("target.kv_heads", self.heads if self.kv_heads is None else self.kv_heads):
             raise InputError("target.kv_heads", self.kv_heads, f"a divisor of heads={self.heads}")
-        for name, options in self.options.items():
-            find_block(str(name).partition("(")[0], {}, f"target.options.{name}")
-            if not isinstance(options, Mapping):
-                raise InputError(f"target.options.{name}", options, "a mapping from options to values")
+        check_mixer_options(self.options, "target.options")
         _ = self.hardware
         if self.profile is not None:
             object.__setattr__(self, "profile", str(Path(self.profile).absolute()))
@@ -79,9 +78,30 @@ class Target:
         return find_device(self.device)
 
     @property
-    def sizes(self) -> dict[str, Any]:
+    def sizes(self) -> Sizes:
+        """Sizes of the model, to build it with."""
+        return Sizes(
+            width=self.width,
+            heads=self.heads,
+            kv_heads=self.kv_heads or self.heads,
+            mlp_width=self.mlp_width,
+            vocabulary=self.vocabulary,
+            tied_embeddings=self.tied_embeddings,
+        )
+
+    @property
+    def profiled_sizes(self) -> dict[str, int]:
         """Those that measured times depend on."""
-        return {name: getattr(self, name) for name in SIZES} | {"kv_heads": self.kv_heads or self.heads}
+        return {name: getattr(self.sizes, name) for name in SIZES}
+
+    def part(self, part: Part) -> Part:
+        """The part as the target has it: with `options` where it does not state its own."""
+        return part.over(self.options.get(part.kind, {}))
+
+    def layout(self, layout: Layout) -> Layout:
+        """The layout as the target has it: at its depth, with `options`; `build_model(.., target.sizes)` builds it."""
+        layers = resize(layout, self.layers).layers
+        return Layout(tuple(Block(self.part(block.mixer), block.mlp) for block in layers))
 
     @cached_property
     def measured(self) -> Profile | None:
@@ -89,8 +109,9 @@ class Target:
         if self.profile is None:
             return None
         profile = load_profile(self.profile)
-        if profile.sizes != self.sizes:
-            wrong = [f"{name} {value}" for name, value in self.sizes.items() if profile.sizes.get(name) != value]
+        if profile.sizes != self.profiled_sizes:
+            sizes = self.profiled_sizes.items()
+            wrong = [f"{name} {value}" for name, value in sizes if profile.sizes.get(name) != value]
             raise InputError("target.profile", self.profile, f"a profile of models with {', '.join(wrong)}")
         return profile
 
@@ -101,11 +122,6 @@ class Target:
         if self.measured is not None:
             device = f"measured on {self.measured.about['device']}"
         return f"{self.layers} layers, width {self.width}, B {self.batch}, n {self.context}, {device}"
-
-    @property
-    def dims(self) -> Dims:
-        """Sizes that a mixer is built with."""
-        return Dims(width=self.width, heads=self.heads, kv_heads=self.kv_heads)
 
 
 TARGETS = {

@@ -1,12 +1,15 @@
-"""Layouts: which token mixer sits in each layer of a model.
+"""Layouts: what sits in each layer of a model.
 
 A layout is written as named blocks and a list of block names, leftmost is layer 0:
 
     blocks:
-      local: {mixer: sliding_window, window: 64}
-    layers: [gla, gla, attention, local]
+      local: {mixer: sliding_window, window: 2048, mlp: {ratio: 2}}
+      mlp: {mixer: none, mlp: swiglu}
+    layers: [gla, gla/none, mlp, attention, local]
 
-A name that is not under `blocks` is a mixer with its default options.
+A name that is not under `blocks` is a block in short: a mixer with its default options, and behind a slash the channel
+mixer, where it is not the default one. `layouts/notation.py` reads whole layouts in short, as in
+`(gla*2 attention)*8`.
 """
 
 import json
@@ -20,39 +23,51 @@ from typing import Any
 
 import yaml
 
+from search_space.channel_mixers import CHANNEL_MIXERS
 from search_space.errors import InputError, one_of
 from search_space.mixers import MIXERS
+from search_space.parts.part import NONE, Part
+
+MLP = Part("swiglu")
+"""The channel mixer of a block that names none."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """A mixer with its options: what a layer may be.
+    """What a layer may be: a token mixer, and a channel mixer behind it. Options are at the target's scale.
 
     Args:
-        mixer: name in the catalogue of mixers.
-        options: the mixer's options; given as a mapping or pairs, kept as pairs sorted by name, so that equal
-            blocks compare and hash equal. `dict(block.options)` is the mapping again.
+        mixer: the token mixer; a name alone means its default options, "none" leaves it out.
+        mlp: the channel mixer, likewise.
 
     Raises:
-        InputError: an option is neither a plain value nor a list of them.
+        InputError: both are left out.
     """
 
-    mixer: str
-    options: Mapping[str, Any] | tuple[tuple[str, Any], ...] = ()
+    mixer: Part | str
+    mlp: Part | str = MLP
 
     def __post_init__(self):
-        pairs = dict(self.options).items()
-        frozen = tuple(sorted((name, _frozen(value, f"{self.mixer}.{name}")) for name, value in pairs))
-        object.__setattr__(self, "options", frozen)
+        for name in ("mixer", "mlp"):
+            part = getattr(self, name)
+            object.__setattr__(self, name, Part(part) if isinstance(part, str) else part)
+        if not self.mixer and not self.mlp:
+            raise InputError("block", "none/none", "a mixer, a channel mixer, or both")
 
     def __str__(self) -> str:
-        options = ", ".join(f"{name}={value}" for name, value in dict(self.options).items())
-        return f"{self.mixer}({options})" if options else self.mixer
+        return str(self.mixer) if self.mlp == MLP else f"{self.mixer}/{self.mlp}"
 
-    def updated(self, options: Mapping[str, Mapping[str, Any]]) -> "Block":
-        """This block with `options[mixer]`, then `options[str(block)]`, over its own options."""
-        own = dict(self.options)
-        return Block(self.mixer, {**own, **options.get(self.mixer, {}), **options.get(str(self), {})})
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The parts that are there."""
+        return tuple(part for part in (self.mixer, self.mlp) if part)
+
+    def plain(self) -> dict[str, Any]:
+        """As plain data, the form that `parse_block` reads."""
+        fields = {"mixer": self.mixer.kind, **self.mixer.plain()}
+        if self.mlp != MLP:
+            fields["mlp"] = {"kind": self.mlp.kind, **self.mlp.plain()} if self.mlp.options else self.mlp.kind
+        return fields
 
 
 @dataclass(frozen=True)
@@ -74,7 +89,7 @@ class Layout:
             raise InputError("layers", "[]", "at least one layer")
 
     def __str__(self) -> str:
-        """The layers in short, as in `gla*2 attention gla*3` or `(gla*2 attention)*8`."""
+        """The layers in short, as in `gla*2 attention gla*3` or `(gla*2 attention)*8`; `parse` reads it."""
         depth = len(self.layers)
         period = next(p for p in range(1, depth + 1) if self.layers[:p] * (depth // p) == self.layers)
         if period == 1:
@@ -86,21 +101,21 @@ class Layout:
     @property
     def key(self) -> str:
         """Twelve hexadecimal digits that depend on the blocks alone: the same everywhere, and for ever."""
-        content = [[block.mixer, _comparable(block.options)] for block in self.layers]
+        content = [[block.mixer.comparable(), block.mlp.comparable()] for block in self.layers]
         return sha256(json.dumps(content).encode()).hexdigest()[:12]
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data: `blocks`, named after their mixers (numbered where options differ), and `layers`."""
         names: dict[Block, str] = {}
         for block in dict.fromkeys(self.layers):
-            stem = name = block.mixer.rpartition(":")[2]
+            stem = name = (block.mixer or block.mlp).kind.rpartition(":")[2]
             number = 1
             while name in names.values():
                 number += 1
                 name = f"{stem}_{number}"
             names[block] = name
         return {
-            "blocks": {name: {"mixer": block.mixer, **dict(block.options)} for block, name in names.items()},
+            "blocks": {name: block.plain() for block, name in names.items()},
             "layers": [names[block] for block in self.layers],
         }
 
@@ -109,8 +124,24 @@ class Layout:
         return yaml.safe_dump(self.to_dict(), sort_keys=False, default_flow_style=None, width=110)
 
     @staticmethod
+    def parse(text: str) -> "Layout":
+        """The layout in short notation, as in `(gla*2 attention)*8` or `mamba2/none none/swiglu(ratio=2)`.
+
+        Raises:
+            InputError: the text is no layout; says where it goes wrong.
+        """
+        from search_space.layouts.notation import parse
+
+        layers = parse(text)
+        for place, block in enumerate(layers):
+            _check_parts(block, f"layers[{place}]")
+        return Layout(layers)
+
+    @staticmethod
     def from_dict(fields: Any) -> "Layout":
         """The reverse of `to_dict`, for data that a person may have written.
+
+        The key `model`, which exported files have, is left to whoever wants to know the sizes.
 
         Raises:
             InputError: the data is no layout; names the key.
@@ -118,8 +149,8 @@ class Layout:
         if not isinstance(fields, Mapping):
             raise InputError("layout", fields, "a mapping with layers, and blocks where they have options")
         for key in fields:
-            if key not in ("blocks", "layers"):
-                raise InputError(str(key), fields[key], f"{one_of(key, ['blocks', 'layers'])} as a key")
+            if key not in ("blocks", "layers", "model"):
+                raise InputError(str(key), fields[key], f"{one_of(key, ['blocks', 'layers', 'model'])} as a key")
         blocks = parse_blocks(fields.get("blocks"), "blocks")
         names = fields.get("layers")
         if not isinstance(names, list | tuple) or not names:
@@ -155,52 +186,68 @@ class Layout:
             raise InputError(f"{path}: {error.key}", error.value, error.expected) from error
 
 
+def parse_block(fields: Any, key: str) -> Block:
+    """A block from plain data {mixer: ..., option: value, mlp: ...}.
+
+    `mlp` is a name, or {kind: ..., option: value} whose kind may be left out.
+
+    Raises:
+        InputError: wrong shape, or an unknown part; `key` stands before the name of the option.
+    """
+    if not isinstance(fields, Mapping) or not isinstance(fields.get("mixer"), str):
+        raise InputError(key, fields, "a mapping with a mixer, and options beside it")
+    options = {str(k): v for k, v in fields.items() if k not in ("mixer", "mlp")}
+    mlp = fields.get("mlp", MLP.kind)
+    mlp = {"kind": mlp} if isinstance(mlp, str) else mlp
+    if not isinstance(mlp, Mapping) or not isinstance(mlp.get("kind", ""), str):
+        raise InputError(f"{key}.mlp", mlp, "the name of a channel mixer, or {kind: ..., option: value}")
+    mlp_options = {str(k): v for k, v in mlp.items() if k != "kind"}
+    if fields["mixer"] == NONE.kind and options:
+        raise InputError(f"{key}.{next(iter(options))}", next(iter(options.values())), "no options where mixer is none")
+    try:
+        block = Block(Part(fields["mixer"], options), Part(mlp.get("kind", MLP.kind), mlp_options))
+    except InputError as error:
+        raise InputError(f"{key}.{error.key}", error.value, error.expected) from error
+    _check_parts(block, key, f"{key}.mixer")
+    return block
+
+
 def parse_blocks(blocks: Any, key: str) -> dict[str, Block]:
     """Named blocks from plain data {name: {mixer: ..., option: value}}; None means none.
 
     Raises:
-        InputError: wrong shape or unknown mixer; `key` stands before the name of the block.
+        InputError: as `parse_block`; `key` stands before the name of the block.
     """
     if not isinstance(blocks or {}, Mapping):
         raise InputError(key, blocks, "a mapping from block names to {mixer: ..., option: value}")
-    parsed = {}
-    for name, fields in (blocks or {}).items():
-        if not isinstance(fields, Mapping) or not isinstance(fields.get("mixer"), str):
-            raise InputError(f"{key}.{name}", fields, "a mapping with a mixer, and options beside it")
-        _check_mixer(fields["mixer"], f"{key}.{name}.mixer")
-        parsed[str(name)] = Block(fields["mixer"], {str(k): v for k, v in fields.items() if k != "mixer"})
-    return parsed
+    return {str(name): parse_block(fields, f"{key}.{name}") for name, fields in (blocks or {}).items()}
 
 
 def find_block(name: Any, blocks: Mapping[str, Block], key: str) -> Block:
-    """The block called `name`: one of `blocks`, or else the mixer of that name with its default options.
+    """The block called `name`: one of `blocks`, or else a block in short, such as `gla` or `gla/none`.
 
     Raises:
         InputError: there is neither; names `key`.
     """
     if isinstance(name, str) and name in blocks:
         return blocks[name]
-    if not isinstance(name, str) or (":" not in name and name not in MIXERS.names()):
+    if not isinstance(name, str):
         raise InputError(key, name, one_of(name, [*blocks, *MIXERS.names()]))
-    _check_mixer(name, key)
-    return Block(name)
+    mixer, slash, mlp = name.partition("/")
+    if mixer not in MIXERS.names() and mixer != NONE.kind and ":" not in mixer:
+        raise InputError(key, name, one_of(name, [*blocks, *MIXERS.names()]))
+    block = Block(mixer, mlp if slash else MLP)
+    _check_parts(block, key)
+    return block
+
+
+def _check_parts(block: Block, key: str, mixer_key: str | None = None) -> None:
+    if block.mixer:
+        _check_name(MIXERS, block.mixer.kind, mixer_key or key)
+    if block.mlp:
+        _check_name(CHANNEL_MIXERS, block.mlp.kind, f"{key}.mlp" if mixer_key else key)
 
 
 @cache
-def _check_mixer(name: str, key: str) -> None:
-    MIXERS.get(name, key=key)
-
-
-def _frozen(value: Any, key: str) -> Any:
-    if value is None or isinstance(value, str | bool | int | float):
-        return value
-    if isinstance(value, list | tuple):
-        return tuple(_frozen(item, key) for item in value)
-    raise InputError(key, value, "a number, a text, true, false, null or a list of them")
-
-
-def _comparable(value: Any) -> Any:
-    """A form whose JSON agrees where Python's == does: 1, 1.0 and True are equal."""
-    if isinstance(value, tuple):
-        return [_comparable(item) for item in value]
-    return float(value) if isinstance(value, int | float) else value
+def _check_name(catalogue: Any, name: str, key: str) -> None:
+    catalogue.get(name, key=key)

@@ -7,20 +7,7 @@ from itertools import cycle, islice
 
 import yaml
 
-from search_space.layouts.layout import Block, Layout
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Where a layout comes from, if it was published.
-
-    Args:
-        name: what it is called.
-        layout: as it was published, at its own depth: what is priced, exported and drawn.
-    """
-
-    name: str
-    layout: Layout
+from search_space.layouts.layout import Layout
 
 
 @dataclass(frozen=True)
@@ -31,7 +18,7 @@ class Published:
         name: what it is called.
         source: where it was published.
         year: when.
-        layout: its mixers with default options, at its own depth. `search_space.layouts.resize` takes it to another.
+        layout: at its own depth and with the windows that were published; `resize` takes it to another depth.
         note: what the layout leaves out or stands in for; empty where there is nothing to say.
     """
 
@@ -40,6 +27,19 @@ class Published:
     year: int
     layout: Layout
     note: str
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a layout of a search comes from, if it was not proposed.
+
+    Args:
+        name: of the published layout.
+        layout: at its own depth: what is priced and exported, never by way of the proxy's depth.
+    """
+
+    name: str
+    layout: Layout
 
 
 @cache
@@ -55,8 +55,4 @@ def published_layouts() -> tuple[Published, ...]:
 
 def _layout(pattern: str, layers: int) -> Layout:
     """The pattern, as in `gla*2 attention`, repeated and cut at `layers` layers."""
-    blocks = []
-    for run in pattern.split():
-        mixer, _, count = run.partition("*")
-        blocks += [Block(mixer)] * int(count or 1)
-    return Layout(tuple(islice(cycle(blocks), layers)))
+    return Layout(tuple(islice(cycle(Layout.parse(pattern).layers), layers)))

@@ -1,13 +1,15 @@
-"""The one rule by which a layout is stretched or cut to another depth.
+"""The one rule by which a layout is taken to another depth.
 
-It takes published layouts to the depth of the proxy, and layouts of the proxy to the depth of the target:
+It takes published layouts to the depth of the proxy, and every layout to the depth of the target:
 
-1. Each kind of block keeps its share of the layers, rounded by largest remainder (the rarer kind first among
-   equals), and at least one layer. Where there are fewer layers than kinds, the most frequent kinds stay.
-2. Each kind keeps its places by relative depth, (i + 1/2) / layers. When a kind gets fewer layers, its layers
-   are split into as many runs of neighbours, and each run becomes one layer at its mean depth. When it gets
-   more, each layer becomes one or more copies, spread evenly over its interval [i, i + 1] / layers.
-3. Layers are ordered by relative depth; at equal depth the one that came first in the original comes first.
+1. A layout that repeats a pattern goes on repeating it, or is cut: its first layers recur with a period that fits into
+   it at least twice and into the new depth at least once.
+2. Any other layout is stretched. Each kind of block keeps its share of the layers, rounded by largest remainder (the
+   rarer kind first among equals), and at least one layer. Where there are fewer layers than kinds, the most frequent
+   kinds stay. Each kind keeps its places by relative depth, (i + 1/2) / layers. When a kind gets fewer layers, its
+   layers are split into as many runs of neighbours, and each run becomes one layer at its mean depth. When it gets
+   more, each layer becomes one or more copies, spread evenly over its interval [i, i + 1] / layers. Layers are ordered
+   by relative depth; at equal depth the one that came first in the original comes first.
 
 At the same depth nothing changes.
 """
@@ -15,17 +17,55 @@ At the same depth nothing changes.
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from fractions import Fraction
+from functools import lru_cache
+from itertools import cycle, islice
 
 from search_space.layouts.layout import Block, Layout
 
 
-def scaled_counts(counts: Mapping[Block, int], layers: int) -> dict[Block, int]:
-    """Layers of each kind after resizing to `layers` in all (step 1 of the rule); independent of their order.
+@lru_cache(maxsize=100_000)
+def pattern(layout: Layout, layers: int) -> tuple[Block, ...] | None:
+    """The shortest pattern that the layout repeats and `layers` layers can hold; None where there is none."""
+    depth = len(layout.layers)
+    for period in range(1, min(depth // 2, layers) + 1):
+        if layout.layers[period:] == layout.layers[:-period]:
+            return layout.layers[:period]
+    return None
 
-    Args:
-        counts: layers of each kind before.
-        layers: layers in all after, at least 1.
-    """
+
+def scaled_counts(layout: Layout, layers: int) -> Counter[Block]:
+    """How many layers of each kind the layout has at a depth of `layers`: the counts of `resize`, for less work."""
+    repeated = pattern(layout, layers)
+    if repeated is not None:
+        return Counter(islice(cycle(repeated), layers))
+    return Counter(_shares(Counter(layout.layers), layers))
+
+
+def resize(layout: Layout, layers: int) -> Layout:
+    """The layout at a depth of `layers` layers (at least 1), by the rule above."""
+    repeated = pattern(layout, layers)
+    if repeated is not None:
+        return Layout(tuple(islice(cycle(repeated), layers)))
+    places = defaultdict(list)
+    for place, block in enumerate(layout.layers):
+        places[block].append(place)
+    placed = [
+        (depth, first, block)
+        for block, count in _shares(Counter(layout.layers), layers).items()
+        for depth, first in _spread(places[block], count)
+    ]
+    return Layout(tuple(block for _, _, block in sorted(placed, key=lambda layer: layer[:2])))
+
+
+def keeps_shares(layout: Layout, layers: int) -> bool:
+    """Whether each kind of block keeps about its share of the layers at another depth: over half of it, under twice."""
+    before, after = Counter(layout.layers), scaled_counts(layout, layers)
+    factors = (Fraction(after[kind] * len(layout.layers), before[kind] * layers) for kind in before)
+    return all(Fraction(1, 2) < factor < 2 for factor in factors)
+
+
+def _shares(counts: Mapping[Block, int], layers: int) -> dict[Block, int]:
+    """Layers of each kind after stretching to `layers` in all (step 2 of the rule); independent of their order."""
     kinds = sorted(counts, key=lambda kind: (counts[kind], str(kind)))
     if layers <= len(kinds):
         return dict.fromkeys(kinds[-layers:], 1)
@@ -42,27 +82,6 @@ def scaled_counts(counts: Mapping[Block, int], layers: int) -> dict[Block, int]:
     for kind in by_remainder[: layers - sum(scaled.values())]:
         scaled[kind] += 1
     return scaled
-
-
-def resize(layout: Layout, layers: int) -> Layout:
-    """The layout stretched or cut to `layers` layers (at least 1), by the rule above."""
-    places = defaultdict(list)
-    for place, block in enumerate(layout.layers):
-        places[block].append(place)
-    placed = [
-        (depth, first, block)
-        for block, count in scaled_counts(Counter(layout.layers), layers).items()
-        for depth, first in _spread(places[block], count)
-    ]
-    return Layout(tuple(block for _, _, block in sorted(placed, key=lambda layer: layer[:2])))
-
-
-def keeps_shares(layout: Layout, layers: int) -> bool:
-    """Whether the layout is still itself at `layers` layers: no kind has half its share of them or less, or twice."""
-    before = Counter(layout.layers)
-    after = scaled_counts(before, layers)
-    factors = (Fraction(after.get(kind, 0) * len(layout.layers), before[kind] * layers) for kind in before)
-    return all(Fraction(1, 2) < factor < 2 for factor in factors)
 
 
 def _spread(places: list[int], count: int) -> list[tuple[Fraction, int]]:

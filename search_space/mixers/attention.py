@@ -3,10 +3,10 @@
 from torch import Tensor, nn
 
 from kernels import rotary, softmax_attention, softmax_attention_step
+from search_space.checks import head_size, positive, rotary_base
 from search_space.errors import InputError
-from search_space.mixers.base import Dims, Mixer, MixerCost, State
-from search_space.mixers.options import head_size, positive, rotary_base
-from search_space.nn import ShortConvolution
+from search_space.parts.base import Cache, Dims, Mixer, PartCost, Scaling, State
+from search_space.parts.nn import ShortConvolution
 
 
 class Attention(Mixer):
@@ -29,8 +29,12 @@ class Attention(Mixer):
     """
 
     source = "Attention Is All You Need (arXiv 1706.03762)"
-    state_formula = "kv_heads x (key_size + value_size) x context"
-    flops_formula = "2 x heads x (key_size + value_size) x context"
+    scaled = {
+        "heads": Scaling.ATTENTION_HEADS,
+        "kv_heads": Scaling.ATTENTION_HEADS,
+        "key_size": Scaling.ATTENTION_HEAD_SIZE,
+        "value_size": Scaling.ATTENTION_HEAD_SIZE,
+    }
     window: int | None = None
 
     def __init__(
@@ -100,13 +104,11 @@ class Attention(Mixer):
             "position": 0,
         }
 
-    def cost(self) -> MixerCost:
+    def cost(self) -> PartCost:
         """The cache, and the FLOPs of comparing with every key in it and of reading the values."""
         size = self.key_size + self.value_size
-        return MixerCost(
-            **self.parameter_counts(),
-            context_elements=self.kv_heads * size,
-            window=self.window,
+        return PartCost(
+            **self.weights(),
+            caches=(Cache(elements=self.kv_heads * size, flops=2.0 * self.heads * size, window=self.window),),
             conv_elements=self.conv.cached * self.conv.channels,
-            decode_flops_per_context=2.0 * self.heads * size,
         )

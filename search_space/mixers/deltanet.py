@@ -2,10 +2,10 @@
 
 from torch import Tensor
 
-from search_space.mixers.base import Dims
-from search_space.mixers.matrix_state import DeltaRuleMixer
-from search_space.mixers.options import head_size
-from search_space.nn import unit_length
+from search_space.checks import head_size
+from search_space.parts.base import Dims
+from search_space.parts.matrix_state import DeltaRuleMixer
+from search_space.parts.nn import unit_length
 
 
 class DeltaNet(DeltaRuleMixer):
@@ -26,8 +26,6 @@ class DeltaNet(DeltaRuleMixer):
     """
 
     source = "Parallelizing Linear Transformers with the Delta Rule over Sequence Length (arXiv 2406.06484)"
-    state_formula = "heads x key_size x value_size (default 128 x width)"
-    flops_formula = "8 x state"
 
     def __init__(
         self,

@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from search_space.mixers.attention import Attention
-from search_space.mixers.base import Dims
+from search_space.parts.base import Dims
 
 
 class GatedAttention(Attention):

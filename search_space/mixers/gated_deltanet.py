@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from search_space.mixers.base import Dims
-from search_space.mixers.matrix_state import DeltaRuleMixer
-from search_space.mixers.options import head_size
-from search_space.nn import unit_length
+from search_space.checks import head_size
+from search_space.parts.base import Dims
+from search_space.parts.matrix_state import DeltaRuleMixer
+from search_space.parts.nn import unit_length
 
 LARGEST_RATE = 16.0
 TIME_STEPS = 1e-3, 1e-1
@@ -36,8 +36,8 @@ class GatedDeltaNet(DeltaRuleMixer):
     """
 
     source = "Gated Delta Networks: Improving Mamba2 with Delta Rule (arXiv 2412.06464)"
-    state_formula = "heads x key_size x value_size (default 256 x width)"
-    flops_formula = "8 x state"
+
+    flops_per_element = 7
 
     def __init__(
         self,

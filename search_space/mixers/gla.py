@@ -3,9 +3,9 @@
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from search_space.mixers.base import Dims
-from search_space.mixers.matrix_state import MatrixStateMixer
-from search_space.mixers.options import head_size
+from search_space.checks import head_size
+from search_space.parts.base import Dims
+from search_space.parts.matrix_state import MatrixStateMixer
 
 GATE_RANK = 16
 GATE_TEMPERATURE = 16.0
@@ -29,9 +29,6 @@ class GatedLinearAttention(MatrixStateMixer):
     """
 
     source = "Gated Linear Attention Transformers with Hardware-Efficient Training (arXiv 2312.06635)"
-    state_formula = "heads x key_size x value_size (default width^2 / 8)"
-    flops_formula = "7 x state"
-    flops_per_element = 7
 
     def __init__(
         self,

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 
 from kernels import rotary
-from search_space.mixers.base import Dims
-from search_space.mixers.matrix_state import MatrixStateMixer
-from search_space.mixers.options import head_size, rotary_base
+from search_space.checks import head_size, rotary_base
+from search_space.parts.base import Dims
+from search_space.parts.matrix_state import MatrixStateMixer
 
 
 class RetNet(MatrixStateMixer):
@@ -28,9 +28,6 @@ class RetNet(MatrixStateMixer):
     """
 
     source = "Retentive Network: A Successor to Transformer for Large Language Models (arXiv 2307.08621)"
-    state_formula = "heads x key_size x value_size (default width^2 / 4)"
-    flops_formula = "5 x state"
-    flops_per_element = 5
 
     log_decay: Tensor
 

@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from search_space.checks import positive
 from search_space.mixers.attention import Attention
-from search_space.mixers.base import Dims
-from search_space.mixers.options import positive
+from search_space.parts.base import Dims, Scaling
 
 
 class SlidingWindow(Attention):
@@ -12,7 +12,7 @@ class SlidingWindow(Attention):
 
     Args:
         dims: sizes of the model.
-        window: tokens that a token sees, itself included; by default as many as in Samba (2406.07522).
+        window: tokens that a token sees, itself included; the default is Samba's (2406.07522).
         options: those of `Attention`.
 
     Raises:
@@ -20,8 +20,8 @@ class SlidingWindow(Attention):
     """
 
     source = "Longformer: The Long-Document Transformer (arXiv 2004.05150)"
-    state_formula = "kv_heads x (key_size + value_size) x min(context, window)"
-    flops_formula = "2 x heads x (key_size + value_size) x min(context, window)"
+
+    scaled = {**Attention.scaled, "window": Scaling.LENGTH}
 
     def __init__(self, dims: Dims, *, window: int = 2048, **options: Any):
         super().__init__(dims, **options)

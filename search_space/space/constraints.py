@@ -1,12 +1,12 @@
 """What a layout has to keep to, known before anything is trained."""
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 
 from search_space.cost.cost import Cost
 from search_space.cost.objectives import cost_objectives
 from search_space.errors import InputError
-from search_space.layouts.layout import Block, Layout, find_block
+from search_space.layouts.layout import Block, Layout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,14 +70,16 @@ class CountRule:
         return max(self.least - count, count - self.most)
 
 
-def count_rules(
-    constraints: Constraints, named: Mapping[str, Block], choices: frozenset[Block], layers: int
-) -> list[CountRule]:
+Meaning = Callable[[str, str], frozenset[Block]]
+"""(name, key for the message) -> the blocks of a space that a constraint means by the name."""
+
+
+def count_rules(constraints: Constraints, meaning: Meaning, layers: int) -> list[CountRule]:
     """The limits on counts, applied to the blocks of a space.
 
     Args:
-        named: blocks that the space gives names to.
-        choices: all blocks that some layer may take.
+        constraints: the limits.
+        meaning: what their names mean.
         layers: depth of the search.
 
     Raises:
@@ -86,21 +88,11 @@ def count_rules(
     rules = []
     for name, most in constraints.at_most.items():
         key = f"at_most.{name}"
-        rules.append(CountRule(key, meant(name, named, choices, f"space.constraints.{key}"), 0, most))
+        rules.append(CountRule(key, meaning(name, f"space.constraints.{key}"), 0, most))
     for name, least in constraints.at_least.items():
         key = f"at_least.{name}"
-        rules.append(CountRule(key, meant(name, named, choices, f"space.constraints.{key}"), least, layers))
+        rules.append(CountRule(key, meaning(name, f"space.constraints.{key}"), least, layers))
     return rules
-
-
-def meant(name: str, named: Mapping[str, Block], choices: frozenset[Block], key: str) -> frozenset[Block]:
-    """The blocks among `choices` that a constraint means: the block called `name`, or all with that mixer.
-
-    Raises:
-        InputError: there is neither such a block nor such a mixer; names `key`.
-    """
-    block = find_block(name, named, key)
-    return choices & {block} if name in named else frozenset(b for b in choices if b.mixer == name)
 
 
 def budget_excess(constraints: Constraints, cost: Cost) -> dict[str, float]:

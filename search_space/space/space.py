@@ -2,62 +2,70 @@
 
 import random
 from collections.abc import Mapping
+from itertools import product
+from math import prod
+from typing import Any
 
 from search_space.cost.cost import cost
 from search_space.cost.objectives import cost_objectives
 from search_space.cost.target import Target
 from search_space.errors import InputError
-from search_space.layouts.layout import Block, Layout, parse_blocks
-from search_space.space.choices import Slot, SpaceConfig, allowed_blocks, make_slots
-from search_space.space.constraints import budget_excess, count_rules, meant
+from search_space.layouts.layout import Block, Layout
+from search_space.space.choices import (
+    BLOCK,
+    Decision,
+    Group,
+    SpaceConfig,
+    allowed_choices,
+    find_choice,
+    make_groups,
+    parse_choices,
+)
+from search_space.space.constraints import budget_excess, count_rules
 from search_space.space.counting import Counting
 
 DRAWS = 20
 """Layouts drawn in the hope that one keeps the budgets, before a drawn one is changed until it does..."""
 CHANGES = 50
-"""...by so many changes a slot at most."""
-
-__all__ = ["Slot", "Space", "SpaceConfig"]
+"""...by so many changes a group of layers at most."""
 
 
 class Space:
-    """Layouts that may be searched. Decisions map the name of each slot to the name of the chosen block.
+    """Layouts that may be searched, as decisions: values map the name of each decision to what was chosen.
 
     Args:
         config: what may be searched.
         target: what budgets are stated for.
 
     Attributes:
-        slots: the free decisions, the same through a whole search.
+        decisions: the free decisions, the same through a whole search.
 
     Raises:
         InputError: the configuration is wrong, or no layout keeps all constraints; names a key under "space".
     """
 
-    slots: tuple[Slot, ...]
+    decisions: tuple[Decision, ...]
 
     def __init__(self, config: SpaceConfig, target: Target):
         self.config, self.target = config, target
         self._limits = config.constraints
-        named = parse_blocks(config.blocks, "space.blocks")
-        allowed = allowed_blocks(config, named)
-        self._blocks = {name: block for blocks in allowed for name, block in blocks.items()}
-        self._names = {block: name for name, block in self._blocks.items()}
-        choices = frozenset(self._names)
-        self._not_first = {
-            name: meant(name, named, choices, "space.constraints.not_first") for name in self._limits.not_first
-        }
+        self._named = parse_choices(config.blocks)
+        allowed = allowed_choices(config, self._named)
+        self._all = frozenset(b for choices in allowed for choice in choices.values() for b in choice.blocks.values())
+        key = "space.constraints.not_first"
+        self._not_first = {name: self._meaning(name, key) for name in self._limits.not_first}
         excluded = frozenset().union(*self._not_first.values())
-        allowed[0] = {name: block for name, block in allowed[0].items() if block not in excluded}
+        allowed[0] = {name: c for name, c in allowed[0].items() if not excluded.issuperset(c.blocks.values())}
         if not allowed[0]:
-            raise InputError("space.constraints.not_first", self._limits.not_first, "a choice left for layer 0")
-        self.slots = make_slots(config, allowed)
-        self._rules = count_rules(self._limits, named, choices, config.layers)
+            raise InputError(key, self._limits.not_first, "a choice left for layer 0")
+        self._groups = make_groups(config, allowed)
+        self.decisions = tuple(decision for group in self._groups for decision in group.decisions())
+        self._found = [_by_block(group) for group in self._groups]
+        self._kinds = list(dict.fromkeys(name for group in self._groups for name in group.choices))
+        self._columns = {d.field: d.choices for d in self.decisions if d.field != BLOCK}
+        self._rules = count_rules(self._limits, self._meaning, config.layers)
         self._check_counts()
-        self._counting = Counting(
-            [(len(slot.layers), self.blocks(slot)) for slot in self.slots],
-            self._rules,
-        )
+        self._counting = Counting([(len(group.layers), group.blocks) for group in self._groups], self._rules)
         if not self.size:
             limits = {"at_most": self._limits.at_most, "at_least": self._limits.at_least}
             raise InputError("space.constraints", limits, f"limits that {config.layers} layers can keep together")
@@ -68,26 +76,62 @@ class Space:
         """Number of layouts; those that break nothing but a budget are counted as well."""
         return self._counting.size
 
-    def blocks(self, slot: Slot) -> list[Block]:
-        """The blocks that a slot chooses among."""
-        return [self._blocks[name] for name in slot.choices]
+    @property
+    def blocks(self) -> dict[str, Block]:
+        """All blocks that some layer may be, by names that say which choice they are and with what values."""
+        found = {}
+        for group in self._groups:
+            for choice in group.choices.values():
+                for values, block in choice.blocks.items():
+                    chosen = ", ".join(f"{name}={v}" for name, v in zip(choice.fields, values, strict=True))
+                    found[f"{choice.name}({chosen})" if chosen else choice.name] = block
+        return found
 
-    def layout(self, decisions: Mapping[str, str]) -> Layout:
-        """The layout that `decisions`, a choice for each slot, stand for."""
-        return self._layout([self._blocks[decisions[slot.name]] for slot in self.slots])
+    def layout(self, values: Mapping[str, Any]) -> Layout:
+        """The layout that `values`, a choice for each decision, stand for; of inactive fields nothing depends."""
+        blocks = []
+        for group in self._groups:
+            choice = group.choices[values[group.name]]
+            chosen = tuple(values[f"{group.name}.{choice.name}.{name}"] for name in choice.fields)
+            blocks.append(choice.blocks[chosen])
+        return self._layout(blocks)
 
-    def decisions(self, layout: Layout) -> dict[str, str] | None:
-        """The decisions that lead to `layout`, or None where no decisions do. They may break constraints."""
+    def values(self, layout: Layout) -> dict[str, Any] | None:
+        """The values that lead to `layout`, or None where none do. They may break constraints.
+
+        Inactive fields have their first choice, so that equal layouts have equal values.
+        """
         if len(layout.layers) != self.config.layers:
             return None
-        decisions = {}
-        for slot in self.slots:
-            block, *others = {layout.layers[layer] for layer in slot.layers}
-            name = self._names.get(block)
-            if others or name not in slot.choices:
+        values = {decision.name: decision.choices[0] for decision in self.decisions}
+        for group, found in zip(self._groups, self._found, strict=True):
+            block, *others = {layout.layers[layer] for layer in group.layers}
+            if others or block not in found:
                 return None
-            decisions[slot.name] = name
-        return decisions
+            values |= found[block]
+        return values
+
+    def code(self, layout: Layout) -> list[list[float]]:
+        """A layout of the space as numbers, for models of it: for each group of layers, which choice it is, then one
+        column for each field of any choice: the rank of its value in [0, 1], and 0 where the field is inactive.
+        """
+        rows = []
+        for group, found in zip(self._groups, self._found, strict=True):
+            values = found[layout.layers[group.layers[0]]]
+            ranks = {
+                field: choices.index(values[f"{group.name}.{field}"]) / max(1, len(choices) - 1)
+                for field, choices in self._columns.items()
+                if f"{group.name}.{field}" in values
+            }
+            rows.append([float(self._kinds.index(values[group.name])), *(ranks.get(f, 0.0) for f in self._columns)])
+        return rows
+
+    def all(self, most: int) -> list[Layout] | None:
+        """All feasible layouts, or None where there are more than `most` to look at."""
+        if prod(len(group.blocks) for group in self._groups) > most:
+            return None
+        layouts = (self._layout(list(blocks)) for blocks in product(*(group.blocks for group in self._groups)))
+        return [layout for layout in layouts if self.feasible(layout)]
 
     def violations(self, layout: Layout) -> dict[str, float]:
         """How far each constraint is broken, 0 or less where it is kept; the same names for every layout.
@@ -113,8 +157,8 @@ class Space:
         return self._layout(self._repaired(drawn, rng) or self._example)
 
     def _layout(self, blocks: list[Block]) -> Layout:
-        """The layout with `blocks`, one for each slot."""
-        layers = {layer: block for slot, block in zip(self.slots, blocks, strict=True) for layer in slot.layers}
+        """The layout with `blocks`, one for each group of layers."""
+        layers = {layer: block for group, block in zip(self._groups, blocks, strict=True) for layer in group.layers}
         return Layout(tuple(layers[layer] for layer in range(self.config.layers)))
 
     def _budget_excess(self, layout: Layout) -> dict[str, float]:
@@ -132,7 +176,7 @@ class Space:
                 return blocks
             place = rng.randrange(len(blocks))
             changed = list(blocks)
-            changed[place] = self._blocks[rng.choice(self.slots[place].choices)]
+            changed[place] = rng.choice(self._groups[place].blocks)
             if all(rule.excess(self._layout(changed)) <= 0 for rule in self._rules):
                 excess = self._overspent(changed)
                 if excess <= overspent:
@@ -143,10 +187,10 @@ class Space:
         """Looks at each limit by itself, so that the message can name it."""
         for rule in self._rules:
             possible, forced = 0, 0
-            for slot in self.slots:
-                matches = [self._blocks[name] in rule.blocks for name in slot.choices]
-                possible += any(matches) * len(slot.layers)
-                forced += all(matches) * len(slot.layers)
+            for group in self._groups:
+                matches = [block in rule.blocks for block in group.blocks]
+                possible += any(matches) * len(group.layers)
+                forced += all(matches) * len(group.layers)
             if rule.least > possible:
                 expected = f"at most {possible}, the layers that may be so"
                 raise InputError(f"space.constraints.{rule.key}", rule.least, expected)
@@ -174,5 +218,26 @@ class Space:
 
     def _cheapest(self, key: str) -> list[Block]:
         """The choices that cost least; a block's price is what a layout of nothing else costs."""
-        pure = {block: cost(Layout((block,)), self.target) for block in self._names}
+        pure = {block: cost(Layout((block,)), self.target) for block in self._all}
         return self._counting.cheapest({block: cost_objectives()[key](price) for block, price in pure.items()})
+
+    def _meaning(self, name: str, key: str) -> frozenset[Block]:
+        """The blocks that a constraint means by `name`: those of the choice called so, or all with that mixer.
+
+        Raises:
+            InputError: there is neither such a choice nor such a mixer; names `key`.
+        """
+        choice = find_choice(name, self._named, key)
+        if name in self._named:
+            return self._all & frozenset(choice.blocks.values())
+        return frozenset(block for block in self._all if block.mixer.kind == name)
+
+
+def _by_block(group: Group) -> dict[Block, dict[str, Any]]:
+    """For each block of a group, the values of the decisions that lead to it."""
+    found = {}
+    for choice in group.choices.values():
+        for chosen, block in choice.blocks.items():
+            fields = {f"{group.name}.{choice.name}.{name}": v for name, v in zip(choice.fields, chosen, strict=True)}
+            found[block] = {group.name: choice.name, **fields}
+    return found

@@ -3,7 +3,7 @@ from functools import partial
 import pytest
 
 from search_space.mixers import MIXERS, build_mixer
-from search_space.mixers.base import Dims
+from search_space.parts.base import Dims
 from tests.mixer_contract import MixerContract
 
 SMALL = {"heads": 2, "key_size": 8}

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from search_space.mixers import MIXERS, build_mixer
-from search_space.mixers.base import Dims
-from search_space.mixers.matrix_state import CHUNK
+from search_space.parts.base import Dims
+from search_space.parts.matrix_state import CHUNK
 
 # With d the width: projection matrices, small matrices of gates, state, decode FLOPs an element of it.
 TABLE = {

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from search_space.mixers import build_mixer
-from search_space.mixers.base import Dims
+from search_space.parts.base import Dims
 
 B, T, D, H, K, V = 2, 19, 32, 4, 6, 5
 SIZES = {"heads": H, "key_size": K, "value_size": V}

@@ -2,7 +2,7 @@ import pytest
 
 from search_space.errors import InputError
 from search_space.mixers import MIXERS, build_mixer, option_names
-from search_space.mixers.base import Dims
+from search_space.parts.base import Dims
 
 SMALL = Dims(width=32, heads=2)
 SIZES = {"heads": 2, "key_size": 8, "value_size": 12, "conv": 3}
@@ -23,7 +23,7 @@ def test_options_of_a_mixer_that_extends_another():
 
 BAD = {
     "no-such-mixer": ("gated_deltnet", {}, "blocks.a", "did you mean 'gated_deltanet'"),
-    "not-a-mixer": ("search_space.mixers.base:Dims", {}, "blocks.a", "subclass"),
+    "not-a-mixer": ("search_space.parts.base:Dims", {}, "blocks.a", "subclass"),
     "misspelt-option": ("gla", {"key_sizes": 8}, "blocks.a.key_sizes", "did you mean 'key_size'"),
     "option-of-another-mixer": ("attention", {"window": 8}, "blocks.a.window", "option of attention"),
     "misspelt-inherited-option": ("sliding_window", {"kvheads": 8}, "blocks.a.kvheads", "'kv_heads'"),

@@ -7,7 +7,7 @@ from textwrap import dedent
 import pytest
 
 from search_space.mixers import MIXERS, build_mixer
-from search_space.mixers.base import Dims
+from search_space.parts.base import Dims
 from tests.mixer_contract import MixerContract
 
 MIXER = '''
@@ -16,7 +16,7 @@ MIXER = '''
     import torch
     from torch import nn
 
-    from search_space.mixers.base import Mixer, MixerCost
+    from search_space.parts.base import Mixer, MixerCost
 
 
     class MovingAverage(Mixer):

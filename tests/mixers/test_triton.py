@@ -8,7 +8,7 @@ import torch
 pytest.importorskip("triton")
 
 from search_space.mixers import build_mixer
-from search_space.mixers.base import Dims
+from search_space.parts.base import Dims
 from tests.mixer_contract import by_steps, seeded, tokens
 from tests.mixers.test_contract import CASES
 

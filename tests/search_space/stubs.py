@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from search_space.mixers.base import Dims, Mixer, MixerCost, State
+from search_space.parts.base import Dims, Mixer, MixerCost, State
 
 ECHO = "tests.search_space.stubs:Echo"
 

@@ -9,7 +9,7 @@ from search_space.cost.target import TARGETS, Target
 from search_space.errors import InputError
 from search_space.layouts.layout import Block, Layout
 from search_space.mixers import MIXERS
-from search_space.mixers.base import Dims
+from search_space.parts.base import Dims
 from tests.search_space.stubs import ECHO
 
 GIB = 2**30

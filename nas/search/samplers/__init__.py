@@ -1,7 +1,8 @@
-"""The catalogue of samplers. Each is a function (space, efficiency, seed) -> optuna sampler.
+"""The catalogue of samplers. Each is a function (problem, seed) -> optuna sampler.
 
-`space` is the search space, `efficiency` gives the cost of a layout. A new sampler is a file beside this one and a
-line here; a user's own comes in by a dotted path, and any Optuna sampler will do.
+`problem` (nas.search.problem.Problem) holds the space, the objectives and what layouts cost. A new sampler is a file
+beside this one and a line here; a user's own comes in by a dotted path, and any Optuna sampler will do. The study's
+parameters are the decisions of the space; of a decision between numbers the parameter is the rank of the number.
 """
 
 from search_space.catalogue import Catalogue

@@ -1,21 +1,16 @@
 """Optuna's own samplers, set up for layouts."""
 
-from collections.abc import Callable
-
 import optuna
 
-from search_space.layouts.layout import Layout
-from search_space.space.space import Space
-
-Efficiency = Callable[[Layout], float]
+from nas.search.problem import Problem
 
 
-def random(space: Space, efficiency: Efficiency, seed: int) -> optuna.samplers.BaseSampler:
+def random(problem: Problem, seed: int) -> optuna.samplers.BaseSampler:
     """Uniform over the decisions: the baseline that every search has to beat."""
     return optuna.samplers.RandomSampler(seed=seed)
 
 
-def tpe(space: Space, efficiency: Efficiency, seed: int) -> optuna.samplers.BaseSampler:
+def tpe(problem: Problem, seed: int) -> optuna.samplers.BaseSampler:
     """Multivariate TPE: sees decisions together, which the independent default does not.
 
     `constant_liar` keeps runs that are asked for at once from being the same.
@@ -23,6 +18,6 @@ def tpe(space: Space, efficiency: Efficiency, seed: int) -> optuna.samplers.Base
     return optuna.samplers.TPESampler(multivariate=True, constant_liar=True, n_startup_trials=16, seed=seed)
 
 
-def nsga2(space: Space, efficiency: Efficiency, seed: int) -> optuna.samplers.BaseSampler:
+def nsga2(problem: Problem, seed: int) -> optuna.samplers.BaseSampler:
     """NSGA-II (Deb et al. 2002), with a population that a laptop's budget can turn over."""
     return optuna.samplers.NSGAIISampler(population_size=16, seed=seed)

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from kernels import delta_rule, delta_rule_step, linear_attention, linear_attention_step
-from search_space.mixers.base import Dims, Mixer, MixerCost, State
-from search_space.mixers.options import positive
-from search_space.nn import RMSNorm, ShortConvolution
+from search_space.checks import positive
+from search_space.parts.base import Dims, Mixer, PartCost, Scaling, State
+from search_space.parts.nn import RMSNorm, ShortConvolution
 
 CHUNK = 64
 """Tokens that the chunkwise form takes at once on a GPU; the FLOPs of a prefill are counted with it."""
@@ -38,12 +38,14 @@ class MatrixStateMixer(Mixer):
     Class attributes:
         operator: updates the state by a whole sequence.
         step_operator: updates it by a single token.
-        flops_per_element: FLOPs that a decode step spends on an element of the state.
+        flops_per_element: FLOPs that a decode step spends on an element of the state. Decayed linear attention: a
+            multiplication by the decay, two for the outer product and its sum, two for reading.
     """
 
     operator: ClassVar[Callable] = staticmethod(linear_attention)
     step_operator: ClassVar[Callable] = staticmethod(linear_attention_step)
-    flops_per_element: ClassVar[int]
+    flops_per_element: ClassVar[int] = 5
+    scaled = {"heads": Scaling.HEADS, "key_size": Scaling.HEAD_SIZE, "value_size": Scaling.HEAD_SIZE}
 
     def __init__(
         self,
@@ -120,11 +122,11 @@ class MatrixStateMixer(Mixer):
         memory = weight.new_zeros(batch, self.heads, self.key_size, self.value_size, dtype=precision)
         return {"memory": memory, "conv": self.conv.initial_cache(weight, batch), "position": 0}
 
-    def cost(self) -> MixerCost:
+    def cost(self) -> PartCost:
         """The state, and the FLOPs of the update and of reading it."""
         elements = self.heads * self.key_size * self.value_size
-        return MixerCost(
-            **self.parameter_counts(),
+        return PartCost(
+            **self.weights(),
             state_elements=elements,
             conv_elements=self.conv.cached * self.conv.channels,
             decode_flops=self.flops_per_element * elements,
@@ -138,11 +140,15 @@ class MatrixStateMixer(Mixer):
 
 
 class DeltaRuleMixer(MatrixStateMixer):
-    """A `MatrixStateMixer` that updates by the delta rule; its gates are writing strength and log decay."""
+    """A `MatrixStateMixer` that updates by the delta rule; its gates are writing strength and log decay.
+
+    Without decay a step spends 6 FLOPs on an element of the state: two each for reading the old value, writing the
+    new one, and reading by the query. Decay is a seventh.
+    """
 
     operator = staticmethod(delta_rule)
     step_operator = staticmethod(delta_rule_step)
-    flops_per_element = 8
+    flops_per_element = 6
 
     def prefill_flops(self) -> float:
         """Those of linear attention, and of solving for the values that each chunk writes."""

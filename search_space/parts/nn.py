@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kernels import rms_norm, short_convolution, short_convolution_step, swiglu
+from kernels import rms_norm, short_convolution, short_convolution_step
 from search_space.errors import InputError
 
 
@@ -73,21 +73,3 @@ def unit_length(x: Tensor, eps: float = 1e-6) -> Tensor:
     """x [..., K] scaled to length 1 in its last dimension."""
     scale = (x.square().sum(-1, keepdim=True) + eps).rsqrt()
     return x * scale.to(x.dtype)  # which autocast makes float32
-
-
-class SwiGLU(nn.Module):
-    """Feed-forward layer W_2 (silu(W_1 x) * W_3 x) of 2002.05202, without biases.
-
-    Args:
-        width: size of input and output.
-        hidden: inner size.
-    """
-
-    def __init__(self, width: int, hidden: int):
-        super().__init__()
-        self.input = nn.Linear(width, 2 * hidden, bias=False)
-        self.output = nn.Linear(hidden, width, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Maps [..., width] to [..., width]."""
-        return self.output(swiglu(self.input(x)))

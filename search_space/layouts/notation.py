@@ -1,0 +1,123 @@
+"""Layouts in short: `gla*2 attention`, `(gated_deltanet*3 gated_attention)*12`, `sliding_window(window=2048)/none`.
+
+    layout = item+          item = ("(" layout ")" | block) ["*" count]
+    block  = part ["/" part]        part = name ["(" option "=" value {"," option "=" value} ")"]
+
+Values are YAML scalars or lists of them; the branches of `parallel` are parts.
+"""
+
+import re
+from typing import Any
+
+import yaml
+
+from search_space.errors import InputError
+from search_space.layouts.layout import MLP, Block
+from search_space.parts.part import BRANCHES, Part
+
+TOKEN = re.compile(r"\s*([A-Za-z_][\w.:]*|-?\d[\w.+-]*|[^\s\w])")
+MOST_LAYERS = 10_000
+
+
+def parse(text: str) -> tuple[Block, ...]:
+    """The blocks of a layout in short notation.
+
+    Raises:
+        InputError: the text is none; says where, and what could stand there.
+    """
+    reader = _Reader(text)
+    blocks = reader.layout()
+    reader.expect("")
+    return tuple(blocks)
+
+
+class _Reader:
+    """Reads by recursive descent, one token ahead."""
+
+    def __init__(self, text: str):
+        if not isinstance(text, str):
+            raise InputError("layout", text, "a layout in short, such as (gla*2 attention)*8")
+        self.text, self.place = text, 0
+        self.token = ""
+        self.advance()
+
+    def advance(self) -> str:
+        """The token that was ahead; the next takes its place, "" at the end."""
+        token, match = self.token, TOKEN.match(self.text, self.place)
+        self.token = match[1] if match else ""
+        self.begin = match.start(1) if match else len(self.text)
+        self.place = match.end() if match else len(self.text)
+        return token
+
+    def expect(self, token: str) -> None:
+        """Takes one token, which has to be this; "" is the end."""
+        if self.token != token:
+            raise self.wrong(repr(token) if token else "a block, or the end")
+        self.advance()
+
+    def wrong(self, expected: str) -> InputError:
+        found = f"{self.token!r} at character {self.begin + 1}" if self.token else "its end"
+        return InputError("layout", self.text, f"{expected} in place of {found}")
+
+    def layout(self) -> list[Block]:
+        """One or more items."""
+        blocks: list[Block] = []
+        while not blocks or self.token not in ("", ")"):
+            blocks += self.item()
+            if len(blocks) > MOST_LAYERS:
+                raise InputError("layout", self.text, f"at most {MOST_LAYERS} layers")
+        return blocks
+
+    def item(self) -> list[Block]:
+        """A block or a group, repeated."""
+        if self.token == "(":
+            self.advance()
+            blocks = self.layout()
+            self.expect(")")
+        else:
+            blocks = [self.block()]
+        if self.token != "*":
+            return blocks
+        self.advance()
+        if not self.token.isdecimal() or not 0 < int(self.token[:9]) * len(blocks) <= MOST_LAYERS:
+            raise self.wrong(f"a count from 1, for at most {MOST_LAYERS} layers,")
+        return blocks * int(self.advance())
+
+    def block(self) -> Block:
+        """A mixer, and its channel mixer."""
+        mixer = self.part()
+        if self.token != "/":
+            return Block(mixer, MLP)
+        self.advance()
+        return Block(mixer, self.part())
+
+    def part(self) -> Part:
+        """A name with its options."""
+        if not re.match(r"[A-Za-z_]", self.token):
+            raise self.wrong("the name of a mixer")
+        name, options = self.advance(), {}
+        if self.token == "(":
+            self.advance()
+            while self.token != ")":
+                option = self.advance()
+                self.expect("=")
+                options[option] = self.value(parts=option == BRANCHES)
+                if self.token != ")":
+                    self.expect(",")
+            self.advance()
+        return Part(name, options)
+
+    def value(self, parts: bool) -> Any:
+        """A scalar, or a list of scalars or of parts."""
+        if self.token == "[":
+            self.advance()
+            items = []
+            while self.token != "]":
+                items.append(self.part() if parts else self.value(parts))
+                if self.token != "]":
+                    self.expect(",")
+            self.advance()
+            return items
+        if not re.match(r"[\w-]", self.token):
+            raise self.wrong("a value")
+        return yaml.safe_load(self.advance())

@@ -1,0 +1,210 @@
+"""The model: from a layout to a torch module, at the sizes of the target or of its proxy.
+
+Shapes: B sequences, T tokens, D model width, V vocabulary, M scored positions.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from zlib import crc32
+
+import torch
+from torch import Tensor, nn
+
+from search_space.layouts.layout import Block, Layout
+from search_space.parts.base import Dims, State
+from search_space.parts.build import build_channel_mixer, build_mixer
+from search_space.parts.nn import RMSNorm, ShortConvolution
+
+SHIFTS = ["all", "attention", "none"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """Sizes of a model, and how it is wired.
+
+    Args:
+        width: model width D.
+        heads: query heads of the attention layers.
+        kv_heads: key-value heads of the attention layers.
+        mlp_width: hidden width of a channel mixer that states no ratio.
+        vocabulary: V.
+        tied_embeddings: whether input embedding and head are one matrix.
+        residual: every layer adds its output times min(1, residual / layers) (2505.01618); None adds it as it is.
+        shift: mixers with a residual causal convolution ahead of them (Canon layers, 2512.17351): "all", "attention"
+            (mixers that cache every token or a window of them) or "none".
+        shift_width: tokens that this convolution sees.
+        embedding_std: standard deviation of the embeddings, with logits scaled to start with a standard deviation of
+            about 1; None leaves the embeddings as torch draws them, and logits as they are.
+        zero_outputs: whether the last projections of mixers and channel mixers start at zero.
+    """
+
+    width: int
+    heads: int
+    kv_heads: int
+    mlp_width: int
+    vocabulary: int
+    tied_embeddings: bool = False
+    residual: float | None = None
+    shift: str = "none"
+    shift_width: int = 2
+    embedding_std: float | None = None
+    zero_outputs: bool = False
+
+    def dims(self, layer: int = 0, layers: int = 1) -> Dims:
+        """What a part in that layer knows of the model."""
+        return Dims(
+            width=self.width,
+            heads=self.heads,
+            kv_heads=self.kv_heads,
+            mlp_width=self.mlp_width,
+            layer=layer,
+            layers=layers,
+        )
+
+
+class Layer(nn.Module):
+    """A mixer and a channel mixer, each behind a norm, added to what came in; either may be left out."""
+
+    def __init__(self, block: Block, sizes: Sizes, layer: int = 0, layers: int = 1, seed: int | None = None):
+        super().__init__()
+        dims = sizes.dims(layer, layers)
+        self.scale = min(1.0, sizes.residual / layers) if sizes.residual else 1.0
+        self.mixer = self.mixer_norm = self.shift = self.mlp = self.mlp_norm = None
+        if block.mixer:
+            _seed(seed, layer, block.mixer)
+            self.mixer = build_mixer(block.mixer, dims)
+            self.mixer_norm = RMSNorm(sizes.width)
+            if sizes.shift == "all" or (sizes.shift == "attention" and self.mixer.cost().caches):
+                self.shift = ShortConvolution(sizes.width, sizes.shift_width, activation=False)
+        if block.mlp:
+            _seed(seed, layer, block.mlp)
+            self.mlp = build_channel_mixer(block.mlp, dims)
+            self.mlp_norm = RMSNorm(sizes.width)
+        if sizes.zero_outputs:
+            for part in filter(None, (self.mixer, self.mlp)):
+                part.zero_output()
+
+    def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """x [B, T, D] -> [B, T, D], continuing from `state`."""
+        new: State = {}
+        if self.mixer is not None:
+            h = self.mixer_norm(x)
+            if self.shift is not None:
+                shifted, new["shift"] = self.shift(h, state and state["shift"])
+                h = h + shifted
+            y, new["mixer"] = self.mixer(h, state and state["mixer"])
+            x = torch.add(x, y, alpha=self.scale)
+        return self._mlp(x), new
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """The same for a single token x [B, D]."""
+        new: State = {}
+        if self.mixer is not None:
+            h = self.mixer_norm(x)
+            if self.shift is not None:
+                shifted, new["shift"] = self.shift.step(h, state["shift"])
+                h = h + shifted
+            y, new["mixer"] = self.mixer.step(h, state["mixer"])
+            x = torch.add(x, y, alpha=self.scale)
+        return self._mlp(x), new
+
+    def _mlp(self, x: Tensor) -> Tensor:
+        return x if self.mlp is None else torch.add(x, self.mlp(self.mlp_norm(x)), alpha=self.scale)
+
+    def initial_state(self, batch: int) -> State:
+        """The state before the first token."""
+        state: State = {}
+        if self.mixer is not None:
+            state["mixer"] = self.mixer.initial_state(batch)
+            if self.shift is not None:
+                state["shift"] = self.shift.initial_cache(self.shift.weight, batch)
+        return state
+
+
+class Model(nn.Module):
+    """Embedding, layers, norm and head.
+
+    With a seed, every part draws its initial values from (seed, layer, part) alone, so that layouts which share a part
+    of a layer start it alike and differ less by chance.
+
+    Args:
+        blocks: what sits in each layer; none at all leaves the two ends.
+        sizes: of the model.
+        seed: of the initial values; None takes them from torch's own generator.
+    """
+
+    def __init__(self, blocks: Sequence[Block], sizes: Sizes, seed: int | None = None):
+        super().__init__()
+        std = sizes.embedding_std
+        with torch.random.fork_rng(devices=[], enabled=seed is not None):
+            if seed is not None:
+                torch.manual_seed(seed)
+            self.embedding = nn.Embedding(sizes.vocabulary, sizes.width)
+            if std:
+                nn.init.normal_(self.embedding.weight, std=std)
+            self.head = None if sizes.tied_embeddings else nn.Linear(sizes.width, sizes.vocabulary, bias=False)
+            depth = len(blocks)
+            self.layers = nn.ModuleList(Layer(b, sizes, i, depth, seed) for i, b in enumerate(blocks))
+        self.norm = RMSNorm(sizes.width)
+        self.logit_scale = 1 / (std * sizes.width**0.5) if std else 1.0
+        for part in dict.fromkeys(block.mixer for block in blocks if block.mixer):
+            same = [layer.mixer for layer, block in zip(self.layers, blocks, strict=True) if block.mixer == part]
+            type(same[0]).share(same)
+
+    def forward(self, tokens: Tensor, scored: Tensor | tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """Logits: tokens [B, T] -> [B, T, V], or [M, V] at the scored positions only.
+
+        Args:
+            tokens: [B, T].
+            scored: [B, T] bool, or the indices of the positions: rows [M], columns [M].
+        """
+        x = self.embedding(tokens)
+        for layer in self.layers:
+            x, _ = layer(x)
+        return self.logits(x if scored is None else x[scored])
+
+    def prefill(self, tokens: Tensor, states: Sequence[State] | None = None) -> tuple[Tensor, list[State]]:
+        """Logits after the last of the tokens [B, T], as [B, V], and the states of the layers."""
+        x, new = self.embedding(tokens), []
+        for layer, state in zip(self.layers, states or [None] * len(self.layers), strict=True):
+            x, after = layer(x, state)
+            new.append(after)
+        return self.logits(x[:, -1]), new
+
+    def step(self, tokens: Tensor, states: Sequence[State]) -> tuple[Tensor, list[State]]:
+        """Logits [B, V] after one more token of each sequence, [B], and the new states."""
+        x, new = self.embedding(tokens), []
+        for layer, state in zip(self.layers, states, strict=True):
+            x, after = layer.step(x, state)
+            new.append(after)
+        return self.logits(x), new
+
+    def initial_states(self, batch: int) -> list[State]:
+        """The states before the first token."""
+        return [layer.initial_state(batch) for layer in self.layers]
+
+    def logits(self, x: Tensor) -> Tensor:
+        """From the outputs of the last layer, [..., D] -> [..., V]."""
+        h = self.norm(x) * self.logit_scale
+        return h @ self.embedding.weight.T if self.head is None else self.head(h)
+
+
+def build_model(layout: Layout, sizes: Sizes, seed: int | None = None) -> Model:
+    """The torch module of a layout at some sizes: the only way from one to the other.
+
+    Under `torch.device("meta")` it takes no memory. A layout of the proxy's scale comes from `Scale.layout`.
+
+    Args:
+        layout: with options at the scale of `sizes`.
+        sizes: of the model.
+        seed: of the initial values; None takes them from torch's own generator.
+
+    Raises:
+        InputError: a part cannot be built at these sizes.
+    """
+    return Model(layout.layers, sizes, seed)
+
+
+def _seed(seed: int | None, layer: int, part: object) -> None:
+    if seed is not None:
+        torch.manual_seed(crc32(f"{seed} {layer} {part}".encode()))

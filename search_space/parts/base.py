@@ -1,0 +1,210 @@
+"""What every token mixer and every channel mixer provides.
+
+Shapes: B sequences, T tokens, D model width.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+State = dict[str, Any]
+"""What a mixer remembers of the tokens so far: tensors, all with the batch first, and ints."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dims:
+    """What a part knows of the model around it.
+
+    Args:
+        width: model width D.
+        heads: query heads of the attention layers.
+        kv_heads: key-value heads of the attention layers; None means as many as `heads`.
+        mlp_width: hidden width of a channel mixer whose options do not say otherwise; None means D.
+        layer: index of the part's layer, from 0.
+        layers: depth of the model.
+    """
+
+    width: int
+    heads: int
+    kv_heads: int | None = None
+    mlp_width: int | None = None
+    layer: int = 0
+    layers: int = 1
+
+
+class Scaling(Enum):
+    """How an option shrinks from the target to the proxy; search_space/scale.py holds the rule."""
+
+    HEADS = "heads of a matrix state"
+    HEAD_SIZE = "size of a key or value in a matrix state"
+    ATTENTION_HEADS = "heads that keep keys and values of every token"
+    ATTENTION_HEAD_SIZE = "size of such a key or value"
+    WIDTH = "in proportion to the width of the model"
+    MLP_RATIO = "hidden width of a channel mixer over the width of the model"
+    LENGTH = "tokens, in proportion to the length of a sequence"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cache:
+    """What is kept of every token of context, as keys and values are.
+
+    Args:
+        elements: that a token adds.
+        flops: that a decode step spends on each token kept.
+        window: most tokens that are kept; None means all.
+    """
+
+    elements: int
+    flops: float
+    window: int | None = None
+
+    def kept(self, context: int) -> int:
+        """Tokens that are kept of a context of so many."""
+        return context if self.window is None else min(context, self.window)
+
+    def attended(self, tokens: int) -> int:
+        """Tokens that those of a prompt see, all together: the sum of min(t, window) over t = 1 .. tokens."""
+        kept = self.kept(tokens)
+        return kept * (kept + 1) // 2 + (tokens - kept) * kept
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartCost:
+    """What one part of a layer costs, per sequence and token, as plain numbers.
+
+    The cost model turns these into bytes and seconds for a batch, a context and a device.
+
+    Args:
+        parameters: all parameters of the part.
+        product_flops: FLOPs a token of products with parameters: the projections.
+        caches: what grows with the context.
+        state_elements: recurrent state elements, kept in fp32, read and written at every step.
+        conv_elements: cached inputs of the short convolutions.
+        decode_flops: FLOPs of one decode step beside `product_flops` and those of the caches.
+        prefill_flops: FLOPs a token beside these when a whole sequence is processed (chunkwise).
+    """
+
+    parameters: int
+    product_flops: float
+    caches: tuple[Cache, ...] = ()
+    state_elements: int = 0
+    conv_elements: int = 0
+    decode_flops: float = 0.0
+    prefill_flops: float = 0.0
+
+    def cache_elements(self, context: int) -> int:
+        """Elements that a sequence of `context` tokens keeps in the caches."""
+        return sum(cache.elements * cache.kept(context) for cache in self.caches)
+
+    def step_flops(self, context: int) -> float:
+        """FLOPs of a decode step that follows `context` tokens."""
+        return self.product_flops + self.decode_flops + sum(c.flops * c.kept(context) for c in self.caches)
+
+    def prompt_flops(self, tokens: int) -> float:
+        """FLOPs of a prompt."""
+        whole = tokens * (self.product_flops + self.prefill_flops)
+        return whole + sum(cache.flops * cache.attended(tokens) for cache in self.caches)
+
+
+class LayerPart(nn.Module, ABC):
+    """What mixers and channel mixers have in common.
+
+    Class attributes:
+        source: the paper (title, arXiv number) that the part follows.
+        scaled: option -> how it shrinks to the proxy. Each is also an attribute that holds the size which the part
+            was built with. What is not named here is the same at both scales.
+    """
+
+    source: ClassVar[str]
+    scaled: ClassVar[Mapping[str, Scaling]] = {}
+
+    @abstractmethod
+    def cost(self) -> PartCost:
+        """Cost of this part at its sizes; works on the meta device."""
+
+    def zero_output(self) -> None:
+        """Makes the part answer with zeros, as it may at the start of training."""
+        nn.init.zeros_(self.output.weight)  # type: ignore[union-attr, arg-type]
+
+    def weights(self) -> dict[str, Any]:
+        """`parameters` and `product_flops` as `PartCost` wants them, for a part whose products are `nn.Linear`."""
+        products = sum(m.weight.numel() for m in self.modules() if isinstance(m, nn.Linear))
+        return {"parameters": sum(p.numel() for p in self.parameters()), "product_flops": 2.0 * products}
+
+
+class Mixer(LayerPart):
+    """A token mixer: maps [B, T, D] to [B, T, D], and no output depends on a later token.
+
+    A mixer is one file that subclasses this, and one line in the catalogue
+    (`search_space/mixers/__init__.py`). Subclasses take `dims: Dims` first and keyword options after it,
+    every option with a default that follows the mixer's paper; options that mean the same have the same name
+    everywhere (`heads`, `key_size` and `value_size` of a head, `conv`). Their last projection is an
+    `nn.Linear` called `output`; one that is built otherwise overrides `zero_output`. Their `forward` runs under
+    `torch.vmap` (no branch on what a tensor holds), so that several seeds can be trained as one stack.
+    `search_space.testing.MixerContract` is the suite that every mixer passes, a user's own included.
+    """
+
+    @abstractmethod
+    def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Mixes x [B, T, D], continuing from `state`; returns the output [B, T, D] and the new state."""
+
+    @abstractmethod
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """Mixes a single token x [B, D]; same numbers as `forward` on the whole sequence."""
+
+    @abstractmethod
+    def initial_state(self, batch: int) -> State:
+        """The state before the first token, on the device and in the dtype of the parameters."""
+
+    def state_after(self, batch: int, context: int) -> State:
+        """A state of `context` tokens, for measurements: what grows with tokens is filled up with zeros.
+
+        The default finds out what grows from short inputs, and takes the window from `cost`.
+        """
+        weight = next(self.parameters())
+        width = self.output.out_features  # type: ignore[union-attr]
+        few, more = (self(weight.new_zeros(1, tokens, width))[1] for tokens in (2, 3))
+        kept = max((cache.kept(context) for cache in self.cost().caches), default=0)
+        state: State = {}
+        for name, value in more.items():
+            if not isinstance(value, Tensor):
+                state[name] = context
+            elif value.shape[1:] != few[name].shape[1:]:
+                state[name] = value.new_zeros(batch, kept, *value.shape[2:])
+            else:
+                state[name] = value.new_zeros(batch, *value.shape[1:])
+        return state
+
+    @classmethod
+    def share(cls, mixers: Sequence[Any]) -> None:
+        """Ties parameters over depth; the default ties none.
+
+        Args:
+            mixers: all of a model's layers of this mixer that have the same options, first layer first.
+        """
+
+
+class ChannelMixer(LayerPart):
+    """A channel mixer: maps each token's [..., D] by itself, as an MLP does.
+
+    A channel mixer is one file that subclasses this, and one line in the catalogue
+    (`search_space/channel_mixers/__init__.py`). It takes `dims: Dims` first and keyword options after it, and its
+    last projection is an `nn.Linear` called `output`.
+    """
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps [..., D] to [..., D]."""
+
+
+def state_elements(state: Mapping[str, Any]) -> int:
+    """Number of elements held by a state, all sequences together; states may be nested."""
+    return sum(
+        state_elements(x) if isinstance(x, Mapping) else x.numel()
+        for x in state.values()
+        if isinstance(x, Tensor | Mapping)
+    )

@@ -1,0 +1,281 @@
+"""The rule of two scales: the proxy is the target, scaled down.
+
+Efficiency is computed for the target, recall is measured on the proxy, and both have to speak of the same model. Every
+mixer states its published sizes as functions of the model around it, and which of them shrink and how
+(`LayerPart.scaled`). A block's own options are at the target's scale and shrink alike. From these the rule derives the
+proxy's sizes:
+
+- Matrix states keep their proportions. `Proxy.state` says how many elements a DeltaNet layer's state has; every other
+  mixer's has as many times more or fewer as in the target, within a factor of 1.25, and never fewer than the model is
+  wide. Projections keep their width relative to the model's; heads and head sizes come as near to that as whole heads
+  and sizes that are multiples of 4 allow.
+- Attention has `Proxy.heads` for the target's heads; key-value heads and heads of other blocks in proportion.
+- Vector states are in proportion to the width of the model.
+- Lengths (windows) are to the proxy's sequences what they are to the target's context, rounded up, and at least 2.
+- Channel mixers keep their ratio, times `Proxy.mlp_scale`.
+- All else is as published: convolutions, gates, norms, initial values. Only the output projections start at zero.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import product
+from typing import Any
+
+import torch
+
+from search_space.checks import number, positive
+from search_space.cost.target import Target
+from search_space.errors import InputError, one_of
+from search_space.layouts.layout import Block, Layout
+from search_space.model import SHIFTS, Sizes
+from search_space.parts.base import Mixer, PartCost, Scaling
+from search_space.parts.build import (
+    build_channel_mixer,
+    build_mixer,
+    channel_mixer_class,
+    check_mixer_options,
+    mixer_class,
+    options_of,
+)
+from search_space.parts.part import BRANCHES, Part
+
+REFERENCE = Part("deltanet")
+"""The mixer whose state `Proxy.state` gives."""
+TOLERANCE = 1.25
+"""Factor by which a state may be off its proportion to the target's."""
+SIZE_STEP = 4
+"""Head sizes of matrix states are multiples of it."""
+SHORTEST = 2
+"""Tokens of the shortest window."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proxy:
+    """The numbers of the rule by which the proxy follows from the target (search_space/scale.py).
+
+    Args:
+        width: model width D.
+        heads: query heads of the attention layers; those of other blocks and key-value heads follow in proportion.
+        state: elements of the matrix state of a DeltaNet layer; those of other mixers follow in proportion.
+        mlp_scale: ratio of a channel mixer's hidden width to D, in those of the target.
+        shift: mixers with a residual causal convolution ahead of them (Canon layers, 2512.17351): all, attention or
+            none. It lets short training runs find induction, which attention would else have to learn from positions
+            alone; neither the target nor its cost has it.
+        shift_width: tokens that this convolution sees.
+        residual: every layer adds its output times residual / layers (2505.01618), so that models of any depth train
+            well at one learning rate; models of so many layers and fewer add it as it is.
+        embedding_std: standard deviation of the (tied) embeddings; logits are scaled to start with a
+            standard deviation of about 1 whatever it is.
+        options: exceptions from the rule, {mixer: {option: value}} at the proxy's scale, for blocks that do not state
+            the option themselves.
+
+    Raises:
+        InputError: a value cannot be used; the key begins with "proxy".
+    """
+
+    width: int = 32
+    heads: int = 2
+    state: int = 256
+    mlp_scale: float = 0.3636
+    shift: str = "all"
+    shift_width: int = 2
+    residual: float = 6.0
+    embedding_std: float = 0.3
+    options: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self):
+        for key in ("width", "heads", "state", "shift_width"):
+            positive(f"proxy.{key}", getattr(self, key))
+        for key in ("mlp_scale", "residual", "embedding_std"):
+            if number(f"proxy.{key}", getattr(self, key)) <= 0:
+                raise InputError(f"proxy.{key}", getattr(self, key), "a positive number")
+        if self.shift not in SHIFTS:
+            raise InputError("proxy.shift", self.shift, one_of(self.shift, SHIFTS))
+        if self.width % self.heads:
+            raise InputError("proxy.heads", self.heads, f"a divisor of width={self.width}")
+        check_mixer_options(self.options, "proxy.options")
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """One mixer at both scales, for tables and tests.
+
+    Args:
+        target: its cost in the target.
+        proxy: its cost in the proxy.
+        part: the mixer with the proxy's sizes.
+        floor: whether its state in the proxy is larger than in proportion, as it would have fewer elements than the
+            model is wide.
+    """
+
+    target: PartCost
+    proxy: PartCost
+    part: Part
+    floor: bool
+
+
+class Scale:
+    """The rule for one target, one proxy and one length of sequences.
+
+    Args:
+        target: the model that efficiency is stated for.
+        proxy: the numbers of the rule.
+        length: tokens of the sequences that the proxy is trained on.
+    """
+
+    def __init__(self, target: Target, proxy: Proxy, length: int):
+        self.target, self.proxy, self.length = target, proxy, length
+        self._factors = {
+            Scaling.ATTENTION_HEADS: proxy.heads / target.heads,
+            Scaling.ATTENTION_HEAD_SIZE: (proxy.width / proxy.heads) / (target.width / target.heads),
+            Scaling.WIDTH: proxy.width / target.width,
+            Scaling.MLP_RATIO: proxy.mlp_scale,
+            Scaling.LENGTH: length / target.context,
+        }
+        reference = self._built(REFERENCE)
+        self._state_factor = proxy.state / reference.cost().state_elements
+        # Widths of projections are heads x size, so the two factors multiply to that of the width.
+        head_factor = self._factors[Scaling.WIDTH] ** 2 / self._state_factor
+        self._factors[Scaling.HEADS] = head_factor
+        self._factors[Scaling.HEAD_SIZE] = self._factors[Scaling.WIDTH] / head_factor
+        self.part = cache(self._part)
+        self.block = cache(self._block)
+
+    def __reduce__(self):
+        return Scale, (self.target, self.proxy, self.length)
+
+    def sizes(self, vocabulary: int) -> Sizes:
+        """Sizes of the proxy model."""
+        proxy, target = self.proxy, self.target
+        hidden = round(proxy.mlp_scale * target.mlp_width / target.width * proxy.width)
+        return Sizes(
+            width=proxy.width,
+            heads=proxy.heads,
+            kv_heads=_divisor(proxy.heads, (target.kv_heads or target.heads) * proxy.heads / target.heads),
+            mlp_width=max(1, hidden),
+            vocabulary=vocabulary,
+            tied_embeddings=True,
+            residual=proxy.residual,
+            shift=proxy.shift,
+            shift_width=proxy.shift_width,
+            embedding_std=proxy.embedding_std,
+            zero_outputs=True,
+        )
+
+    def layout(self, layout: Layout) -> Layout:
+        """The layout with the proxy's options, at its own depth."""
+        return Layout(tuple(self.block(block) for block in layout.layers))
+
+    def scaled(self, part: Part) -> Scaled:
+        """A mixer at both scales."""
+        target, mixer = self._built(part).cost(), self.part(part)
+        proxy = self._cost(mixer)
+        return Scaled(target, proxy, mixer, 0 < target.state_elements * self._state_factor < self.proxy.width)
+
+    def check(self, blocks: Mapping[str, Block]) -> None:
+        """Raises InputError for two blocks that are the same at the target, or become so at the proxy.
+
+        Args:
+            blocks: name -> block, of a search space.
+        """
+        for where, form in (("target", self._full), ("proxy", self.block)):
+            names: dict[Any, str] = {}
+            for name, block in blocks.items():
+                first = names.setdefault(form(block), name)
+                if first != name:
+                    expected = f"blocks that differ at the {where}: {first} and {name} are the same there"
+                    raise InputError("space.choices", f"{first}, {name}", expected)
+
+    def _block(self, block: Block) -> Block:
+        return Block(self.part(block.mixer) if block.mixer else block.mixer, self._channel_mixer(block.mlp))
+
+    def _channel_mixer(self, part: Part) -> Part:
+        if not part:
+            return part
+        with torch.device("meta"):
+            built = build_channel_mixer(part, self.target.sizes.dims(), part.kind)
+        options = {name: getattr(built, name) * self._factors[how] for name, how in built.scaled.items()}
+        for name, how in built.scaled.items():
+            if how is Scaling.MLP_RATIO:  # of whole hidden units, so that equal widths are equal options
+                options[name] = max(1, round(options[name] * self.proxy.width)) / self.proxy.width
+        return Part(part.kind, {**dict(part.options), **options})
+
+    def _part(self, part: Part) -> Part:
+        own = dict(part.options)
+        if BRANCHES in own:
+            own[BRANCHES] = [self.part(branch) for branch in own[BRANCHES]]
+        built = self._built(part)
+        groups: dict[bool, dict[str, Scaling]] = {True: {}, False: {}}
+        for name, how in built.scaled.items():
+            groups[how in (Scaling.HEADS, Scaling.HEAD_SIZE)][name] = how
+        sizes = {name: self._size(name, how, built) for name, how in groups[False].items()}
+        if "kv_heads" in sizes:
+            sizes["kv_heads"] = _divisor(sizes["heads"], built.kv_heads * sizes["heads"] / built.heads)
+        exceptions = {k: v for k, v in self.proxy.options.get(part.kind, {}).items() if k not in own}
+        rest = {**dict(self.target.options.get(part.kind, {})), **own, **sizes}
+        if groups[True]:
+            rest |= self._matrix_state(Part(part.kind, rest), built, groups[True])
+        return Part(part.kind, {**rest, **exceptions})
+
+    def _size(self, name: str, how: Scaling, built: Mixer) -> int:
+        exact = getattr(built, name) * self._factors[how]
+        if how is Scaling.LENGTH:
+            return max(SHORTEST, math.ceil(exact - 1e-9))
+        if how is Scaling.ATTENTION_HEAD_SIZE:
+            return max(2, 2 * round(exact / 2))  # even, as positions turn pairs
+        return max(1, round(exact))
+
+    def _matrix_state(self, part: Part, built: Mixer, group: Mapping[str, Scaling]) -> dict[str, int]:
+        """Heads and head sizes whose state is in proportion; of these, the ones nearest to the published shape."""
+        exact = {name: getattr(built, name) * self._factors[how] for name, how in group.items()}
+        wanted = max(self.proxy.width, built.cost().state_elements * self._state_factor)
+
+        def distance(sizes: dict[str, int]) -> tuple[bool, float]:
+            elements = self._cost(Part(part.kind, {**dict(part.options), **sizes})).state_elements
+            off = abs(math.log(elements / wanted))
+            if elements < self.proxy.width:
+                off = math.inf
+            return off > math.log(TOLERANCE), off + sum(abs(math.log(sizes[n] / exact[n])) for n in group)
+
+        choices = [_near(exact[name], SIZE_STEP if how is Scaling.HEAD_SIZE else 1) for name, how in group.items()]
+        found = min((dict(zip(group, sizes, strict=True)) for sizes in product(*choices)), key=distance)
+        if distance(found)[0]:
+            expected = f"a number that gives {part.kind} a state of about {wanted:.0f} elements in whole heads"
+            raise InputError("proxy.state", self.proxy.state, expected)
+        return found
+
+    def _built(self, part: Part) -> Mixer:
+        with torch.device("meta"):
+            return build_mixer(self.target.part(part), self.target.sizes.dims(), part.kind)
+
+    def _cost(self, part: Part) -> PartCost:
+        with torch.device("meta"):
+            return build_mixer(part, self.sizes(1).dims(), part.kind).cost()
+
+    def _full(self, block: Block) -> Any:
+        """All options of a block in the target, those that it does not state included."""
+        full: list[Any] = []
+        if block.mixer:
+            part, built = self.target.part(block.mixer), self._built(block.mixer)
+            options = {**options_of(mixer_class(part)), **dict(part.options)}
+            full.append(str(Part(part.kind, options | {name: getattr(built, name) for name in built.scaled})))
+        if block.mlp:
+            kind = channel_mixer_class(block.mlp)
+            with torch.device("meta"):
+                mlp = build_channel_mixer(block.mlp, self.target.sizes.dims(), block.mlp.kind)
+            options = {**options_of(kind), **dict(block.mlp.options)}
+            full.append(str(Part(block.mlp.kind, options | {name: getattr(mlp, name) for name in mlp.scaled})))
+        return (bool(block.mixer), *full)
+
+
+def _near(exact: float, step: int) -> list[int]:
+    """Multiples of `step` around a number: two below and two above, at least one step."""
+    below = math.floor(exact / step)
+    return sorted({step * max(1, below + more) for more in (-1, 0, 1, 2)})
+
+
+def _divisor(heads: int, wanted: float) -> int:
+    """The divisor of `heads` that is nearest to a number."""
+    return min((d for d in range(1, heads + 1) if heads % d == 0), key=lambda d: abs(math.log(d / wanted)))
