@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -8,11 +9,9 @@ from nas.results.records import Failure, RunRecord
 from search_space.errors import InputError
 from search_space.layouts.published import Origin
 from tests.nas.examples import layout, result
-from workers.jobs import Job, Outcome
-from workers.model import Proxy
-from workers.training import Training
+from workers.jobs import Outcome
 
-JOB = Job(trial=4, layout=layout(3), seeds=(7, 8), proxy=Proxy(), training=Training(), tasks={})
+JOB = SimpleNamespace(trial=4, layout=layout(3), seeds=(7, 8))
 ORIGIN = Origin("Known", layout(5))
 
 
@@ -51,12 +50,14 @@ def test_a_job_leaves_a_record_for_every_seed():
     assert all(r.failure is None for r in found)
 
 
-def test_a_job_that_failed_leaves_its_seeds():
-    found = RunRecord.of(Outcome(job=JOB, error="Traceback: no"), None, 2.0)
+@pytest.mark.parametrize("lost, of", [(False, "layout"), (True, "place")])
+def test_a_job_that_failed_leaves_its_seeds(lost, of):
+    found = RunRecord.of(Outcome(job=JOB, error="no", lost=lost), None, 2.0, ["recall"])
     assert [(r.seed, r.result, r.failure) for r in found] == [
-        (7, None, Failure("layout", "Traceback: no")),
-        (8, None, Failure("layout", "Traceback: no")),
+        (7, None, Failure(of, "no")),
+        (8, None, Failure(of, "no")),
     ]
+    assert [r.objectives for r in found] == [{}, {}]
 
 
 def test_lines_are_read_by_their_format(monkeypatch):
@@ -69,4 +70,9 @@ def test_lines_are_read_by_their_format(monkeypatch):
 def test_an_objective_that_a_run_lacks_is_named():
     bare = replace(result(7), loss={})
     with pytest.raises(InputError, match=r"search\.objectives=text_loss"):
-        RunRecord.of(Outcome(job=replace(JOB, seeds=(7,)), results=(bare,)), None, 1.0, ["text_loss"])
+        RunRecord.of(
+            Outcome(job=SimpleNamespace(trial=4, layout=layout(3), seeds=(7,)), results=(bare,)),
+            None,
+            1.0,
+            ["text_loss"],
+        )
