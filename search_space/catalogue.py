@@ -1,5 +1,7 @@
 """Named parts that a user can add to: mixers, tasks, samplers, exporters."""
 
+import sys
+from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
@@ -23,8 +25,7 @@ class Catalogue:
         self._built_in = built_in
 
     def _paths(self) -> dict[str, str]:
-        announced = {e.name: e.value for e in entry_points(group=f"nas.{self.kind}s")}
-        return {**announced, **self._built_in}
+        return {**_announced(f"nas.{self.kind}s", tuple(sys.path)), **self._built_in}
 
     def names(self) -> list[str]:
         """Names of all built-in and announced parts; built-in ones first, in the order of their list."""
@@ -46,3 +47,9 @@ class Catalogue:
             return getattr(import_module(module), attribute)
         except (ImportError, AttributeError) as error:
             raise InputError(key or self.kind, name, f"an importable {self.kind} ({error})") from error
+
+
+@cache
+def _announced(group: str, path: tuple[str, ...]) -> dict[str, str]:
+    """What the packages on `path` announce; they are asked once, as that takes a look into each of them."""
+    return {entry.name: entry.value for entry in entry_points(group=group)}

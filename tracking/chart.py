@@ -7,7 +7,7 @@ opens it in a browser).
 import json
 from typing import TYPE_CHECKING
 
-from tracking.records import SearchRecord
+from tracking.records import SearchRecord, axes_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -19,13 +19,14 @@ CHART_HEIGHT = 420
 
 
 def share_front_chart(client: "MlflowClient", experiment: str, search: SearchRecord) -> None:
-    """Puts a scatter chart of the search, recall over efficiency, into the experiment."""
+    """Puts a scatter chart of the search into the experiment, over the axes that the picture has too."""
     section = "front"
+    x, y = axes_of(search.objectives)
     chart = {
-        "uuid": "recall-over-efficiency",
+        "uuid": "front-chart",
         "type": "SCATTER",
-        "xaxis": {"key": search.efficiency, "type": "METRIC"},
-        "yaxis": {"key": "recall", "type": "METRIC"},
+        "xaxis": {"key": x, "type": "METRIC"},
+        "yaxis": {"key": y, "type": "METRIC"},
         "runsCountToCompare": RUNS_SHOWN,
         "metricSectionId": section,
         "deleted": False,

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from search_space.cost.objectives import Objective
 from tracking.records import TrialRecord
 
 if TYPE_CHECKING:
@@ -10,10 +11,10 @@ if TYPE_CHECKING:
 
 ROWS = 32.0
 """Lines of text that the key has room for: a dozen members, two lines each, and the mixers."""
-STRIP = (0.09, 0.37)
-"""Left edge and width of the strip of layers, in widths of the key."""
-COLUMNS = (0.6, 0.86, 1.0)
-"""Right edges of the columns of values; the spread follows the first."""
+STRIP = {2: (0.09, 0.37), 3: (0.09, 0.28)}
+"""Number of objectives -> left edge and width of the strip of layers, in widths of the key."""
+COLUMNS = {2: (0.6, 0.86, 1.0), 3: (0.49, 0.73, 0.91, 1.0)}
+"""Number of objectives -> right edges of the columns of values; the spread follows the first."""
 MOST_CHARACTERS = 60
 PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -25,7 +26,11 @@ def quantity(value: float) -> str:
 
 
 def draw_key(
-    axes: "Axes", members: Sequence[TrialRecord], in_all: int, efficiency: str, unit: str, colours: Mapping[str, str]
+    axes: "Axes",
+    members: Sequence[TrialRecord],
+    in_all: int,
+    objectives: Mapping[str, Objective],
+    colours: Mapping[str, str],
 ) -> None:
     """Draws the members of a front in their order, and a legend of the mixers that occur in the search.
 
@@ -33,25 +38,28 @@ def draw_key(
         axes: to draw in.
         members: those that are listed.
         in_all: how many the front has.
-        efficiency: the objective that is stated beside each.
-        unit: of the objective.
+        objectives: name -> what is stated beside each member, in this order; the spread follows the first.
         colours: mixer -> colour.
     """
     axes.set_axis_off()
     axes.set(xlim=(0, 1), ylim=(ROWS, 0))
     more = f" ({len(members)} of {in_all})" if in_all > len(members) else ""
-    axes.text(0, 0.5, f"On the front{more}", fontsize=9, fontweight="bold", color="#1a1a1a", va="center")
-    for x, heading in zip(COLUMNS, ("recall", unit or efficiency, "sure"), strict=True):
+    axes.text(0, 0.5, f"Front{more}", fontsize=9, fontweight="bold", color="#1a1a1a", va="center")
+    headings = [objective.unit or name.rpartition(":")[2] for name, objective in objectives.items()]
+    for x, heading in zip(COLUMNS[len(objectives)], (*headings, "sure"), strict=True):
         axes.text(x, 0.5, heading, fontsize=7.5, color="#777777", va="center", ha="right")
     row = 1.7
     for member in members:
-        _draw_member(axes, row, member, quantity(member.efficiency[efficiency]), colours)
+        _draw_member(axes, row, member, objectives, colours)
         row += 2.0
     _draw_mixers(axes, row + 0.8, colours)
 
 
-def _draw_member(axes: "Axes", row: float, trial: TrialRecord, price: str, colours: Mapping[str, str]) -> None:
-    left, width = STRIP
+def _draw_member(
+    axes: "Axes", row: float, trial: TrialRecord, objectives: Mapping[str, Objective], colours: Mapping[str, str]
+) -> None:
+    left, width = STRIP[len(objectives)]
+    columns = COLUMNS[len(objectives)]
     cell = width / len(trial.layers)
     axes.text(left - 0.02, row + 0.35, str(trial.number), fontsize=8, fontweight="bold", ha="right", va="center")
     axes.broken_barh(
@@ -60,12 +68,12 @@ def _draw_member(axes: "Axes", row: float, trial: TrialRecord, price: str, colou
         facecolors=[colours[mixer] for mixer in trial.layers],
         linewidth=0,
     )
-    for x, value in zip(COLUMNS, (f"{trial.recall:.2f}", price, f"{trial.confidence:.0%}"), strict=True):
+    values = [quantity(trial.objectives[name]) for name in objectives]
+    for x, value in zip(columns, (*values, f"{trial.confidence:.0%}"), strict=True):
         axes.text(x, row + 0.35, value, fontsize=7.5, color="#1a1a1a", va="center", ha="right")
-    if trial.recall_spread is not None:
-        axes.text(
-            COLUMNS[0] + 0.01, row + 0.35, f"± {trial.recall_spread:.2f}", fontsize=7.5, color="#777777", va="center"
-        )
+    spread = trial.spreads.get(next(iter(objectives)))
+    if spread is not None:
+        axes.text(columns[0] + 0.01, row + 0.35, f"± {spread:.2g}", fontsize=7.5, color="#777777", va="center")
     text = trial.label if trial.origin == "search" else f"{trial.origin}: {trial.label}"
     if len(text) > MOST_CHARACTERS:
         text = text[: MOST_CHARACTERS - 1] + "…"

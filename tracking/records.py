@@ -5,6 +5,21 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
+from search_space.cost.objectives import Objective
+
+
+def axes_of(objectives: Mapping[str, Objective]) -> tuple[str, str]:
+    """Names of the two objectives that a chart is drawn over: x, y.
+
+    They are the first cost and the first measured objective; where there are not both, the first two.
+    """
+    costs = [name for name, objective in objectives.items() if not objective.measured]
+    measured = [name for name, objective in objectives.items() if objective.measured]
+    if costs and measured:
+        return costs[0], measured[0]
+    first, second, *_ = objectives
+    return first, second
+
 
 @dataclass(frozen=True, kw_only=True)
 class SearchRecord:
@@ -14,13 +29,13 @@ class SearchRecord:
         id: the same whenever the search goes on, another for every other search.
         name: shown as the name of the run.
         config_yaml: the whole configuration.
-        efficiency: the efficiency objective that the front is drawn over, a key of `TrialRecord.efficiency`.
+        objectives: name -> what the search trades, two or three; keys of `TrialRecord.objectives`.
     """
 
     id: str
     name: str
     config_yaml: str
-    efficiency: str
+    objectives: Mapping[str, Objective]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,13 +46,12 @@ class TrialRecord:
         number: of the trial; it identifies the trial within its search.
         label: the layout as a short line of text.
         layout_yaml: the layout as a config.
-        layers: name of the mixer in each layer.
+        layers: name of the block in each layer.
         origin: "search", or the name of the published layout.
         state: "complete", or what became of the trial instead ("diverged", "failed", ...).
-        recall: mean over seeds, in [0, 1].
-        recall_spread: standard deviation over seeds; None for a single seed.
         seeds: that it was trained with.
-        efficiency: objective -> value at the target, in the objective's unit.
+        objectives: objective -> value in its unit; of measured ones the mean over seeds.
+        spreads: measured objective -> standard deviation over seeds; empty for a single seed.
         scores: name -> score, mean over seeds; "recall/pairs" appears in the group "recall".
         curves: name -> [(step, value), ...]; curves may gain points but not change them.
         seconds: training time over all seeds.
@@ -51,10 +65,9 @@ class TrialRecord:
     layers: tuple[str, ...]
     origin: str
     state: str
-    recall: float
-    recall_spread: float | None
     seeds: tuple[int, ...]
-    efficiency: Mapping[str, float]
+    objectives: Mapping[str, float]
+    spreads: Mapping[str, float] = field(default_factory=dict)
     scores: Mapping[str, float] = field(default_factory=dict)
     curves: Mapping[str, Sequence[tuple[int, float]]] = field(default_factory=dict)
     seconds: float = 0.0
@@ -63,7 +76,7 @@ class TrialRecord:
 
     @property
     def hybrid(self) -> bool:
-        """Whether its layers differ in their mixers."""
+        """Whether its layers differ."""
         return len(set(self.layers)) > 1
 
     def digest(self) -> str:

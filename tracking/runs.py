@@ -2,11 +2,12 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
+from search_space.cost.objectives import OBJECTIVES
 from tracking.records import SearchRecord, TrialRecord
 from tracking.search_run import STATUS, SearchRun
 from tracking.store import Store, search_id
@@ -49,15 +50,19 @@ class Tracker:
         self._pause = FIRST_PAUSE
         self._thread: threading.Thread | None = None
 
-    def start(self, name: str, config_yaml: str, efficiency: str) -> None:
+    def start(self, name: str, config_yaml: str, objectives: Sequence[str]) -> None:
         """Begins to record, or goes on with what an earlier session recorded from this folder.
 
         Args:
             name: of the search.
             config_yaml: its whole configuration.
-            efficiency: the efficiency objective of the front, a key of `TrialRecord.efficiency`.
+            objectives: names of what it trades, two or three; keys of `TrialRecord.objectives`.
+
+        Raises:
+            InputError: there is no such objective.
         """
-        search = SearchRecord(id=search_id(self._folder), name=name, config_yaml=config_yaml, efficiency=efficiency)
+        known = {each: OBJECTIVES.get(each, key="search.objectives") for each in objectives}
+        search = SearchRecord(id=search_id(self._folder), name=name, config_yaml=config_yaml, objectives=known)
         self._thread = threading.Thread(target=self._work, args=(search,), name="tracking", daemon=True)
         self._thread.start()
 

@@ -66,7 +66,8 @@ class SearchRun:
         # A parameter cannot be changed: of a search that goes on with another budget, config.yaml says so.
         config = _flatten(yaml.safe_load(self._search.config_yaml) or {})
         new = {k: v for k, v in config.items() if _name(k) not in parent.data.params}
-        self._log(parent.info.run_id, [], new, {})
+        traded = ", ".join(f"{name} ({objective.better})" for name, objective in self._search.objectives.items())
+        self._log(parent.info.run_id, [], new, {"objectives": traded})
         self._client.log_text(parent.info.run_id, self._search.config_yaml, "config.yaml")
         return parent.info.run_id
 
@@ -124,8 +125,8 @@ def _metrics(record: TrialRecord) -> list["Metric"]:
     MLflow shows the value of the latest step, and drops a point that it has: so the step of a value is the number of
     seeds behind it, and the points of a curve bear no time.
     """
-    spread = {} if record.recall_spread is None else {"recall_spread": record.recall_spread}
-    values = {"recall": record.recall, **spread, **record.efficiency, **record.scores}
+    spreads = {f"{name}_spread": spread for name, spread in record.spreads.items()}
+    values = {**record.objectives, **spreads, **record.scores}
     metrics = _at(len(record.seeds), _now(), {**values, "seconds": record.seconds, "seeds": len(record.seeds)})
     for name, curve in record.curves.items():
         for step, value in curve:

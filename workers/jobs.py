@@ -2,6 +2,8 @@
 
 import json
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -37,11 +39,18 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What became of a job: a result for each seed, or the error that it ended with (a traceback)."""
+    """What became of a job.
+
+    Args:
+        results: one for each seed, in their order; empty after an error.
+        error: what the job ended with instead (a traceback).
+        lost: whether the error is that of the place where the job ran (a worker that died), not of its layout.
+    """
 
     job: Job
     results: tuple[Result, ...] = ()
     error: str | None = None
+    lost: bool = False
 
 
 @lru_cache(maxsize=4)
@@ -49,13 +58,24 @@ def _suite(tasks: str, length: int) -> Suite:
     return build_suite(json.loads(tasks), length)
 
 
-def run_job(job: Job) -> Outcome:
-    """Runs a job in this process, on one thread; errors come back as values."""
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Runs torch on one thread, and gives the process its threads back: it may be a user's notebook."""
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        suite = _suite(json.dumps(job.tasks), job.training.length)
-        layout, sizes = job.scale.layout(job.layout), job.scale.sizes(suite.vocabulary)
-        results, _ = train(layout, sizes, job.training, suite, job.seeds)
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def run_job(job: Job) -> Outcome:
+    """Runs a job in this process, on one thread; errors come back as values."""
+    try:
+        with _one_thread():
+            suite = _suite(json.dumps(job.tasks), job.training.length)
+            layout, sizes = job.scale.layout(job.layout), job.scale.sizes(suite.vocabulary)
+            results, _ = train(layout, sizes, job.training, suite, job.seeds)
         return Outcome(job=job, results=results)
     except Exception:
         return Outcome(job=job, error=traceback.format_exc())

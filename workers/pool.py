@@ -2,7 +2,11 @@
 
 import logging
 import os
+import signal
+import threading
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -33,9 +37,9 @@ class Workers:
             raise InputError("workers.pool", self.pool, "ray or local")
         if self.count is not None and self.count < 1:
             raise InputError("workers.count", self.count, "a positive integer or null")
-        if self.cpus <= 0:
+        if not self.cpus > 0:
             raise InputError("workers.cpus", self.cpus, "a positive number")
-        if self.gpus < 0:
+        if not self.gpus >= 0:
             raise InputError("workers.gpus", self.gpus, "zero or more")
 
 
@@ -84,7 +88,8 @@ class RayPool:
         self._ray = ray
         self._started = not ray.is_initialized()
         if self._started:
-            self._connect(workers)
+            with _signals_kept():
+                self._connect(workers)
         room = ray.cluster_resources()
         for resource, need in (("CPU", workers.cpus), ("GPU", workers.gpus)):
             if room.get(resource, 0) < need:
@@ -124,11 +129,23 @@ class RayPool:
         try:
             return self._ray.get(reference)
         except self._ray.exceptions.RayError as error:
-            return Outcome(job=job, error=f"the worker was lost: {error}")
+            return Outcome(job=job, error=f"the worker was lost: {error}", lost=True)
 
     def close(self) -> None:  # noqa: D102
         if self._started:
             self._ray.shutdown()
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Undoes what Ray does to the request to terminate: what it means is for the program to say."""
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        # Only the main thread may set it, and only there does Ray; None stands for a handler that is not Python's.
+        if handler is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)
 
 
 def _cores(workers: Workers) -> int:

@@ -1,16 +1,17 @@
 """The configuration of a search: every key that a user can set."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
-from search_space.cost.objectives import OBJECTIVES
+from search_space.cost.objectives import OBJECTIVES, Objective
 from search_space.cost.target import Target
 from search_space.errors import InputError
+from search_space.scale import Proxy, Scale
 from search_space.space.choices import SpaceConfig
-from workers.model import Proxy
 from workers.pool import Workers
 from workers.tasks.suite import Suite, build_suite
 from workers.training import Training
@@ -63,8 +64,12 @@ class Search:
             raise InputError("search.reseed_above", self.reseed_above, "a probability")
         if not 2 <= len(set(self.objectives)) == len(self.objectives) <= 3:
             raise InputError("search.objectives", self.objectives, "two or three different objectives")
-        for name in self.objectives:
-            OBJECTIVES.get(name, key="search.objectives")
+        found = [OBJECTIVES.get(name, key="search.objectives") for name in self.objectives]
+        for name, objective in zip(self.objectives, found, strict=True):
+            if not isinstance(objective, Objective):
+                raise InputError("search.objectives", name, "an Objective of search_space.cost.objectives")
+        if not any(objective.measured for objective in found):
+            raise InputError("search.objectives", self.objectives, "at least one that training tells, such as recall")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,14 +77,15 @@ class TextConfig:
     """Your own text, as one more task of the suite.
 
     Args:
-        paths: files and folders; empty leaves the task out.
-        tokens: size of the byte-pair vocabulary.
-        weight: share of the training batch, relative to the other tasks.
+        paths: files and folders; empty leaves the task out, unless `tasks` has it.
+        tokens: size of the byte-pair vocabulary; null leaves it to `tasks.text`, where it is 512 by default.
+        weight: share of the training batch, relative to the other tasks; null leaves it to `tasks.text`, where it is 1
+            by default.
     """
 
     paths: list[str] = field(default_factory=list)
-    tokens: int = 512
-    weight: float = 1.0
+    tokens: int | None = None
+    weight: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +112,7 @@ class Config:
         name: of the search, in MLflow.
         space: what may be searched.
         target: what efficiency is stated for.
-        proxy: the small model that stands in for it.
+        proxy: the numbers of the rule that scales it down to what is trained.
         training: how the proxy is trained.
         tasks: label -> options of a recall task; `task` names it where the label does not.
         text: your own text.
@@ -127,13 +133,19 @@ class Config:
     workers: Workers = field(default_factory=Workers)
     tracking: Tracking = field(default_factory=Tracking)
 
+    @cached_property
+    def scale(self) -> Scale:
+        """The rule that takes layouts from the target to the proxy."""
+        return Scale(self.target, self.proxy, self.training.length)
+
     @property
     def all_tasks(self) -> dict[str, dict[str, Any]]:
         """The tasks, the user's text among them."""
         if not self.text.paths:
             return self.tasks
         paths = [str(Path(p).absolute()) for p in self.text.paths]
-        options = {"paths": paths, "tokens": self.text.tokens, "weight": self.text.weight}
+        sizes = {"tokens": self.text.tokens, "weight": self.text.weight}
+        options = {"paths": paths, **{name: value for name, value in sizes.items() if value is not None}}
         return {**self.tasks, "text": {**self.tasks.get("text", {}), **options}}
 
     def suite(self) -> Suite:

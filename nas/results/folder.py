@@ -7,74 +7,19 @@ mlflow.db       what MLflow shows, with artifacts/ beside it; .tracking_id names
 front.svg, front.json, layouts/    the front, written when a search ends or pauses
 """
 
-import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 from filelock import FileLock, Timeout
 
+from nas.config.settings import FORMAT
+from nas.results.records import READERS, RunRecord
 from search_space.errors import InputError
-from search_space.layouts.layout import Layout
-from workers.jobs import Outcome
-from workers.training import Result
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunRecord:
-    """A run that ended: one layout, one seed.
-
-    Args:
-        trial: number of its trial; runs of one layout with several seeds share it.
-        origin: "search", or the name of the layout in the queue (published, or of the study).
-        elapsed: seconds of search, over all its sessions, when the run ended; runs that were one job share it.
-        error: what went wrong, where there is no result.
-    """
-
-    trial: int
-    origin: str
-    layout: Layout
-    elapsed: float
-    result: Result | None
-    error: str | None = None
-
-    @staticmethod
-    def of(outcome: Outcome, origin: str, elapsed: float) -> "list[RunRecord]":
-        """The runs of a job, in the order of its seeds."""
-        results = outcome.results or (None,) * len(outcome.job.seeds)
-        return [
-            RunRecord(
-                trial=outcome.job.trial,
-                origin=origin,
-                layout=outcome.job.layout,
-                elapsed=elapsed,
-                result=result,
-                error=outcome.error,
-            )
-            for result in results
-        ]
-
-    def to_line(self) -> str:
-        """As a line of JSON."""
-        fields = {**vars(self), "layout": self.layout.to_dict()}
-        if self.result is not None:
-            fields["result"] = asdict(self.result)
-        return json.dumps(fields)
-
-    @staticmethod
-    def from_line(line: str) -> "RunRecord":
-        """The reverse of `to_line`."""
-        fields = json.loads(line)
-        fields["layout"] = Layout.from_dict(fields["layout"])
-        if fields["result"] is not None:
-            curves = fields["result"]["curves"]
-            fields["result"]["curves"] = {k: [(s, v) for s, v in curve] for k, curve in curves.items()}
-            fields["result"] = Result(**fields["result"])
-        return RunRecord(**fields)
 
 
 class Folder:
@@ -88,16 +33,19 @@ class Folder:
         self.front_figure = self.path / "front.svg"
         self.front_json = self.path / "front.json"
         self.layouts = self.path / "layouts"
+        self._lock = self.path / ".lock"
+        self._was_there = False
 
     @staticmethod
     def create(path: str | Path, config_yaml: str) -> "Folder":
-        """Makes the folder of a new search.
+        """Makes the folder of a new search; one that is there and empty will do.
 
         Raises:
             InputError: something is there already, or nothing can be written there.
         """
         folder = Folder(path)
-        if folder.path.exists() and (not folder.path.is_dir() or any(folder.path.iterdir())):
+        folder._was_there = folder.path.exists()
+        if folder._was_there and (not folder.path.is_dir() or any(folder.path.iterdir())):
             raise InputError(
                 "--out", path, "a new folder (go on with a search by `nas resume`, or name another folder)"
             )
@@ -108,6 +56,49 @@ class Folder:
             raise InputError("--out", path, f"a folder that can be written ({error.strerror})") from error
         return folder
 
+    @staticmethod
+    def open(path: str | Path) -> "Folder":
+        """The folder of a search that was begun before.
+
+        Raises:
+            InputError: there is none, or this program cannot read its record format.
+        """
+        folder = Folder(path)
+        if not folder.config.is_file():
+            raise InputError("DIR", path, "the folder of a search (it holds no config.yaml)")
+        _ = folder.format
+        return folder
+
+    @property
+    def format(self) -> int:
+        """Number of the record format that its files are written in.
+
+        Raises:
+            InputError: this program does not know it.
+        """
+        try:
+            content: dict[str, Any] = yaml.safe_load(self.config.read_text()) or {}
+            found, version = content.get("format"), content.get("version")
+        except (OSError, ValueError, AttributeError, yaml.YAMLError) as error:
+            raise InputError("DIR", self.path, "a folder with a readable config.yaml") from error
+        if not isinstance(found, int) or found not in READERS:
+            other = f"nas {version}" if found is None and version is not None else f"format {found}"
+            known = ", ".join(map(str, READERS))
+            raise InputError("DIR", self.path, f"a search in record format {known}; this one was written by {other}")
+        return found
+
+    def checked_config(self) -> Path:
+        """The configuration file of a search that this version of the program can go on with.
+
+        Raises:
+            InputError: another version began it; its runs could not be compared with new ones.
+        """
+        if self.format != FORMAT:
+            raise InputError(
+                "DIR", self.path, f"a search in record format {FORMAT}; one in format {self.format} can only be read"
+            )
+        return self.config
+
     def write_config(self, config_yaml: str) -> None:
         """Puts the configuration in the place of an earlier one, whole or not at all."""
         new = self.config.with_suffix(".new")
@@ -115,38 +106,18 @@ class Folder:
         new.replace(self.config)
 
     def discard(self) -> None:
-        """Removes the folder of a search that could not begin."""
-        if not self.runs.exists():
-            shutil.rmtree(self.path)
-
-    @staticmethod
-    def open(path: str | Path) -> "Folder":
-        """The folder of a search that was begun before.
-
-        Raises:
-            InputError: there is none.
-        """
-        folder = Folder(path)
-        if not folder.config.is_file():
-            raise InputError("DIR", path, "the folder of a search (it holds no config.yaml)")
-        return folder
-
-    def checked_config(self) -> Path:
-        """The configuration file, if this version of the program wrote it.
-
-        Raises:
-            InputError: another version did; its runs would not be comparable with new ones.
-        """
-        try:
-            version = (yaml.safe_load(self.config.read_text()) or {}).get("version")
-        except (OSError, ValueError, AttributeError, yaml.YAMLError) as error:
-            raise InputError("DIR", self.path, "a folder with a readable config.yaml") from error
-        if version != __version__:
-            raise InputError("DIR", self.path, f"a search of nas {__version__}; this one belongs to {version}")
-        return self.config
+        """Removes what `create` made for a search that could not begin; a folder that was there before stays, empty."""
+        if self.runs.exists():
+            return
+        for item in self.path.iterdir():
+            shutil.rmtree(item) if item.is_dir() else item.unlink()
+        if not self._was_there:
+            self.path.rmdir()
 
     def running(self) -> bool:
-        """Whether a process is searching here."""
+        """Whether a process is searching here; looks without writing anything."""
+        if not self._lock.exists():
+            return False
         try:
             with self.lock():
                 return False
@@ -160,7 +131,7 @@ class Folder:
         Raises:
             InputError: another process is searching in it.
         """
-        held = FileLock(self.path / ".lock")
+        held = FileLock(self._lock)
         try:
             held.acquire(timeout=0)
         except Timeout:
@@ -182,12 +153,15 @@ class Folder:
         """All runs, in the order in which they ended.
 
         A last line that was cut off by a crash is left out; `mend` removes it before more is written.
+
+        Raises:
+            InputError: the file holds something else.
         """
-        return _read(self.runs)
+        return self._read(self.runs)
 
     def read_audit(self) -> list[RunRecord]:
         """The runs of the audit, likewise."""
-        return _read(self.audit)
+        return self._read(self.audit)
 
     def mend(self) -> None:
         """Cuts off last lines that a crash left unfinished."""
@@ -198,19 +172,19 @@ class Folder:
                 if len(whole) < len(content):
                     os.truncate(path, len(whole))
 
+    def _read(self, path: Path) -> list[RunRecord]:
+        if not path.exists():
+            return []
+        lines = path.read_text().split("\n")
+        record_format = self.format
+        try:
+            return [RunRecord.from_line(line, record_format) for line in lines[:-1]]
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError("DIR", path.parent, f"a readable {path.name} ({error})") from error
+
 
 def _append(path: Path, records: Sequence[RunRecord]) -> None:
     with path.open("a") as file:
         file.write("".join(record.to_line() + "\n" for record in records))
         file.flush()
         os.fsync(file.fileno())
-
-
-def _read(path: Path) -> list[RunRecord]:
-    if not path.exists():
-        return []
-    lines = path.read_text().split("\n")
-    try:
-        return [RunRecord.from_line(line) for line in lines[:-1]]
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError("DIR", path.parent, f"a readable {path.name} ({error})") from error

@@ -1,151 +1,173 @@
-"""What a search found: as a table, JSON, CSV and a picture."""
+"""What a search found: as a table, JSON, CSV, a picture, and records for MLflow."""
 
 import csv
 import io
 import json
+import math
+from collections.abc import Sequence
 from typing import Any
 
 from nas.config import Config
 from nas.results.folder import Folder
-from nas.results.trials import Trial, front_of, seed_spread
-from search_space.cost.cost import cost
-from search_space.cost.objectives import EFFICIENCY
+from nas.results.trials import Trial, best_first, find_objectives, front_of, seed_spread
+from search_space.layouts.resize import resize
 from tracking.figure import draw_front
 from tracking.records import TrialRecord
 
 
-def is_published(trial: Trial) -> bool:
-    """Whether the layout comes from the literature."""
-    return trial.origin != "search"
-
-
-def to_dict(trial: Trial) -> dict[str, Any]:
-    """A trial as plain data."""
-    return {
-        "trial": trial.number,
-        "origin": trial.origin,
-        "label": str(trial.layout),
-        "layout": trial.layout.to_dict(),
-        "recall": trial.recall,
-        "recall_spread": trial.spread,
-        "seeds": trial.seeds,
-        "confidence": trial.confidence,
-        "on_front": trial.on_front,
-        "efficiency": trial.efficiency,
-        "accuracy": trial.mean("accuracy"),
-    }
-
-
-def front_dict(trials: list[Trial], config: Config) -> dict[str, Any]:
+def front_dict(trials: Sequence[Trial], config: Config) -> dict[str, Any]:
     """The front and the published layouts beside it, as plain data."""
-    name = config.search.efficiency
-    objective = EFFICIENCY[name]
+    names = config.search.objectives
+    objectives = find_objectives(names)
     return {
         "objectives": [
-            {"name": "recall", "direction": "maximize", "unit": "share of answers"},
-            {"name": name, "direction": objective.direction, "unit": objective.unit},
+            {
+                "name": name,
+                "direction": "maximize" if objective.better == "high" else "minimize",
+                "unit": objective.unit,
+                "measured": objective.measured,
+            }
+            for name, objective in objectives.items()
         ],
         "target": config.target.description,
-        "seed_spread": seed_spread(trials),
-        "points": [to_dict(t) for t in front_of(trials, name)],
-        "published": [to_dict(t) for t in trials if is_published(t) and t.state == "complete"],
+        "seed_spread": {name: seed_spread(trials, name) for name, o in objectives.items() if o.measured},
+        "points": [_point(t, names) for t in front_of(trials, names)],
+        "published": [_point(t, names) for t in _published(trials)],
     }
 
 
-def front_json(trials: list[Trial], config: Config) -> str:
+def front_json(trials: Sequence[Trial], config: Config) -> str:
     """`front_dict` as JSON."""
     return json.dumps(front_dict(trials, config), indent=2) + "\n"
 
 
-def front_csv(trials: list[Trial], config: Config) -> str:
+def front_csv(trials: Sequence[Trial], config: Config) -> str:
     """Front and published layouts, one a line."""
     out = io.StringIO()
-    name = config.search.efficiency
+    objectives = find_objectives(config.search.objectives)
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["trial", "origin", "on_front", "recall", "recall_spread", "seeds", "confidence", name, "layout"])
-    for t in _shown(trials, name):
-        spread = "" if t.spread is None else f"{t.spread:.6g}"
-        row = [t.number, t.origin, str(t.on_front).lower(), f"{t.recall:.6g}", spread, len(t.seeds)]
-        writer.writerow([*row, f"{t.confidence:.3g}", f"{t.efficiency[name]:.6g}", str(t.layout)])
+    head = [column for name, o in objectives.items() for column in ([name, f"{name}_spread"] if o.measured else [name])]
+    writer.writerow(["trial", "origin", "on_front", *head, "seeds", "confidence", "layout"])
+    for t in _shown(trials, config):
+        values: list[str] = []
+        for name, objective in objectives.items():
+            values.append(f"{t.value(name):.6g}")
+            if objective.measured:
+                spread = t.spread(name)
+                values.append("" if spread is None else f"{spread:.6g}")
+        on_front = str(t.on_front).lower()
+        writer.writerow([t.number, t.name, on_front, *values, len(t.seeds), f"{t.confidence:.3g}", str(t.design)])
     return out.getvalue()
 
 
-def front_table(trials: list[Trial], config: Config) -> str:
-    """The front, cheapest first, and the best published layouts below it, for people."""
-    name = config.search.efficiency
-    unit = f" ({EFFICIENCY[name].unit})" if EFFICIENCY[name].unit else ""
-    shown = _shown(trials, name)
+def front_table(trials: Sequence[Trial], config: Config) -> str:
+    """The front, best first, and the published layouts that are not on it below, for people."""
+    shown = _shown(trials, config)
     if not shown:
         return "No layout has been trained to its end yet.\n"
-    head = f"{'trial':>5}  {name + unit:>16}  {'recall':>6}  {'spread':>6}  {'seeds':>5}  {'sure':>4}  layout"
-    lines = [head]
-    for position, t in enumerate(shown):
+    objectives = find_objectives(config.search.objectives)
+    columns: list[list[str]] = [["trial", *(str(t.number) for t in shown)]]
+    for name, objective in objectives.items():
+        head = f"{name} ({objective.unit})" if objective.unit else name
+        columns.append([head, *(objective.show(t.value(name)) for t in shown)])
+        if objective.measured:
+            columns.append(
+                ["spread", *("" if s is None else objective.show(s) for s in (t.spread(name) for t in shown))]
+            )
+    columns.append(["seeds", *(str(len(t.seeds)) for t in shown)])
+    columns.append(["sure", *(f"{t.confidence:.0%}" for t in shown)])
+    widths = [max(map(len, column)) for column in columns]
+    rows = [
+        "  ".join(text.rjust(width) for text, width in zip(row, widths, strict=True))
+        for row in zip(*columns, strict=True)
+    ]
+    lines = [f"{rows[0]}  layout"]
+    for position, (t, row) in enumerate(zip(shown, rows[1:], strict=True)):
         if not t.on_front and (position == 0 or shown[position - 1].on_front):
             lines.append("published layouts that are not on the front:")
-        spread = "" if t.spread is None else f"{t.spread:.3f}"
-        origin = f"   [{t.origin}]" if is_published(t) else ""
-        lines.append(
-            f"{t.number:>5}  {t.efficiency[name]:>16.6g}  {t.recall:>6.3f}  {spread:>6}  {len(t.seeds):>5}  "
-            f"{t.confidence:>4.0%}  {t.layout}{origin}"
-        )
+        lines.append(f"{row}  {t.design}" + (f"   [{t.name}]" if t.origin else ""))
+    spreads = [_spread_line(trials, name) for name, objective in objectives.items() if objective.measured]
     lines.append(
-        f"sure: chance that the layout belongs on the front, as seeds of one layout differ by "
-        f"{seed_spread(trials):.3f} (standard deviation)."
+        f"sure: chance that the layout belongs on the front, as seeds of one layout differ by {', '.join(spreads)} "
+        "(standard deviation)."
     )
     return "\n".join(lines) + "\n"
 
 
-def _shown(trials: list[Trial], efficiency: str) -> list[Trial]:
-    others = [t for t in trials if is_published(t) and not t.on_front and t.state == "complete"]
-    return [*front_of(trials, efficiency), *sorted(others, key=lambda t: t.efficiency[efficiency])]
-
-
-def draw(trials: list[Trial], config: Config, folder: Folder) -> None:
+def draw(trials: Sequence[Trial], config: Config, folder: Folder) -> None:
     """Draws the front into the folder."""
-    name = config.search.efficiency
-    objective = EFFICIENCY[name]
     draw_front(
         [record(t, config) for t in trials],
         folder.front_figure,
-        efficiency=name,
-        label=objective.description,
-        unit=objective.unit,
+        objectives=find_objectives(config.search.objectives),
         title=config.name,
         target=config.target.description,
-        lower_is_better=objective.direction == "minimize",
     )
 
 
-def write(trials: list[Trial], config: Config, folder: Folder) -> None:
-    """Writes picture, JSON and the front's layouts into the folder."""
+def write(trials: Sequence[Trial], config: Config, folder: Folder) -> None:
+    """Writes picture, JSON and the front's layouts (as they were trained) into the folder."""
     draw(trials, config, folder)
     folder.front_json.write_text(front_json(trials, config))
     folder.layouts.mkdir(exist_ok=True)
     for old in folder.layouts.glob("*.yaml"):
         old.unlink()
-    for trial in front_of(trials, config.search.efficiency):
+    for trial in front_of(trials, config.search.objectives):
         (folder.layouts / f"trial_{trial.number}.yaml").write_text(trial.layout.to_yaml())
 
 
 def record(trial: Trial, config: Config) -> TrialRecord:
-    """A trial as MLflow shows it."""
-    costs = cost(trial.layout, config.target)
-    scores = {f"{kind}/{name}": v for kind in ("accuracy", "loss") for name, v in trial.mean(kind).items()}
-    curves = {f"{name}/seed_{r.seed}": curve for r in trial.results for name, curve in r.curves.items()}
+    """A trial as MLflow and the picture show it, layer by layer at the target's depth."""
+    measured = [n for n, o in find_objectives(config.search.objectives).items() if o.measured and trial.results]
+    spreads = {name: trial.spread(name) for name in measured}
     return TrialRecord(
         number=trial.number,
-        label=str(trial.layout),
+        label=str(trial.design),
         layout_yaml=trial.layout.to_yaml(),
-        layers=tuple(map(str, trial.layout.layers)),
-        origin=trial.origin,
+        layers=tuple(map(str, resize(trial.design, config.target.layers).layers)),
+        origin=trial.name,
         state=trial.state,
-        recall=trial.recall,
-        recall_spread=trial.spread,
         seeds=tuple(trial.seeds),
-        efficiency={name: float(objective.of(costs)) for name, objective in EFFICIENCY.items()},
-        scores=scores,
-        curves=curves,
+        objectives={**trial.costs, **{name: trial.value(name) for name in measured}},
+        spreads={name: spread for name, spread in spreads.items() if spread is not None},
+        scores={f"{kind}/{name}": v for kind in ("accuracy", "loss") for name, v in trial.mean(kind).items()},
+        curves={f"{name}/seed_{r.seed}": curve for r in trial.results for name, curve in r.curves.items()},
         seconds=sum(r.seconds for r in trial.results),
         on_front=trial.on_front,
         confidence=trial.confidence,
     )
+
+
+def _point(trial: Trial, names: Sequence[str]) -> dict[str, Any]:
+    """A trial as plain data: `layout` as it was trained, `design` as it is priced."""
+    return {
+        "trial": trial.number,
+        "origin": trial.name,
+        "label": str(trial.design),
+        "layout": trial.layout.to_dict(),
+        "design": trial.design.to_dict(),
+        "objectives": {name: trial.value(name) for name in names},
+        "spread": {name: trial.spread(name) for name in names if name not in trial.costs},
+        "seeds": trial.seeds,
+        "confidence": trial.confidence,
+        "on_front": trial.on_front,
+        "costs": trial.costs,
+        "accuracy": trial.mean("accuracy"),
+    }
+
+
+def _published(trials: Sequence[Trial]) -> list[Trial]:
+    return [t for t in trials if t.origin is not None and t.state == "complete"]
+
+
+def _shown(trials: Sequence[Trial], config: Config) -> list[Trial]:
+    """The front, then the published layouts that are not on it, best first."""
+    names = config.search.objectives
+    others = [t for t in _published(trials) if not t.on_front]
+    return [*front_of(trials, names), *best_first(others, names)]
+
+
+def _spread_line(trials: Sequence[Trial], name: str) -> str:
+    """How far seeds differ in an objective; on a ratio scale as a factor."""
+    objective, spread = find_objectives([name])[name], seed_spread(trials, name)
+    return f"a factor of {math.exp(spread):.3g} in {name}" if objective.ratio else f"{objective.show(spread)} in {name}"

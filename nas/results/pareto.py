@@ -1,68 +1,57 @@
-"""Fronts of two objectives: a cost to be low and a recall to be high.
+"""Fronts of two or three objectives.
 
-Shapes: P points; arrays are float64.
+Everything here works on losses: an array [P, M] of P points and M objectives, lower is better in each, and equal
+differences count alike (`Objective.losses` makes them from values).
 """
 
+import moocore
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
 
-def on_front(cost: Array, recall: Array) -> NDArray[np.bool_]:
-    """Which of P points no other point beats: [P], [P] -> [P] bool.
+def on_front(losses: Array) -> NDArray[np.bool_]:
+    """Which points no other point beats: [P, M] -> [P] bool.
 
-    A point is beaten by one that is at least as good in both objectives and better in one. Of equal points all stay.
+    A point is beaten by one that is at least as good in every objective and better in one. Of equal points all stay.
     """
-    order = np.lexsort((-recall, cost))
-    cost, recall = cost[order], recall[order]
-    best_before = np.concatenate([[-np.inf], np.maximum.accumulate(recall)[:-1]])
-    first = np.concatenate([[True], (np.diff(cost) != 0) | (np.diff(recall) != 0)])
-    # Equal points follow each other, and share the fate of the first of them.
-    kept = (recall > best_before)[np.maximum.accumulate(np.where(first, np.arange(len(cost)), 0))]
-    mask = np.empty(len(cost), dtype=bool)
-    mask[order] = kept
-    return mask
+    return moocore.is_nondominated(losses, keep_weakly=True)
 
 
-def hypervolume(cost: Array, recall: Array, reference: tuple[float, float]) -> float:
-    """Area that the points dominate, up to `reference` = (highest cost, lowest recall) that counts."""
-    inside = (cost < reference[0]) & (recall > reference[1])
-    cost, recall = cost[inside], recall[inside]
-    order = np.argsort(cost, kind="stable")
-    heights = np.maximum.accumulate(recall[order]) if len(order) else recall
-    widths = np.diff(np.append(cost[order], reference[0]))
-    return float(np.sum(widths * (heights - reference[1])))
+def hypervolume(losses: Array, reference: Array) -> float:
+    """Volume that the points [P, M] beat, up to the reference [M]; points beyond it add nothing."""
+    return float(moocore.hypervolume(losses, ref=reference))
 
 
-def hypervolume_gain(
-    cost: Array, recall: Array, front_cost: Array, front_recall: Array, reference: tuple[float, float]
-) -> Array:
-    """What each of P points would add to the hypervolume of a front, alone: [P]."""
-    order = np.argsort(front_cost, kind="stable")
-    edges = np.concatenate([[-np.inf], front_cost[order], [reference[0]]])
-    heights = np.concatenate([[reference[1]], np.maximum.accumulate(front_recall[order])])
-    heights = np.maximum(heights, reference[1])
-    # Segment i of the front spans edges[i] .. edges[i + 1] at heights[i].
-    left = np.maximum(edges[None, :-1], cost[:, None])
-    width = np.clip(np.minimum(edges[None, 1:], reference[0]) - left, 0, None)
-    return np.sum(width * np.clip(recall[:, None] - heights[None], 0, None), axis=1)
+def hypervolume_gain(candidates: Array, front: Array, reference: Array) -> Array:
+    """What each candidate would add to the hypervolume of a front, alone: [P, M], [F, M], [M] -> [P]."""
+    before = hypervolume(front, reference)
+    return np.array([hypervolume(np.vstack([front, c]), reference) - before for c in candidates])
 
 
-def knee(cost: Array, recall: Array) -> int:
-    """Index of the point of a front with the best trade: farthest above the line between the front's ends.
+def knee(losses: Array) -> int:
+    """Index of the point of a front [P, M] with the best trade.
 
-    Cost is taken on a log scale, as differences between layouts are ratios.
+    Each objective is scaled to its range over the front. The best trade is then the point farthest below the line
+    (of three objectives: the plane) through the best of each.
     """
-    x, y = np.log(np.maximum(cost, 1e-12)), recall
-    span_x, span_y = np.ptp(x) or 1.0, np.ptp(y) or 1.0
-    return int(np.argmax((y - y.min()) / span_y - (x - x.min()) / span_x))
+    span = np.ptp(losses, axis=0)
+    scaled = (losses - losses.min(axis=0)) / np.where(span > 0, span, 1.0)
+    return int(np.argmin(scaled.sum(axis=1)))
 
 
-def front_probability(cost: Array, recall: Array, error: Array, draws: int = 400, seed: int = 0) -> Array:
-    """Share of draws recall ~ N(recall, error^2) in which each point is on the front: [P]."""
+def front_probability(losses: Array, errors: Array, draws: int = 400, seed: int = 0) -> Array:
+    """Share of draws ~ N(losses, errors^2) in which each point is on the front: [P, M], [P, M] -> [P].
+
+    Args:
+        losses: of the points.
+        errors: standard deviation of each loss; 0 where it is known exactly.
+        draws: how many.
+        seed: of the draws.
+    """
     generator = np.random.default_rng(seed)
-    count = np.zeros(len(cost))
+    count = np.zeros(len(losses))
     for _ in range(draws):
-        count += on_front(cost, recall + error * generator.standard_normal(len(cost)))
+        count += on_front(losses + errors * generator.standard_normal(losses.shape))
     return count / draws

@@ -1,19 +1,22 @@
 """Trials: what is known of each layout from all its runs, and how sure that is."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from nas.results.folder import RunRecord
-from nas.results.pareto import front_probability, on_front
-from search_space.cost.objectives import EFFICIENCY
+from nas.results.pareto import Array, front_probability, on_front
+from nas.results.records import Failure, RunRecord, value_of
+from search_space.cost.objectives import OBJECTIVES, Objective
 from search_space.layouts.layout import Layout
+from search_space.layouts.published import Origin
+from tracking.records import axes_of
 from workers.training import Result
 
 PRIOR_SPREAD = 0.05
+"""Standard deviation between seeds that is assumed before any is measured, on the scale of the objective's losses."""
 PRIOR_RUNS = 4
-"""Seeds of a layout disagree by about this much before anything is known of the spread (as if from so many runs)."""
+"""How many runs that assumption is worth: it fades as more runs are measured."""
 
 
 @dataclass
@@ -22,24 +25,37 @@ class Trial:
 
     Args:
         number: in the order of their first run.
-        efficiency: objective name -> value at the target.
-        results: of the runs that trained to their end.
-        failures: what went wrong in the other runs.
-        confidence: probability that the layout belongs on the front, given the spread over seeds.
+        layout: that is trained.
+        origin: the published layout that it came from; None where the search proposed it.
+        costs: cost objective -> value at the target.
+        results: of the runs that were trained.
+        failures: of the runs that were not.
+        on_front: whether no other trial beats it.
+        confidence: probability that it belongs on the front, given how seeds differ.
     """
 
     number: int
     layout: Layout
-    origin: str
-    efficiency: dict[str, float]
+    origin: Origin | None
+    costs: dict[str, float]
     results: list[Result] = field(default_factory=list)
-    failures: list[str] = field(default_factory=list)
-    confidence: float = 0.0
+    failures: list[Failure] = field(default_factory=list)
     on_front: bool = False
+    confidence: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """The published layout that it is, or "search"."""
+        return "search" if self.origin is None else self.origin.name
+
+    @property
+    def design(self) -> Layout:
+        """The layout that is priced and exported at the target's depth: a published one at its own depth."""
+        return self.layout if self.origin is None else self.origin.layout
 
     @property
     def state(self) -> str:
-        """ "complete", "diverged" (no seed trained to its end) or "failed" (every run ended with an error)."""
+        """ "complete", "diverged" (no seed trained to its end) or "failed" (no run left a result)."""
         if any(r.status == "complete" for r in self.results):
             return "complete"
         return "diverged" if self.results else "failed"
@@ -49,15 +65,25 @@ class Trial:
         """Seeds that it was trained with."""
         return [r.seed for r in self.results]
 
-    @property
-    def recall(self) -> float:
-        """Mean over seeds; a run that diverged counts as 0."""
-        return float(np.mean([r.recall for r in self.results])) if self.results else 0.0
+    def value(self, name: str) -> float:
+        """An objective's value: a cost, or the mean over seeds of what is measured; NaN where no run left a result.
 
-    @property
-    def spread(self) -> float | None:
-        """Standard deviation of the recall over seeds; None for a single seed."""
-        return float(np.std([r.recall for r in self.results], ddof=1)) if len(self.results) > 1 else None
+        Raises:
+            InputError: the runs lack the objective.
+        """
+        if name in self.costs:
+            return self.costs[name]
+        return float(np.mean(self._measured(name))) if self.results else float("nan")
+
+    def spread(self, name: str) -> float | None:
+        """Standard deviation over seeds of a measured objective; None of a cost, or for a single seed."""
+        if name in self.costs or len(self.results) < 2:
+            return None
+        return float(np.std(self._measured(name), ddof=1))
+
+    def _measured(self, name: str) -> list[float]:
+        objective = OBJECTIVES.get(name, key="search.objectives")
+        return [value_of(name, objective, result) for result in self.results]
 
     def mean(self, kind: str) -> dict[str, float]:
         """Mean over seeds of each "accuracy" or "loss" score."""
@@ -65,51 +91,15 @@ class Trial:
         return {name: float(np.mean([s[name] for s in scores])) for name in scores[0]} if scores else {}
 
 
-def seed_spread(trials: list[Trial]) -> float:
-    """Standard deviation between seeds of a layout, pooled over all trials, with the prior counted in."""
-    squares, freedom = PRIOR_SPREAD**2 * PRIOR_RUNS, float(PRIOR_RUNS)
-    for trial in trials:
-        if len(trial.results) > 1:
-            squares += (trial.spread or 0.0) ** 2 * (len(trial.results) - 1)
-            freedom += len(trial.results) - 1
-    return float(np.sqrt(squares / freedom))
-
-
-def mark_front(trials: list[Trial], efficiency: str) -> list[Trial]:
-    """Sets `on_front` and `confidence` of every trial; `efficiency` names the objective beside recall.
-
-    Returns:
-        The trials that came on the front or left it.
-    """
-    before = {t.number for t in trials if t.on_front}
-    for trial in trials:
-        trial.on_front, trial.confidence = False, 0.0
-    known = [t for t in trials if t.state == "complete"]
-    if known:
-        sign = 1.0 if EFFICIENCY[efficiency].direction == "minimize" else -1.0
-        cost = sign * np.array([t.efficiency[efficiency] for t in known])
-        recall = np.array([t.recall for t in known])
-        error = seed_spread(trials) / np.sqrt([len(t.results) for t in known])
-        chances = front_probability(cost, recall, error)
-        for trial, front, chance in zip(known, on_front(cost, recall), chances, strict=True):
-            trial.on_front, trial.confidence = bool(front), float(chance)
-    return [t for t in trials if t.on_front != (t.number in before)]
-
-
-def front_of(trials: list[Trial], efficiency: str) -> list[Trial]:
-    """The trials on the front, cheapest first."""
-    return sorted((t for t in trials if t.on_front), key=lambda t: t.efficiency[efficiency])
-
-
 class TrialBook:
     """All trials of a search, by layout.
 
     Args:
-        efficiencies: objective -> value at the target, for a layout.
+        costs: layout -> its cost objectives at the target; asked for a trial's `design`.
     """
 
-    def __init__(self, efficiencies: Callable[[Layout], dict[str, float]]):
-        self._efficiencies = efficiencies
+    def __init__(self, costs: Callable[[Layout], dict[str, float]]):
+        self._costs = costs
         self._by_layout: dict[Layout, Trial] = {}
 
     @property
@@ -125,10 +115,76 @@ class TrialBook:
         """Counts a run in."""
         trial = self._by_layout.get(record.layout)
         if trial is None:
-            trial = Trial(record.trial, record.layout, record.origin, self._efficiencies(record.layout))
+            trial = Trial(record.trial, record.layout, record.origin, {})
+            trial.costs = self._costs(trial.design)
             self._by_layout[record.layout] = trial
         if record.result is not None:
             trial.results.append(record.result)
-        else:
-            trial.failures.append(record.error or "")
+        if record.failure is not None:
+            trial.failures.append(record.failure)
         return trial
+
+
+def find_objectives(names: Iterable[str]) -> dict[str, Objective]:
+    """Objectives by their names, in the same order.
+
+    Raises:
+        InputError: there is no such objective.
+    """
+    return {name: OBJECTIVES.get(name, key="search.objectives") for name in names}
+
+
+def losses_of(trials: Sequence[Trial], objectives: Iterable[str]) -> Array:
+    """Losses of P trials in M objectives, lower is better: [P, M]."""
+    known = find_objectives(objectives)
+    columns = [objective.losses([t.value(name) for t in trials]) for name, objective in known.items()]
+    return np.stack(columns, axis=1)
+
+
+def seed_spread(trials: Sequence[Trial], name: str) -> float:
+    """Standard deviation between seeds of one layout in a measured objective, pooled over all trials.
+
+    It is on the scale of the objective's losses. Runs that diverged are left out: how seldom they are, and how far
+    they fall, says nothing of how far other seeds differ.
+    """
+    objective = find_objectives([name])[name]
+    squares, freedom = PRIOR_SPREAD**2 * PRIOR_RUNS, float(PRIOR_RUNS)
+    for trial in trials:
+        values = [value_of(name, objective, r) for r in trial.results if r.status == "complete"]
+        if len(values) > 1:
+            squares += float(np.var(objective.losses(values))) * len(values)
+            freedom += len(values) - 1
+    return float(np.sqrt(squares / freedom))
+
+
+def mark_front(trials: Sequence[Trial], objectives: Sequence[str]) -> list[Trial]:
+    """Sets `on_front` and `confidence` of every trial.
+
+    Returns:
+        The trials that came on the front or left it.
+    """
+    before = {t.number for t in trials if t.on_front}
+    for trial in trials:
+        trial.on_front, trial.confidence = False, 0.0
+    known = [t for t in trials if t.state == "complete"]
+    if known:
+        losses = losses_of(known, objectives)
+        spreads = [seed_spread(trials, n) if o.measured else 0.0 for n, o in find_objectives(objectives).items()]
+        errors = np.array(spreads) / np.sqrt([[len(t.results)] for t in known])
+        chances = front_probability(losses, errors)
+        for trial, front, chance in zip(known, on_front(losses), chances, strict=True):
+            trial.on_front, trial.confidence = bool(front), float(chance)
+    return [t for t in trials if t.on_front != (t.number in before)]
+
+
+def front_of(trials: Iterable[Trial], objectives: Sequence[str]) -> list[Trial]:
+    """The trials on the front, best first in the first cost objective; where there is none, in the first objective."""
+    return best_first([t for t in trials if t.on_front], objectives)
+
+
+def best_first(trials: Sequence[Trial], objectives: Sequence[str]) -> list[Trial]:
+    """The trials in the order of `front_of`; equals in the order of the other objectives."""
+    first = axes_of(find_objectives(objectives))[0]
+    names = [first, *(name for name in objectives if name != first)]
+    order = np.lexsort(losses_of(trials, names).T[::-1])
+    return [trials[i] for i in order]

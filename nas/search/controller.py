@@ -1,14 +1,19 @@
-"""Runs a search: decides what is trained next, and keeps the record."""
+"""Decides what is trained next, and keeps the record."""
 
+import threading
 import time
 from collections.abc import Callable, Iterable
 from itertools import groupby
 
 from nas.config.settings import Search
-from nas.results.folder import Folder, RunRecord
+from nas.results.folder import Folder
+from nas.results.records import RunRecord, value_of
 from nas.results.trials import Trial, TrialBook, mark_front
+from nas.search.progress import Progress
 from nas.search.proposer import Proposer
+from search_space.cost.objectives import OBJECTIVES
 from search_space.layouts.layout import Layout
+from search_space.layouts.published import Origin
 from workers.jobs import Job, Outcome
 from workers.pool import Pool
 
@@ -17,15 +22,20 @@ CONFIRM_SHARE = 0.2
 CONFIRM_FROM = 0.85
 """...and share of the budget after which nothing else is done while such layouts lack seeds."""
 
+Choice = tuple[Layout, Origin | None]
+"""What to train next, and where it was published, if it was."""
+
 
 class Controller:
     """The loop: propose, train, record, until the budget is spent.
 
     Args:
         make_job: (trial number, layout, seeds) -> the job to be run.
-        queue: (layout, origin) that are tried before anything is proposed.
+        queue: published layouts that are tried before anything is proposed.
+        stop: ends the search when it is set; jobs under way are given up.
         on_job: called after every job that ended, with its trial, the trials that it brought on the front or off it,
             and its error, if there was one.
+        on_progress: called after every job, and about once a second in between.
     """
 
     def __init__(
@@ -36,13 +46,18 @@ class Controller:
         proposer: Proposer,
         book: TrialBook,
         make_job: Callable[[int, Layout, tuple[int, ...]], Job],
-        queue: Iterable[tuple[Layout, str]] = (),
+        queue: Iterable[tuple[Layout, Origin]] = (),
+        stop: threading.Event | None = None,
         on_job: Callable[[Trial, list[Trial], str | None], None] = lambda trial, moved, error: None,
+        on_progress: Callable[[Progress], None] = lambda progress: None,
     ):
         self.search, self.folder, self.pool = search, folder, pool
-        self.proposer, self.book, self.make_job, self.on_job = proposer, book, make_job, on_job
+        self.proposer, self.book, self.make_job = proposer, book, make_job
+        self.stop, self.on_job, self.on_progress = stop or threading.Event(), on_job, on_progress
         self._queue = list(queue)
-        self._running: dict[tuple[Layout, tuple[int, ...]], str] = {}
+        self._objectives = {name: OBJECTIVES.get(name) for name in search.objectives}
+        self._used_up = False
+        self._running: dict[tuple[Layout, tuple[int, ...]], Origin | None] = {}
         self._numbers: dict[Layout, int] = {}
         self._durations: list[float] = []
         self._jobs = self._confirmations = 0
@@ -55,27 +70,48 @@ class Controller:
         return self._elapsed_before + time.monotonic() - self._begin
 
     @property
-    def seconds_left(self) -> float | None:
-        """Seconds of the budget that are left; None without a limit."""
-        return None if self.search.seconds is None else max(0.0, self.search.seconds - self.elapsed)
+    def progress(self) -> Progress:
+        """Where the search is."""
+        trials = self.book.trials
+        known = [t for t in trials if t.state == "complete"]
+        best = {
+            name: (max if objective.better == "high" else min)(t.value(name) for t in known)
+            for name, objective in self._objectives.items()
+            if known
+        }
+        return Progress(
+            trials=len(self._numbers),
+            running=len(self._running),
+            on_front=sum(t.on_front for t in trials),
+            best=best,
+            elapsed=self.elapsed,
+            seconds=self.search.seconds,
+            most_trials=self.search.trials,
+        )
 
     def replay(self, records: Iterable[RunRecord]) -> None:
         """Takes over what earlier sessions found."""
         for (_, elapsed), job in groupby(records, lambda record: (record.trial, record.elapsed)):
             self._count(list(job))
             self._elapsed_before = elapsed
-        mark_front(self.book.trials, self.search.efficiency)
+        mark_front(self.book.trials, self.search.objectives)
 
-    def run(self) -> None:
-        """Searches until the budget is spent or nothing is left to try; what ends is recorded at once."""
+    def run(self) -> bool:
+        """Searches until the budget is spent or nothing is left to try; what ends is recorded at once.
+
+        Returns:
+            Whether it came to its end; it did not where it was stopped.
+        """
         self._begin = time.monotonic()
-        while True:
-            while len(self._running) < self.pool.slots and self._submit_next():
-                pass
+        while not self.stop.is_set():
+            submitted = len(self._running) < self.pool.slots and self._submit_next()
             if not self._running:
-                return
-            for outcome in self.pool.wait(timeout=1.0):
+                return True
+            # A proposal may take a second, so jobs that ended are recorded before the next one.
+            for outcome in self.pool.wait(timeout=0.0 if submitted else 1.0):
                 self._finish(outcome)
+            self.on_progress(self.progress)
+        return False
 
     def _submit_next(self) -> bool:
         if self._time_is_up():
@@ -85,8 +121,7 @@ class Controller:
             return False
         layout, origin = chosen
         number = self._numbers.setdefault(layout, max(self._numbers.values(), default=-1) + 1)
-        seeds = self._free_seeds(layout)[: self.search.together]
-        job = self.make_job(number, layout, tuple(self.search.seed + seed for seed in seeds))
+        job = self.make_job(number, layout, tuple(self._seeds_left(layout)[: self.search.seeds_per_job]))
         self._running[layout, job.seeds] = origin
         self.pool.submit(job)
         return True
@@ -97,60 +132,59 @@ class Controller:
         expected = max(self._durations[-8:], default=0.0)
         return self.elapsed + expected > self.search.seconds
 
-    def _spent(self) -> float:
-        """Share of the budget spent, in [0, 1]."""
-        by_trials = len(self._numbers) / self.search.trials if self.search.trials else 0.0
-        by_time = self.elapsed / self.search.seconds if self.search.seconds else 0.0
-        return min(1.0, max(by_trials, by_time))
-
-    def _next_queued(self) -> tuple[Layout, str] | None:
+    def _next_queued(self) -> Choice | None:
         while self._queue and not self._out_of_trials():
             layout, origin = self._queue.pop(0)
             if layout not in self._numbers:
                 return layout, origin
         return None
 
-    def _propose(self) -> tuple[Layout, str] | None:
-        if self._out_of_trials() or self.search.queue == "study":
+    def _propose(self) -> Choice | None:
+        if self._used_up or self._out_of_trials():
             return None
         layout = self.proposer.propose(self._numbers)
-        return None if layout is None else (layout, "search")
+        self._used_up = layout is None  # and stays so: the space does not change, and no layout is given back
+        return None if layout is None else (layout, None)
 
     def _out_of_trials(self) -> bool:
         return self.search.trials is not None and len(self._numbers) >= self.search.trials
 
-    def _confirm(self, anyway: bool = False) -> tuple[Layout, str] | None:
+    def _confirm(self, anyway: bool = False) -> Choice | None:
         """Further seeds for the layout whose place on the front is least settled, if it is time for them."""
-        due = self._confirmations < CONFIRM_SHARE * self._jobs or self._spent() >= CONFIRM_FROM
+        due = self._confirmations < CONFIRM_SHARE * self._jobs or self.progress.spent >= CONFIRM_FROM
         if not (due or anyway):
             return None
-        free = {t.number: len(self._free_seeds(t.layout)) for t in self.book.trials}
+        left = {t.number: len(self._seeds_left(t.layout)) for t in self.book.trials}
         candidates = [
-            (trial.confidence / (1 + self.search.seeds - free[trial.number]), trial)
+            (trial.confidence / (1 + self.search.seeds - left[trial.number]), trial)
             for trial in self.book.trials
-            if trial.confidence >= self.search.doubt and free[trial.number]
+            if trial.confidence >= self.search.reseed_above and left[trial.number]
         ]
         if not candidates:
             return None
         _, trial = max(candidates, key=lambda c: (c[0], -c[1].number))
         return trial.layout, trial.origin
 
-    def _free_seeds(self, layout: Layout) -> list[int]:
-        """Seeds, counted from 0, that a layout was not trained with and is not being trained with."""
+    def _seeds_left(self, layout: Layout) -> list[int]:
+        """Seeds that the layout may still be trained with.
+
+        A layout has `search.seeds` runs in all. Those under way count, and so do those that failed: each of them
+        takes one of the seeds, the lowest first, so that a seed on which a run failed is not tried again.
+        """
         trial = self.book.get(layout)
-        begun = {seed - self.search.seed for running, seeds in self._running for seed in seeds if running == layout}
-        if trial is not None:
-            begun |= {result.seed - self.search.seed for result in trial.results}
-        free = [seed for seed in range(self.search.seeds) if seed not in begun]
-        # A run that failed left no seed behind, so that the first ones stand for these.
-        return free[len(trial.failures) if trial else 0 :]
+        used = {seed for running, seeds in self._running if running == layout for seed in seeds}
+        used |= set(trial.seeds if trial else ())
+        runs = len(used) + len(trial.failures if trial else ())
+        first = self.search.seed
+        unused = [seed for seed in range(first, first + self.search.seeds) if seed not in used]
+        return unused[len(unused) - max(0, self.search.seeds - runs) :]
 
     def _finish(self, outcome: Outcome) -> None:
         origin = self._running.pop((outcome.job.layout, outcome.job.seeds))
-        records = RunRecord.of(outcome, origin, self.elapsed)
+        records = RunRecord.of(outcome, origin, self.elapsed, self.search.objectives)
         self.folder.append(records)
         trial = self._count(records)
-        moved = mark_front(self.book.trials, self.search.efficiency)
+        moved = mark_front(self.book.trials, self.search.objectives)
         self.on_job(trial, moved, outcome.error)
 
     def _count(self, records: list[RunRecord]) -> Trial:
@@ -164,5 +198,15 @@ class Controller:
             self._durations.append(sum(result.seconds for result in results))
         for record in records:
             trial = self.book.add(record)
-            self.proposer.tell(layout, None if record.result is None else record.result.recall)
+            self.proposer.tell(layout, self._values(record, trial))
         return trial
+
+    def _values(self, record: RunRecord, trial: Trial) -> dict[str, float] | None:
+        """What a run says of each objective of the search; None of a run that ended with an error."""
+        result = record.result
+        if result is None:
+            return None
+        return {
+            name: trial.costs[name] if name in trial.costs else value_of(name, objective, result)
+            for name, objective in self._objectives.items()
+        }

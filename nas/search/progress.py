@@ -1,46 +1,39 @@
-"""A line that says how a search is getting on."""
+"""How far a search is."""
 
-import sys
-import time
-
-from tqdm import tqdm
-
-from nas.search.controller import Controller
-
-EVERY_SECONDS = 20.0
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 
+@dataclass(frozen=True, kw_only=True)
 class Progress:
-    """A live bar on a terminal; a line now and then where standard error is no terminal."""
+    """How far a search is; `on_progress` is called with one after every job, and about once a second in between.
 
-    def __init__(self, controller: Controller):
-        self._controller = controller
-        self._live = sys.stderr.isatty()
-        search = controller.search
-        self._by_time = search.seconds is not None
-        total = search.seconds if search.seconds is not None else search.trials
-        bar = "{desc} {percentage:3.0f}%|{bar}| {postfix}"
-        self._bar = tqdm(total=total, desc="search", bar_format=bar, disable=not self._live, file=sys.stderr)
-        self._last = 0.0
+    Args:
+        trials: layouts that were begun.
+        running: jobs under way.
+        on_front: layouts on the front so far.
+        best: objective -> its best value so far; empty before the first layout is trained to its end.
+        elapsed: seconds spent, earlier sessions included.
+        seconds: the budget of seconds; None without one.
+        most_trials: the budget of layouts; None without one.
+    """
 
-    def update(self) -> None:
-        """Shows where the search is."""
-        controller = self._controller
-        trials = controller.book.trials
-        front = sum(t.on_front for t in trials)
-        best = max((t.recall for t in trials if t.state == "complete"), default=0.0)
-        left = controller.seconds_left
-        text = f"{len(trials)} trials, front {front}, best recall {best:.3f}"
-        if left is not None:
-            text += f", {int(left) // 60}:{int(left) % 60:02d} left"
-        if self._live:
-            done = controller.elapsed if self._by_time else len(trials)
-            self._bar.n = min(done, self._bar.total)
-            self._bar.set_postfix_str(text)
-        elif time.monotonic() - self._last > EVERY_SECONDS:
-            self._last = time.monotonic()
-            print(text, file=sys.stderr, flush=True)
+    trials: int
+    running: int
+    on_front: int
+    best: Mapping[str, float]
+    elapsed: float
+    seconds: float | None
+    most_trials: int | None
 
-    def close(self) -> None:
-        """Ends the bar."""
-        self._bar.close()
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds of the budget that are left; None without a limit."""
+        return None if self.seconds is None else max(0.0, self.seconds - self.elapsed)
+
+    @property
+    def spent(self) -> float:
+        """Share of the budget that is spent, in [0, 1]."""
+        by_time = self.elapsed / self.seconds if self.seconds else 0.0
+        by_trials = self.trials / self.most_trials if self.most_trials else 0.0
+        return min(1.0, max(by_time, by_trials))

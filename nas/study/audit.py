@@ -1,37 +1,48 @@
-"""Trains a sample of a finished search's layouts longer and with fresh seeds: was the search right about them?"""
+"""Trains some of a search's layouts again, longer and with fresh seeds: does the search rank them rightly?"""
 
-import sys
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
-from tqdm import tqdm
 
 from nas.config import Config
-from nas.results.folder import Folder, RunRecord
-from nas.results.trials import Trial
-from nas.search.service import make_book, make_job
+from nas.results.folder import Folder
+from nas.results.records import RunRecord
+from nas.results.trials import Trial, TrialBook
+from nas.search.setup import costs_of, make_job
 from nas.study.ranking import Agreement, kendall
+from search_space.cost.objectives import OBJECTIVES
 from search_space.errors import InputError
 from workers.pool import open_pool
 
-FIRST_SEED = 1000
-"""Seeds of an audit begin here: a search counts from its own seed on."""
+logger = logging.getLogger(__name__)
+
+APART = 1000
+"""An audit's seeds begin so far above the search's, which may go on with further seeds after it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Audited:
-    """One layout, as the search and the audit saw it."""
+    """One layout, as the search and the audit saw it.
+
+    Args:
+        trial: its number in the search.
+        label: the layout in short.
+        search_value: the mean over the seeds of the search.
+        search_seeds: how many these are.
+        value: the mean over the seeds of the audit.
+        seeds: how many these are.
+        top: whether the search had it in its better half.
+    """
 
     trial: int
     label: str
-    search_recall: float
+    search_value: float
     search_seeds: int
-    recall: float
+    value: float
     seeds: int
     top: bool
-    """Whether the search had it in its better half."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,10 +50,12 @@ class Audit:
     """What an audit found.
 
     Args:
+        objective: that the layouts are ranked by: the first of the search that training tells.
         steps: optimiser steps of its runs.
         rows: the layouts, best first as the search saw them.
     """
 
+    objective: str
     steps: int
     rows: tuple[Audited, ...]
 
@@ -53,98 +66,132 @@ class Audit:
             top: over the layouts of the search's better half only.
         """
         rows = [row for row in self.rows if row.top or not top]
-        return kendall([row.search_recall for row in rows], [row.recall for row in rows])
+        return kendall([row.search_value for row in rows], [row.value for row in rows])
 
 
-def choose(trials: Sequence[Trial], count: int) -> list[Trial]:
-    """Layouts to audit, best first: three quarters spread evenly over the better half by recall, the rest below it.
+def ranked_by(config: Config) -> str:
+    """The objective that layouts are ranked by: the first of the search that training tells."""
+    return next(name for name in config.search.objectives if OBJECTIVES.get(name).measured)
+
+
+def ranked(trials: Sequence[Trial], objective: str) -> list[Trial]:
+    """The trials that were trained to their end, best first in a measured objective."""
+    known = [t for t in trials if t.state == "complete"]
+    losses = OBJECTIVES.get(objective).losses([t.value(objective) for t in known])
+    return [known[i] for i in np.argsort(losses, kind="stable")]
+
+
+def choose(best_first: Sequence[Trial], count: int) -> list[Trial]:
+    """Layouts to audit: three quarters spread evenly over the better half, the rest over the other half.
+
+    Args:
+        best_first: all trials that were trained to their end.
+        count: layouts wanted.
 
     Raises:
-        InputError: fewer than four layouts were trained to their end.
+        InputError: there are fewer than four trials.
     """
-    known = sorted((t for t in trials if t.state == "complete"), key=lambda t: -t.recall)
-    if len(known) < 4:
-        raise InputError("DIR", f"{len(known)} trained layouts", "a search with at least four")
-    half = len(known) // 2
-    upper = max(2, round(0.75 * count))
-    return [*_spread(known[:half], upper), *_spread(known[half:], count - upper)]
+    if len(best_first) < 4:
+        raise InputError("DIR", f"{len(best_first)} trained layouts", "a search with at least four")
+    half, upper = len(best_first) // 2, max(2, round(0.75 * count))
+    return [*_spread(best_first[:half], upper), *_spread(best_first[half:], count - upper)]
 
 
-def _spread(trials: list[Trial], count: int) -> list[Trial]:
+def _spread(trials: Sequence[Trial], count: int) -> list[Trial]:
     places = np.linspace(0, len(trials) - 1, min(count, len(trials))).round().astype(int)
     return [trials[i] for i in places]
 
 
-def run(config: Config, folder: Folder, trials: Sequence[Trial], layouts: int, seeds: int, factor: float) -> None:
+def first_seed(searched: Collection[int], audited: Collection[int]) -> int:
+    """The lowest seed of an audit: above all of the search's, and that of an earlier audit where this still holds.
+
+    Args:
+        searched: seeds that the search trained with.
+        audited: seeds that earlier audits trained with.
+    """
+    highest = max(searched, default=0)
+    return min((seed for seed in audited if seed > highest), default=highest + APART)
+
+
+def run(
+    config: Config,
+    folder: Folder,
+    trials: Sequence[Trial],
+    layouts: int,
+    seeds: int,
+    longer: float,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> None:
     """Trains them; runs that are recorded already are not done again.
 
     Args:
-        layouts: how many.
-        seeds: of each; as many at once as `search.together` says.
-        factor: length of a run, in those of the search.
+        config: of the search.
+        folder: of the search, held by this process.
+        trials: of the search.
+        layouts: how many of them to train.
+        seeds: of each; `search.seeds_per_job` at once.
+        longer: length of a run, in those of the search.
+        on_progress: is told how many of how many runs are done.
     """
-    chosen = choose(trials, layouts)
-    training = replace(config.training, steps=max(1, round(config.training.steps * factor)))
-    jobs = partial(make_job, replace(config, training=training))
-    done = {(r.layout, r.result.seed) for r in folder.read_audit() if r.result and r.result.steps == training.steps}
-    every = range(FIRST_SEED, FIRST_SEED + seeds)
-    groups = [every[i : i + config.search.together] for i in range(0, seeds, config.search.together)]
+    chosen = choose(ranked(trials, ranked_by(config)), layouts)
+    training = replace(config.training, steps=max(1, round(config.training.steps * longer)))
+    longer_config = replace(config, training=training)
+    earlier = folder.read_audit()
+    done = {(r.layout, r.seed) for r in earlier if r.result and r.result.steps == training.steps}
+    first, size = first_seed({r.seed for r in folder.read()}, {r.seed for r in earlier}), config.search.seeds_per_job
+    every = range(first, first + seeds)
+    groups = [every[i : i + size] for i in range(0, seeds, size)]
     wanted = [(t, tuple(seed for seed in group if (t.layout, seed) not in done)) for group in groups for t in chosen]
     waiting = [(t, group) for t, group in wanted if group]
     if not waiting:
         return
-    by_number = {t.number: t for t in chosen}
-    print("starting workers ...", file=sys.stderr, flush=True)
+    by_number, total, ended = {t.number: t for t in chosen}, sum(len(group) for _, group in waiting), 0
+    logger.info("starting workers ...")
     pool = open_pool(config.workers)
-    bar = tqdm(
-        total=sum(len(group) for _, group in waiting),
-        desc="audit",
-        unit="run",
-        file=sys.stderr,
-        mininterval=0 if sys.stderr.isatty() else 20,
-    )
     try:
         running = 0
         while waiting or running:
             while waiting and running < pool.slots:
                 trial, group = waiting.pop(0)
-                pool.submit(jobs(trial.number, trial.layout, group))
+                pool.submit(make_job(longer_config, trial.number, trial.layout, group))
                 running += 1
             for outcome in pool.wait(1.0):
                 running -= 1
-                records = RunRecord.of(outcome, by_number[outcome.job.trial].origin, elapsed=0.0)
+                records = RunRecord.of(outcome, by_number[outcome.job.trial].origin, 0.0, config.search.objectives)
                 folder.append_audit(records)
-                bar.update(len(records))
+                ended += len(records)
+            on_progress(ended, total)
     finally:
-        bar.close()
         pool.close()
 
 
 def read(config: Config, folder: Folder, trials: Sequence[Trial]) -> Audit | None:
-    """What was found so far: of the longest runs, if there are several lengths; None before any audit."""
-    records = [r for r in folder.read_audit() if r.result is not None]
+    """What was found so far, by the longest runs where there are several lengths; None before any audit."""
+    highest = max((seed for t in trials for seed in t.seeds), default=0)
+    records = [r for r in folder.read_audit() if r.seed > highest]
     steps = max((r.result.steps for r in records if r.result), default=0)
-    book = make_book(config)
+    book = TrialBook(costs_of(config))
     for record in records:
         if record.result and record.result.steps == steps:
             book.add(record)
-    known = sorted((t.recall for t in trials if t.state == "complete"), reverse=True)
+    objective = ranked_by(config)
+    best_first = ranked(trials, objective)
     rows = []
-    for trial in sorted(trials, key=lambda t: -t.recall):
+    for place, trial in enumerate(best_first):
         audited = book.get(trial.layout)
         if audited is not None:
             rows.append(
                 Audited(
                     trial=trial.number,
                     label=str(trial.layout),
-                    search_recall=trial.recall,
+                    search_value=trial.value(objective),
                     search_seeds=len(trial.results),
-                    recall=audited.recall,
+                    value=audited.value(objective),
                     seeds=len(audited.results),
-                    top=trial.recall >= known[max(0, len(known) // 2 - 1)],
+                    top=place < max(1, len(best_first) // 2),
                 )
             )
-    return Audit(steps=steps, rows=tuple(rows)) if rows else None
+    return Audit(objective=objective, steps=steps, rows=tuple(rows)) if rows else None
 
 
 def line(audit: Audit) -> str:
@@ -158,11 +205,10 @@ def line(audit: Audit) -> str:
 
 
 def table(audit: Audit) -> str:
-    """Layouts as the search and the audit saw them, for people."""
-    lines = [f"{'trial':>5}  {'search':>6}  {'seeds':>5}  {'audit':>6}  {'seeds':>5}  layout"]
+    """Layouts as the search and the audit saw them, for people; both columns of values are of `audit.objective`."""
+    show = OBJECTIVES.get(audit.objective).show
+    lines = [f"{'trial':>5}  {'search':>8}  {'seeds':>5}  {'audit':>8}  {'seeds':>5}  layout ({audit.objective})"]
     for row in audit.rows:
-        lines.append(
-            f"{row.trial:>5}  {row.search_recall:>6.3f}  {row.search_seeds:>5}  {row.recall:>6.3f}  {row.seeds:>5}  "
-            f"{row.label}"
-        )
+        values = f"{show(row.search_value):>8}  {row.search_seeds:>5}  {show(row.value):>8}  {row.seeds:>5}"
+        lines.append(f"{row.trial:>5}  {values}  {row.label}")
     return "\n".join([*lines, line(audit)]) + "\n"

@@ -4,7 +4,7 @@ import pytest
 
 from nas.results.folder import Folder
 from nas.results.trials import Trial
-from nas.study.audit import choose
+from nas.study.audit import choose, first_seed, ranked
 from search_space.layouts.layout import Block, Layout
 from tests.nas.conftest import nas
 from workers.training import Result
@@ -12,15 +12,24 @@ from workers.training import Result
 
 def trial(number, recall):
     result = Result(seed=0, steps=8, status="complete", recall=recall)
-    return Trial(number, Layout((Block("gla"),) * (number + 1)), "search", {"decode_ms": 1.0}, [result])
+    return Trial(number, Layout((Block("gla"),) * (number + 1)), None, {"decode_ms": 1.0}, [result])
 
 
 def test_the_sample_is_mostly_from_the_better_half():
-    chosen = choose([trial(i, i / 40) for i in range(40)], 12)
-    recalls = [t.recall for t in chosen]
+    chosen = choose(ranked([trial(i, i / 40) for i in range(40)], "recall"), 12)
+    recalls = [t.value("recall") for t in chosen]
     assert len(chosen) == 12 and recalls == sorted(recalls, reverse=True) and recalls[0] == 39 / 40
     assert sum(r >= 0.5 for r in recalls) == 9
     assert len(choose([trial(i, 0.5) for i in range(5)], 16)) == 5
+
+
+@pytest.mark.parametrize("began", [0, 1000])
+def test_seeds_are_fresh_whatever_the_search_began_with(began):
+    searched = {began, began + 1}
+    first = first_seed(searched, ())
+    assert first > max(searched)
+    assert first_seed(searched, {first, first + 1}) == first, "an audit goes on with its own seeds"
+    assert first_seed({*searched, first + 5}, {first, first + 1}) > first + 5, "unless the search has used them since"
 
 
 @pytest.fixture
@@ -47,11 +56,11 @@ def test_an_audit_goes_on_where_it_stopped(copied):
 def test_seeds_of_an_audit_train_together(copied):
     assert nas("audit", copied, "--layouts", 4, "--seeds", 1).exit_code == 0
     config = copied / "config.yaml"
-    config.write_text(config.read_text().replace("together: 1", "together: 2"))
+    config.write_text(config.read_text().replace("seeds_per_job: 1", "seeds_per_job: 2"))
     assert nas("audit", copied, "--layouts", 4, "--seeds", 3).exit_code == 0
     records = Folder(copied).read_audit()
     seeds = [sorted(r.result.seed for r in records if r.trial == trial) for trial in {r.trial for r in records}]
-    assert len(seeds) == 4 and all(found == [1000, 1001, 1002] for found in seeds)
+    assert len(seeds) == 4 and all(found == [1001, 1002, 1003] for found in seeds)
 
 
 def test_bad_input(copied, tmp_path):

@@ -16,7 +16,7 @@ OVERRIDES = {
     "misspelt section": ("serch.seconds=10", "serch", "did you mean 'search'"),
     "no layers": ("space.layers=0", "space.layers=0", "a positive integer"),
     "negative seconds": ("search.seconds=-5", "search.seconds=-5", "a positive number"),
-    "no seed together": ("search.together=0", "search.together=0", "a positive integer"),
+    "no seed in a job": ("search.seeds_per_job=0", "search.seeds_per_job=0", "a positive integer"),
     "no trials": ("search.trials=0", "search.trials=0", "a positive integer"),
     "no budget": ("search.trials=null", "search.trials", "a number"),
     "impossible count": ("space.constraints.at_least={attention: 9}", "at_least", "at most 4"),
@@ -28,7 +28,13 @@ OVERRIDES = {
     "broken yaml": ("space.choices=[attention", "space.choices", "YAML"),
     "number for a section": ("search=3", "search=3", "a mapping"),
     "unknown sampler": ("search.sampler=bayes", "search.sampler=bayes", "one of"),
-    "unknown objective": ("search.efficiency=speed", "search.efficiency=speed", "one of"),
+    "unknown objective": ("search.objectives=[recall, speed]", "search.objectives=speed", "one of"),
+    "one objective": ("search.objectives=[recall]", "search.objectives=", "two or three"),
+    "objectives without training": ("search.objectives=[decode_ms, cache_bytes]", "search.objectives", "training"),
+    "objective of no task": ("search.objectives=[text_loss, decode_ms]", "search.objectives=text_loss", "'text'"),
+    "no objective": (
+        "search.objectives=[recall, 'search_space.cost.cost:Cost']", "search_space.cost.cost:Cost", "an Objective"
+    ),
     "unknown device": ("target.device=h1000", "target.device=h1000", "did you mean 'h100'"),
     "unknown task": ("tasks.recal={}", "tasks.recal=recal", "did you mean 'recall'"),
     "list for a task": ("tasks.recall=[1]", "tasks.recall=[1]", "a mapping"),
@@ -37,8 +43,8 @@ OVERRIDES = {
     "unknown mixer option": ("proxy.options.gla.head=2", "proxy.options.gla.head=2", "did you mean 'heads'"),
     "indivisible heads": ("proxy.heads=3", "proxy.options.attention", "divi"),
     "not a learning rate": ("training.learning_rate=nan", "training.learning_rate=nan", "a positive number"),
-    "unknown queue": ("search.queue=papers", "search.queue=papers", "published, study or null"),
-    "doubt beyond doubt": ("search.doubt=2", "search.doubt=2", "a probability"),
+    "no truth value": ("search.published=papers", "search.published=papers", "true or false"),
+    "beyond certainty": ("search.reseed_above=2", "search.reseed_above=2", "a probability"),
     "missing text": ("text.paths=[/no/such/file]", "text.paths=/no/such/file", "exists"),
     "unknown pool": ("workers.pool=slurm", "workers.pool=slurm", "ray or local"),
     "nonsense server": ("tracking.uri=foo://bar", "tracking.uri=foo://bar", "http"),
@@ -118,11 +124,16 @@ def test_damaged_record(tmp_path):
     assert "runs.jsonl" in run("front", tmp_path)
 
 
-def test_resume_refuses_what_would_not_be_comparable(tmp_path):
+@pytest.mark.parametrize("override", ["training.steps=9", "search.seed=100", "search={seed: 100}"])
+def test_resume_refuses_what_would_not_be_comparable(tmp_path, override):
     from nas.config import load
 
-    (tmp_path / "config.yaml").write_text(load("smoke", TINY).to_yaml())
-    assert "training.steps=9" in run("resume", tmp_path, "training.steps=9")
+    config = tmp_path / "config.yaml"
+    config.write_text(load("smoke", TINY).to_yaml())
+    before = config.read_text()
+    line = run("resume", tmp_path, override)
+    assert "training.steps=9" in line if "training" in override else "search.seed=100: expected 0" in line
+    assert config.read_text() == before
 
 
 @pytest.mark.parametrize(

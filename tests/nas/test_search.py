@@ -11,7 +11,7 @@ import pytest
 
 from nas.config import load
 from nas.results.folder import Folder
-from nas.search.service import read_trials
+from nas.search.setup import read_trials
 from search_space.layouts.layout import Layout
 from tests.nas.conftest import QUIET, nas
 
@@ -22,15 +22,15 @@ def test_a_search_writes_all_that_it_promises(finished):
     trials = read_trials(Folder(finished), load(finished / "config.yaml"))
     assert len(trials) == 18 and all(t.state == "complete" for t in trials)
     assert len({t.layout for t in trials}) == 18
-    assert {t.origin for t in trials} > {"search", "Transformer"}
+    assert {t.name for t in trials} > {"search", "Transformer"}
     assert max(len(t.results) for t in trials) == 2, "candidates for the front get further seeds"
 
 
 def test_a_front_for_another_use(finished):
     chat = ["target.batch=1", "target.context=64"]
     here, there = (json.loads(nas("front", finished, "--format", "json", *o).stdout)["points"] for o in ([], chat))
-    costs = {p["trial"]: p["efficiency"] for p in here}
-    assert all(p["efficiency"]["decode_ms"] < costs[p["trial"]]["decode_ms"] for p in there if p["trial"] in costs)
+    costs = {p["trial"]: p["objectives"] for p in here}
+    assert all(p["objectives"]["decode_ms"] < costs[p["trial"]]["decode_ms"] for p in there if p["trial"] in costs)
     assert nas("export", finished, *chat).exit_code == 0
     refused = nas("front", finished, "training.steps=5")
     assert refused.exit_code == 2 and "training.steps" in refused.stderr
@@ -40,11 +40,12 @@ def test_front_formats_agree(finished):
     found = json.loads(nas("front", finished, "--format", "json").stdout)
     assert [o["name"] for o in found["objectives"]] == ["recall", "decode_ms"]
     points = found["points"]
-    assert points and points == sorted(points, key=lambda p: p["efficiency"]["decode_ms"])
+    assert points and points == sorted(points, key=lambda p: p["objectives"]["decode_ms"])
     for point in points:
-        assert {"trial", "layout", "recall", "recall_spread", "seeds", "efficiency", "confidence"} <= point.keys()
+        assert {"trial", "layout", "objectives", "spread", "seeds", "confidence"} <= point.keys()
         assert len(Layout.from_dict(point["layout"]).layers) == 4
-    assert [p["recall"] for p in points] == sorted(p["recall"] for p in points)
+    recalls = [p["objectives"]["recall"] for p in points]
+    assert recalls == sorted(recalls)
     rows = nas("front", finished, "--format", "csv").stdout.splitlines()
     on_front = [row for row in rows[1:] if row.split(",")[2] == "true"]
     assert [int(row.split(",")[0]) for row in on_front] == [p["trial"] for p in points]
@@ -135,7 +136,7 @@ def test_a_killed_search_loses_no_run_that_ended(tmp_path):
     process.kill()
     process.wait()
     with (folder / "runs.jsonl").open("a") as file:
-        file.write('{"trial": 99, "origin": "sea')  # as if killed while writing
+        file.write('{"trial": 99, "origin": nul')  # as if killed while writing
     done = Folder(folder).read()
     assert len(done) >= 2
     assert nas("resume", folder, f"search.trials={len(done) + 2}").exit_code == 0
@@ -146,7 +147,7 @@ def test_a_killed_search_loses_no_run_that_ended(tmp_path):
 def test_seeds_of_a_layout_train_together(tmp_path, tiny):
     """In jobs of two; killed within the record of one, it loses no seed that is whole there, and does none twice."""
     folder = tmp_path / "run"
-    together = ["search.seeds=3", "search.together=2"]
+    together = ["search.seeds=3", "search.seeds_per_job=2"]
     assert (
         nas("search", "--config", "smoke", "--out", folder, *tiny, *QUIET, "search.trials=2", *together).exit_code == 0
     )
@@ -164,28 +165,39 @@ def test_seeds_of_a_layout_train_together(tmp_path, tiny):
     assert len(after) > 5, "candidates for the front get further seeds"
 
 
-def test_a_study_gives_every_layout_every_seed(tmp_path, tiny):
-    """Whatever was done before it was stopped: each seed once, failed runs counted, and nothing beside the study."""
+def test_every_layout_gets_every_seed(tmp_path, tiny):
+    """Whatever was done before it was stopped: each seed once, and a run that failed counts as one."""
     folder = tmp_path / "run"
-    study = ["search.queue=study", "search.doubt=0", "search.seeds=3", "search.trials=99", "search.seconds=null"]
-    space = ["space.layers=3", "space.choices=[attention, gla, hgrn2]"]
-    assert nas("search", "--config", "smoke", "--out", folder, *tiny, *QUIET, *study, *space).exit_code == 0
+    every = ["search.reseed_above=0", "search.seeds=3", "search.trials=5"]
+    assert nas("search", "--config", "smoke", "--out", folder, *tiny, *QUIET, *every).exit_code == 0
     runs = folder / "runs.jsonl"
     whole = [json.loads(line) for line in runs.read_text().splitlines()]
-    assert len(whole) == 5 * 3 and {r["origin"] for r in whole} >= {"gla pure", "hgrn2 3:1", "transformer"}
-    first, second = (min(r["trial"] for r in whole) + i for i in (0, 1))
-    kept = [r for r in whole if (r["trial"], r["result"]["seed"]) not in {(first, 1), (second, 0)}]
-    kept.append({**next(r for r in whole if r["trial"] == second), "result": None, "error": "lost"})
+    assert len(whole) == 5 * 3
+    kept = [r for r in whole if (r["trial"], r["seed"]) not in {(0, 1), (1, 0)}]
+    failed = next(r for r in whole if (r["trial"], r["seed"]) == (1, 0))
+    kept.append({**failed, "result": None, "failure": {"of": "layout", "error": "lost"}})
     runs.write_text("".join(json.dumps(r) + "\n" for r in kept))
     assert nas("resume", folder).exit_code == 0
-    seeds = sorted((r.trial, r.result.seed) for r in Folder(folder).read() if r.result)
-    assert seeds == sorted(
-        (r["trial"], r["result"]["seed"]) for r in whole if (r["trial"], r["result"]["seed"]) != (second, 0)
-    )
+    seeds = sorted((r.trial, r.seed) for r in Folder(folder).read() if r.result)
+    assert seeds == sorted((r["trial"], r["seed"]) for r in whole if (r["trial"], r["seed"]) != (1, 0))
+
+
+def test_nothing_published_is_tried_unless_wanted(tmp_path, tiny):
+    folder = tmp_path / "run"
+    wanted = ["search.published=false", "search.trials=3"]
+    assert nas("search", "--config", "smoke", "--out", folder, *tiny, *QUIET, *wanted).exit_code == 0
+    assert all(r.origin is None for r in Folder(folder).read())
+
+
+def test_a_used_up_space_ends_the_search(tmp_path, tiny):
+    folder = tmp_path / "run"
+    small = ["space.layers=2", "space.choices=[attention, gla]", "search.trials=99", "search.seeds=1"]
+    assert nas("search", "--config", "smoke", "--out", folder, *tiny, *QUIET, *small).exit_code == 0
+    assert len({r.layout for r in Folder(folder).read()}) == 4
 
 
 def test_seeds_trained_together_score_as_they_do_alone(finished, tmp_path, tiny):
-    overrides = [*tiny, *QUIET, "search.trials=2", "search.seeds=2", "search.together=2"]
+    overrides = [*tiny, *QUIET, "search.trials=2", "search.seeds=2", "search.seeds_per_job=2"]
     assert nas("search", "--config", "smoke", "--out", tmp_path / "run", *overrides).exit_code == 0
     alone = {(r.layout, r.result.seed): r.result for r in Folder(finished).read()}
     found = [(alone.get((r.layout, r.result.seed)), r.result) for r in Folder(tmp_path / "run").read()]

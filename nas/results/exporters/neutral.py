@@ -1,4 +1,6 @@
-"""The project's own neutral format: named blocks, and a list of block names."""
+"""The project's own neutral format: the model's sizes, named blocks, and a list of block names."""
+
+import yaml
 
 from search_space.cost.cost import cost
 from search_space.cost.target import Target
@@ -6,12 +8,28 @@ from search_space.layouts.layout import Layout
 from search_space.layouts.resize import resize
 
 
-def export(layout: Layout, target: Target) -> str:
-    """The layout at the target's depth as YAML; what it costs there stands above it as a comment."""
-    resized = resize(layout, target.layers)
-    price = cost(resized, target)
-    return (
-        f"# {target.layers} layers, width {target.width}: {price.parameters / 1e6:.1f}M parameters, "
-        f"{price.cache_bytes / 2**20:.1f} MiB of cache and state a sequence of {target.context} tokens,\n"
-        f"# decode step {price.decode_ms:.3g} ms at batch {target.batch} by roofline.\n{resized.to_yaml()}"
-    )
+class NeutralYaml:
+    """YAML that `Layout.from_dict` reads back; what the model costs stands above it as a comment."""
+
+    suffix = "yaml"
+
+    def __call__(self, layout: Layout, target: Target) -> str:
+        """The layout at the target's depth, and the target's sizes under `model`."""
+        model = {
+            "layers": target.layers,
+            "width": target.width,
+            "heads": target.heads,
+            "kv_heads": target.kv_heads or target.heads,
+            "mlp_width": target.mlp_width,
+            "vocabulary": target.vocabulary,
+            "tied_embeddings": target.tied_embeddings,
+        }
+        price = cost(layout, target)
+        how = "by roofline" if target.measured is None else f"measured on {target.measured.about['device']}"
+        return (
+            f"# {price.parameters / 1e6:.1f}M parameters, {price.cache_bytes / 2**20:.1f} MiB of cache and state a "
+            f"sequence of {target.context} tokens,\n"
+            f"# decode step {price.decode_ms:.3g} ms at batch {target.batch}, {how}.\n"
+            + yaml.safe_dump({"model": model}, sort_keys=False, default_flow_style=None, width=110)
+            + resize(layout, target.layers).to_yaml()
+        )

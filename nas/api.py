@@ -1,0 +1,155 @@
+"""What `import nas` does beside opening a search. Each function imports what it needs when it is called."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import threading
+
+    from nas.config import Config
+    from nas.handle import Search
+    from nas.search.evaluate import Evaluation
+    from nas.search.progress import Progress
+    from search_space.cost.cost import Cost
+    from search_space.cost.target import Target
+    from search_space.layouts.layout import Layout
+
+
+def search(
+    config: Config | str = "laptop",
+    *,
+    out: str | Path | None = None,
+    stop: threading.Event | None = None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> Search:
+    """Runs a search until its budget is spent.
+
+        >>> import nas
+        >>> tiny = ["search.trials=5", "training.steps=8", "workers.pool=local", "tracking.enabled=false"]
+        >>> found = nas.search(nas.load("smoke", tiny), out="runs/tiny", on_progress=lambda now: None)
+        >>> len(found.trials)
+        5
+
+    Whatever ends it early (`stop`, Ctrl-C, an error), no run that ended is lost: `nas.open(out).resume()` goes on.
+
+    Args:
+        config: the whole configuration, or the name of a preset.
+        out: new folder of the search; by default one under runs/.
+        stop: ends the search when it is set, from another thread or from `on_progress`.
+        on_progress: is told how far the search is, about once a second.
+
+    Raises:
+        InputError: something in the configuration cannot be used; nothing is written then.
+    """
+    from nas.handle import Search
+    from nas.results.folder import Folder
+    from nas.search.run import run
+    from nas.search.setup import check
+    from search_space.errors import InputError
+
+    config = _configured(config)
+    space = check(config)
+    folder = Folder.create(out or Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{config.name}", config.to_yaml())
+    try:
+        run(config, folder, space, stop, on_progress)
+    except InputError:  # from the cluster, which only then is asked for its resources
+        folder.discard()
+        raise
+    return Search(folder.path)
+
+
+def evaluate(layout: Layout | str, config: Config | str = "laptop", seeds: int = 1) -> Evaluation:
+    """Trains and scores one layout as a search with `config` would, in this process.
+
+        >>> import nas
+        >>> scored = nas.evaluate("gla*3 attention", nas.load("smoke", ["training.steps=8"]))
+        >>> 0 <= scored.recall <= 1
+        True
+
+    Args:
+        layout: a layout, or its short notation.
+        config: the whole configuration, or the name of a preset.
+        seeds: how many to train with; scores are means over them.
+
+    Raises:
+        InputError: the layout or the configuration cannot be used.
+        RuntimeError: a run failed.
+    """
+    from nas.search.evaluate import as_layout
+    from nas.search.evaluate import evaluate as train
+
+    return train(_configured(config), as_layout(layout), seeds)
+
+
+def cost(layout: Layout | str, target: Target | None = None) -> Cost:
+    """What a layout costs at a target: bytes, FLOPs, milliseconds and parameters, without training anything.
+
+        >>> import nas
+        >>> chat = nas.Target(batch=1, context=4096)
+        >>> nas.cost("(gla*3 attention)*6", chat).decode_ms < nas.cost("attention*24", chat).decode_ms
+        True
+
+    Args:
+        layout: a layout, or its short notation; one of another depth is resized to the target's.
+        target: sizes of the model and how it is served; by default a 1.3B model on an H100.
+
+    Raises:
+        InputError: the layout cannot be built at the target's sizes.
+    """
+    from nas.search.evaluate import as_layout
+    from search_space.cost.cost import cost as price
+    from search_space.cost.target import Target
+
+    return price(as_layout(layout), target or Target())
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixerInfo:
+    """A token mixer in the catalogue.
+
+    Args:
+        name: as layouts and spaces name it.
+        source: the paper that it follows.
+        state: the memory that a sequence needs, as a formula.
+        flops: decode FLOPs beside the projections, as a formula.
+        options: names of its options.
+    """
+
+    name: str
+    source: str
+    state: str
+    flops: str
+    options: tuple[str, ...]
+
+
+def mixers() -> list[MixerInfo]:
+    """The catalogue of token mixers, those that installed packages announce included.
+
+    >>> import nas
+    >>> [mixer.name for mixer in nas.mixers()][:3]
+    ['attention', 'gated_attention', 'sliding_window']
+    """
+    from search_space.mixers import MIXERS, option_names
+
+    kinds = {name: MIXERS.get(name) for name in MIXERS.names()}
+    return [
+        MixerInfo(
+            name=name,
+            source=kind.source,
+            state=kind.state_formula,
+            flops=kind.flops_formula,
+            options=tuple(option_names(kind)),
+        )
+        for name, kind in kinds.items()
+    ]
+
+
+def _configured(config: Config | str) -> Config:
+    from nas.config import load
+
+    return load(config) if isinstance(config, str) else config

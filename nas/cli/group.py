@@ -1,0 +1,75 @@
+"""What the commands share: how bad input and a stop end them, and how they are declared."""
+
+import logging
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from nas import __version__
+from search_space.errors import InputError, one_of
+
+EPILOG = "Machine-readable output goes to standard output, progress to standard error. Bad input ends with code 2."
+
+
+class Group(click.Group):
+    """Commands that end with one plain line and code 2 on bad input, and with 130 when interrupted."""
+
+    def main(self, args=None, prog_name="nas", **extra):  # type: ignore[override]  # noqa: D102
+        try:
+            code = super().main(args, prog_name, **{**extra, "standalone_mode": False})
+        except InputError as error:
+            fail(str(error))
+        except click.exceptions.NoArgsIsHelpError as error:
+            click.echo(error.format_message())
+            sys.exit(2)
+        except click.ClickException as error:
+            fail(" ".join(error.format_message().split()))
+        except (KeyboardInterrupt, click.Abort):
+            sys.exit(130)
+        except BrokenPipeError:
+            sys.exit(0)
+        sys.exit(code if isinstance(code, int) else 0)
+
+    def resolve_command(self, ctx, args):  # noqa: D102
+        if self.get_command(ctx, args[0]) is None:
+            raise InputError("command", args[0], one_of(args[0], self.list_commands(ctx)))
+        return super().resolve_command(ctx, args)
+
+
+def fail(line: str, code: int = 2) -> None:
+    """Ends the program with one line on standard error."""
+    print(f"nas: {line}", file=sys.stderr)
+    sys.exit(code)
+
+
+@click.group(cls=Group, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="nas")
+def main() -> None:
+    """Searches for hybrid language models: which token mixer goes in which layer."""
+    logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr, force=True)
+    logging.getLogger("nas").setLevel(logging.INFO)
+
+
+folder_argument = click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+overrides_argument = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+config_option = click.option(
+    "--config", "source", default="laptop", show_default=True, help="A preset, or a YAML file."
+)
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Makes a request to terminate end the command as Ctrl-C does."""
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,84 @@
+"""Commands that train: search, resume, evaluate, audit."""
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from nas.cli.group import config_option, fail, folder_argument, main, overrides_argument, terminable
+
+
+@main.command()
+@config_option
+@click.option("--out", type=click.Path(path_type=Path), help="New folder of the search; by default one under runs/.")
+@overrides_argument
+def search(source: str, out: Path | None, overrides: tuple[str, ...]) -> None:
+    """Runs a search; presets: laptop, gpu, smoke. Every KEY is in docs/configuration.md."""
+    import nas
+    from nas.cli.bar import search_bar
+
+    config = nas.load(source, overrides)
+    with terminable(), search_bar() as bar:
+        found = nas.search(config, out=out, on_progress=bar)
+    _show(found)
+
+
+@main.command()
+@folder_argument
+@overrides_argument
+def resume(folder: Path, overrides: tuple[str, ...]) -> None:
+    """Goes on with a search after any stop; a larger budget (search.seconds=...) prolongs it."""
+    import nas
+    from nas.cli.bar import search_bar
+
+    opened = nas.open(folder)
+    with terminable(), search_bar() as bar:
+        found = opened.resume(overrides, on_progress=bar)
+    _show(found)
+
+
+def _show(found) -> None:
+    from nas.results.front import front_table
+
+    trials, folder = found.trials, found.folder
+    click.echo(front_table(trials, found.config), nl=False)
+    if not any(t.state == "complete" for t in trials):
+        errors = [f.error.strip().splitlines()[-1] for t in trials for f in t.failures]
+        diverged = sum(t.state == "diverged" for t in trials)
+        why = f"the first error: {errors[0]}" if errors else f"{diverged} of {len(trials)} layouts diverged"
+        fail(f"nothing was found in {folder.path}; {why}", code=1)
+    hint = f"front: {folder.front_figure}; layouts: {folder.layouts}; pages: nas ui {folder.path}"
+    print(hint, file=sys.stderr)
+
+
+@main.command()
+@click.argument("layout", metavar="LAYOUT.yaml", type=click.Path(path_type=Path))
+@config_option
+@click.option("--seeds", default=1, show_default=True, type=click.IntRange(1), help="Seeds to train with.")
+@overrides_argument
+def evaluate(layout: Path, source: str, seeds: int, overrides: tuple[str, ...]) -> None:
+    """Trains and scores one layout, in this process and without Ray; prints JSON."""
+    import nas
+
+    found = nas.evaluate(nas.Layout.load(layout), nas.load(source, overrides), seeds)
+    click.echo(json.dumps(found.to_dict(), indent=2))
+
+
+@main.command()
+@folder_argument
+@click.option("--layouts", default=24, show_default=True, type=click.IntRange(4), help="Layouts to train again.")
+@click.option("--seeds", default=2, show_default=True, type=click.IntRange(1), help="Fresh seeds of each.")
+@click.option(
+    "--longer", default=2.0, show_default=True, type=click.FloatRange(0.1), help="Length of a run, in the search's."
+)
+def audit(folder: Path, layouts: int, seeds: int, longer: float) -> None:
+    """Trains some of a search's layouts longer, with fresh seeds: do they rank as the search said?"""
+    import nas
+    from nas.cli.bar import audit_bar
+    from nas.study.audit import table
+
+    opened = nas.open(folder)
+    with terminable(), audit_bar() as bar:
+        found = opened.audit(layouts, seeds, longer, bar)
+    click.echo(table(found), nl=False)

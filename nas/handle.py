@@ -1,0 +1,260 @@
+"""A search in its folder, as Python sees it."""
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nas.config import Config, load
+from nas.results.export import export, write_all
+from nas.results.exporters import find_exporter
+from nas.results.folder import Folder
+from nas.results.pick import pick
+from nas.results.trials import Trial, front_of
+from nas.search.evaluate import Evaluation, as_layout, evaluate
+from nas.search.progress import Progress
+from nas.search.run import run
+from nas.search.setup import check, read_trials
+from nas.study import audit as auditing
+from search_space.cost.target import Target
+from search_space.errors import InputError
+from search_space.layouts.layout import Layout
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """How far a search is.
+
+    Args:
+        running: whether a process is searching in the folder.
+        states: "complete", "diverged" and "failed" -> number of trials.
+        runs: runs that ended; a trial has one for each seed.
+        elapsed: seconds spent.
+        seconds: the budget of seconds; None without one.
+        most_trials: the budget of layouts; None without one.
+    """
+
+    running: bool
+    states: dict[str, int]
+    runs: int
+    elapsed: float
+    seconds: float | None
+    most_trials: int | None
+
+
+class Search:
+    """A search in its folder: what it found, and what more can be done with it.
+
+        >>> import nas
+        >>> tiny = ["search.trials=5", "training.steps=8", "workers.pool=local", "tracking.enabled=false"]
+        >>> _ = nas.search(nas.load("smoke", tiny), out="runs/opened")
+        >>> found = nas.open("runs/opened")
+        >>> list(found.front().columns)
+        ['name', 'recall', 'decode_ms', 'recall_spread', 'seeds', 'confidence', 'layout']
+        >>> cheap = nas.open("runs/opened", ["target.batch=1", "target.context=4096"])
+        >>> cheap.pick("knee").value("decode_ms") < found.pick("knee").value("decode_ms")
+        True
+
+    Everything is read from the folder when it is asked for, so that a search under way can be followed.
+
+    Args:
+        path: folder of the search.
+        overrides: `key=value` of keys under target, or of search.objectives: the same runs, priced or compared anew.
+
+    Attributes:
+        config: the search's configuration, with the overrides.
+        folder: its files.
+
+    Raises:
+        InputError: there is no search, or it has no such key.
+    """
+
+    def __init__(self, path: str | Path, overrides: Sequence[str] = ()):
+        self.folder = Folder.open(path)
+        _check_keys(overrides, "target", "search.objectives")
+        self.config = load(self.folder.config, overrides)
+
+    def __repr__(self) -> str:
+        return f"nas.open({str(self.path)!r})"
+
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        return self.folder.path
+
+    @property
+    def trials(self) -> list[Trial]:
+        """All layouts that were trained, in the order in which they were begun."""
+        return read_trials(self.folder, self.config)
+
+    def front(self) -> "DataFrame":
+        """The front, best first in the first cost objective: a row for each layout, by the number of its trial.
+
+        Columns are the name ("search", or that of a published layout), the objectives, the spread over seeds of those
+        that training tells, the number of seeds, the probability that the layout belongs on the front, and the layout.
+        """
+        from pandas import DataFrame
+
+        trials = front_of(self.trials, self.config.search.objectives)
+        names = self.config.search.objectives
+        measured = [name for name in names if trials and name not in trials[0].costs]
+        columns = {
+            "name": [t.name for t in trials],
+            **{name: [t.value(name) for t in trials] for name in names},
+            **{f"{name}_spread": [t.spread(name) for t in trials] for name in measured},
+            "seeds": [len(t.seeds) for t in trials],
+            "confidence": [t.confidence for t in trials],
+            "layout": [str(t.design) for t in trials],
+        }
+        frame = DataFrame(columns, index=[t.number for t in trials])
+        frame.index.name = "trial"
+        return frame
+
+    def pick(self, what: str | int = "knee") -> Trial:
+        """One layout: the best trade of the front ("knee"), or the trial of that number.
+
+        Raises:
+            InputError: there is no such trial, or nothing was trained yet.
+        """
+        if what == "all":
+            raise InputError("--pick", what, "knee or the number of a trial; front() gives all")
+        return pick(self.trials, str(what), self.config)[0]
+
+    def export(
+        self,
+        what: str | int = "knee",
+        format: str = "yaml",
+        *,
+        layers: int | None = None,
+        width: int | None = None,
+        output: str | Path | None = None,
+    ) -> dict[str, str]:
+        """Layouts as configs.
+
+        Args:
+            what: as in `pick`; or "all", the whole front.
+            format: name in the catalogue of exporters, or a dotted path to your own.
+            layers: depth; that of the target by default.
+            width: model width; that of the target by default.
+            output: file to write; for "all" a folder, with a file for each trial.
+
+        Returns:
+            Name of a file -> its text.
+
+        Raises:
+            InputError: nothing can be picked or written so, or the format cannot hold a layout.
+        """
+        target = _changed(_changed(self.config.target, "layers", layers), "width", width)
+        exporter, trials = find_exporter(format), pick(self.trials, str(what), self.config)
+        try:
+            texts = export(trials, exporter, target)
+        except InputError as error:
+            if width in (None, self.config.target.width):
+                raise
+            # At the search's own width they could all be built.
+            raise InputError("--width", width, f"one that the layouts can have ({error})") from error
+        if output is not None and what == "all":
+            write_all(texts, Path(output))
+        elif output is not None:
+            try:
+                Path(output).write_text(*texts.values())
+            except OSError as error:
+                raise InputError("-o", output, f"a file that can be written ({error.strerror})") from error
+        return texts
+
+    def status(self) -> Status:
+        """How far the search is."""
+        records, trials, budget = self.folder.read(), self.trials, self.config.search
+        return Status(
+            running=self.folder.running(),
+            states={state: sum(t.state == state for t in trials) for state in ("complete", "diverged", "failed")},
+            runs=len(records),
+            elapsed=records[-1].elapsed if records else 0.0,
+            seconds=budget.seconds,
+            most_trials=budget.trials,
+        )
+
+    def resume(
+        self,
+        overrides: Sequence[str] = (),
+        *,
+        stop: threading.Event | None = None,
+        on_progress: Callable[[Progress], None] = lambda progress: None,
+    ) -> "Search":
+        """Goes on with the search after any stop; a larger budget prolongs it.
+
+        Args:
+            overrides: `key=value` of keys under search, workers or tracking, as in `["search.seconds=600"]`; anything
+                else, and another search.seed, would make what was found incomparable with what will be.
+            stop: as in `nas.search`.
+            on_progress: as in `nas.search`.
+
+        Returns:
+            The search as it is then.
+
+        Raises:
+            InputError: the overrides cannot be used, or another process works in the folder.
+        """
+        source = self.folder.checked_config()
+        _check_keys(overrides, "search", "workers", "tracking")
+        config, before = load(source, overrides), load(source)
+        if config.search.seed != before.search.seed:
+            expected = f"{before.search.seed}, with which the search began; another seed needs a new search"
+            raise InputError("search.seed", config.search.seed, expected)
+        run(config, self.folder, check(config), stop, on_progress)
+        return Search(self.path)
+
+    def audit(
+        self,
+        layouts: int = 24,
+        seeds: int = 2,
+        longer: float = 2.0,
+        on_progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> auditing.Audit:
+        """Trains some of the layouts again, longer and with fresh seeds, and ranks them anew.
+
+        Args:
+            layouts: how many, three quarters of them from the search's better half.
+            seeds: fresh seeds of each.
+            longer: length of a run, in those of the search.
+            on_progress: is told how many of how many runs are done.
+
+        Raises:
+            InputError: fewer than four layouts were trained, every run of the audit failed, or another process works
+                in the folder.
+        """
+        self.folder.checked_config()
+        with self.folder.lock():
+            self.folder.mend()
+            auditing.run(self.config, self.folder, self.trials, layouts, seeds, longer, on_progress)
+        found = self.audited()
+        if found is None:
+            expected = "layouts that can be trained; every run of the audit failed (see audit.jsonl)"
+            raise InputError("DIR", self.path, expected)
+        return found
+
+    def audited(self) -> auditing.Audit | None:
+        """What earlier audits found; None before any."""
+        return auditing.read(self.config, self.folder, self.trials)
+
+    def evaluate(self, layout: Layout | str, seeds: int = 1) -> Evaluation:
+        """Trains and scores a layout, or its short notation, as this search would; see `nas.evaluate`."""
+        return evaluate(self.config, as_layout(layout), seeds)
+
+
+def _check_keys(overrides: Sequence[str], *allowed: str) -> None:
+    """Refuses overrides of other keys than `allowed` and what lies under them."""
+    for override in overrides:
+        key, _, value = override.partition("=")
+        if not f"{key}.".startswith(tuple(f"{name}." for name in allowed)):
+            raise InputError(key, value, f"a key in {', '.join(allowed)}; others need a new search")
+
+
+def _changed(target: Target, size: str, value: int | None) -> Target:
+    try:
+        return target if value is None else replace(target, **{size: value})
+    except InputError as error:
+        raise InputError(f"--{size}", value, f"one that the target can have ({error})") from error

@@ -1,0 +1,35 @@
+"""Writes picked layouts in a format of the catalogue."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from nas.results.exporters import Exporter
+from nas.results.trials import Trial
+from search_space.cost.target import Target
+from search_space.errors import InputError
+
+
+def export(trials: Sequence[Trial], exporter: Exporter, target: Target) -> dict[str, str]:
+    """The layouts at the target's depth and sizes: name of a file -> its text.
+
+    Raises:
+        InputError: the format cannot hold one of them.
+    """
+    return {f"trial_{t.number}.{exporter.suffix}": exporter(t.design, target) for t in trials}
+
+
+def write_all(texts: Mapping[str, str], folder: Path) -> None:
+    """Writes files of the given names into a folder, which is made where there is none.
+
+    Raises:
+        InputError: the folder is named like a single file, or cannot be written.
+    """
+    endings = {Path(name).suffix for name in texts}
+    if folder.suffix in endings and not folder.is_dir():
+        raise InputError("-o", folder, f"a folder for {len(texts)} files, not the name of one")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            (folder / name).write_text(text)
+    except OSError as error:
+        raise InputError("-o", folder, f"a place that can be written ({error.strerror})") from error

@@ -1,0 +1,122 @@
+"""Runs a search in its folder, from the pool's start to the last record."""
+
+import logging
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Literal
+
+from nas.config import Config
+from nas.results import front
+from nas.results.folder import Folder
+from nas.results.trials import Trial, TrialBook
+from nas.search.controller import Controller
+from nas.search.progress import Progress
+from nas.search.proposer import Proposer
+from nas.search.setup import costs_of, make_job, queued
+from search_space.space.space import Space
+from tracking.runs import Tracker
+from workers.pool import open_pool
+
+logger = logging.getLogger(__name__)
+
+Ending = Literal["complete", "interrupted", "failed"]
+
+
+def run(
+    config: Config,
+    folder: Folder,
+    space: Space,
+    stop: threading.Event | None = None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> Ending:
+    """Searches in `folder` until the budget is spent, going on from what is recorded there.
+
+    However it ends, the folder holds the front of all runs that ended, and the search can go on from there.
+
+    Args:
+        config: of the search.
+        folder: of the search.
+        space: of the configuration, checked (`nas.search.setup.check`).
+        stop: ends the search early when it is set.
+        on_progress: is told how far the search is, in this thread; an error that it raises ends the search.
+
+    Returns:
+        "complete", or "interrupted" where `stop` was set.
+
+    Raises:
+        InputError: another process searches in the folder, or the workers that the configuration asks for cannot be
+            had.
+    """
+    with folder.lock():
+        folder.mend()
+        folder.write_config(config.to_yaml())  # a search that is resumed may have another budget
+        return _run(config, folder, space, stop, on_progress)
+
+
+def _run(
+    config: Config,
+    folder: Folder,
+    space: Space,
+    stop: threading.Event | None,
+    on_progress: Callable[[Progress], None],
+) -> Ending:
+    records = folder.read()
+    logger.info("starting workers ...")
+    pool = open_pool(config.workers)
+    tracker = _start_tracker(config, folder)
+    book = TrialBook(costs_of(config))
+    ending: Ending = "failed"
+    try:
+        controller = Controller(
+            config.search,
+            folder,
+            pool,
+            Proposer(
+                space, config.search.objectives, costs_of(config), config.search.sampler, config.search.seed + len(records)
+            ),
+            book,
+            partial(make_job, config),
+            queued(config, space),
+            stop,
+            partial(_after_job, config, tracker),
+            on_progress,
+        )
+        controller.replay(records)
+        if tracker:
+            tracker.log(front.record(t, config) for t in book.trials)
+        ending = "complete" if controller.run() else "interrupted"
+    except KeyboardInterrupt:
+        ending = "interrupted"
+        raise
+    finally:
+        pool.close()
+        _finish(book.trials, config, folder, tracker, ending)
+    return ending
+
+
+def _start_tracker(config: Config, folder: Folder) -> Tracker | None:
+    if not config.tracking.enabled:
+        return None
+    tracker = Tracker(folder.path, config.tracking.uri, config.tracking.experiment)
+    tracker.start(config.name, config.to_yaml(), config.search.objectives)
+    return tracker
+
+
+def _after_job(config: Config, tracker: Tracker | None, trial: Trial, moved: list[Trial], error: str | None) -> None:
+    if tracker:
+        tracker.log(front.record(t, config) for t in (trial, *moved))
+    if error:
+        logger.warning("trial %d (%s) failed: %s", trial.number, trial.layout, error.strip().splitlines()[-1])
+
+
+def _finish(trials: list[Trial], config: Config, folder: Folder, tracker: Tracker | None, ending: Ending) -> None:
+    if trials:
+        front.write(trials, config, folder)
+    if ending == "interrupted":
+        logger.warning("stopped; `nas resume %s` goes on", folder.path)
+    if tracker:
+        tracker.log(front.record(t, config) for t in trials)
+        if trials:
+            tracker.log_front(folder.front_figure, folder.front_json)
+        tracker.finish(ending)

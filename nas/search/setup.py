@@ -1,0 +1,121 @@
+"""Sets up a search: everything that follows from its configuration before anything runs."""
+
+from collections.abc import Callable
+
+import torch
+
+from nas.config import Config
+from nas.results.folder import Folder
+from nas.results.trials import Trial, TrialBook, mark_front
+from nas.search.samplers import SAMPLERS
+from search_space.cost.cost import cost
+from search_space.cost.objectives import OBJECTIVES, cost_objectives
+from search_space.errors import InputError
+from search_space.layouts.layout import Layout
+from search_space.layouts.published import Origin, published_layouts
+from search_space.layouts.resize import keeps_shares, resize
+from search_space.model import build_model
+from search_space.space.space import Space
+from tracking.store import Store
+from workers.jobs import Job
+from workers.tasks.suite import Suite
+from workers.training import Result
+
+
+def check(config: Config) -> Space:
+    """Builds what can be built without training, so that mistakes show before anything is begun.
+
+    Returns:
+        The search space.
+
+    Raises:
+        InputError: something in the configuration cannot be used.
+    """
+    Store.locate(".", config.tracking.uri)
+    SAMPLERS.get(config.search.sampler, key="search.sampler")
+    space = Space(config.space, config.target)
+    suite = config.suite()
+    _check_objectives(config, suite)
+    config.scale.check(space.blocks)
+    for block in space.blocks.values():
+        check_layout(config, suite, Layout((block,)))
+    return space
+
+
+def check_layout(config: Config, suite: Suite, layout: Layout) -> None:
+    """Builds a layout at both scales, without memory for it.
+
+    Raises:
+        InputError: it cannot be built.
+    """
+    with torch.device("meta"):
+        build_model(config.scale.layout(layout), config.scale.sizes(suite.vocabulary))
+    cost(layout, config.target)
+
+
+def _check_objectives(config: Config, suite: Suite) -> None:
+    """Asks the objectives of a run for their values of a made-up one, which has the scores that a real one will have."""
+    scores = dict.fromkeys([f"{label}/{g}" for label, task in suite.tasks.items() for g in task.groups], 0.0)
+    scores |= dict.fromkeys(suite.tasks, 0.0)
+    run = Result(seed=0, steps=1, status="complete", recall=0.0, accuracy=scores, loss=scores)
+    for name in config.search.objectives:
+        objective = OBJECTIVES.get(name)
+        try:
+            if objective.of_run is not None:
+                objective.of_run(run)
+        except KeyError as error:
+            raise InputError("search.objectives", name, f"a task that is in the suite (there is no {error})") from error
+
+
+def costs_of(config: Config) -> Callable[[Layout], dict[str, float]]:
+    """The prices of layouts at the target: layout -> {objective: value}.
+
+    They are those of all cost objectives of the catalogue, and of the search's own.
+    """
+    of = cost_objectives()
+    for name in config.search.objectives:
+        objective = OBJECTIVES.get(name)
+        if objective.of_cost is not None:
+            of[name] = objective.of_cost
+
+    def costs(layout: Layout) -> dict[str, float]:
+        price = cost(layout, config.target)
+        return {name: float(value(price)) for name, value in of.items()}
+
+    return costs
+
+
+def read_trials(folder: Folder, config: Config) -> list[Trial]:
+    """All trials of a folder, with their standing on the front."""
+    book = TrialBook(costs_of(config))
+    for each in folder.read():
+        book.add(each)
+    mark_front(book.trials, config.search.objectives)
+    return book.trials
+
+
+def queued(config: Config, space: Space) -> list[tuple[Layout, Origin]]:
+    """Published layouts that are tried before anything is proposed, at the depth of the search, each once.
+
+    Left out are those that the space does not hold, and those that are no longer themselves at this depth (one
+    attention layer in 24 where there are but six). Those that are the same here go by the name of the first.
+    """
+    found: dict[Layout, Origin] = {}
+    depth = config.space.layers
+    for each in published_layouts() if config.search.published else ():
+        layout = resize(each.layout, depth)
+        if keeps_shares(each.layout, depth) and space.values(layout) is not None and space.feasible(layout):
+            found.setdefault(layout, Origin(each.name, each.layout))
+    return list(found.items())
+
+
+def make_job(config: Config, trial: int, layout: Layout, seeds: tuple[int, ...]) -> Job:
+    """The job of training `layout` with `seeds` together."""
+    return Job(
+        trial=trial,
+        layout=layout,
+        seeds=seeds,
+        scale=config.scale,
+        training=config.training,
+        tasks=config.all_tasks,
+    )

@@ -1,0 +1,1 @@
+"""What can be asked of a search, or of a device, by training and measuring more."""
