@@ -118,6 +118,7 @@ def gated_scan_fwd_kernel(
     x, log_decay, initial, ends, factors, h, final, x_batch, x_row, decay_batch, decay_row, T, LENGTH, D,
     BD: tl.constexpr, BT: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
+    """Grid (blocks of D, segments, B): h of one segment; the last segment leaves the final state."""
     segment, batch = tl.program_id(1), tl.program_id(2).to(tl.int64)
     columns = tl.program_id(0) * BD + tl.arange(0, BD)
     inside = columns < D
@@ -180,6 +181,7 @@ def gated_scan_bwd_kernel(
 
 @triton.jit
 def gated_scan_step_kernel(x, log_decay, state, h, new_state, x_row, decay_row, D, BD: tl.constexpr):
+    """Grid (blocks of D, B): one token."""
     batch = tl.program_id(1).to(tl.int64)
     columns = tl.program_id(0) * BD + tl.arange(0, BD)
     inside = columns < D

@@ -34,6 +34,7 @@ def softmax_attention_step_kernel(
     SPLIT: tl.constexpr, GROUP: tl.constexpr, K: tl.constexpr, V: tl.constexpr,
     BK: tl.constexpr, BV: tl.constexpr, BH: tl.constexpr, BN: tl.constexpr,
 ):  # fmt: skip
+    """Grid (S, G, B): one stretch of the cache for one group of heads."""
     split, group, batch = tl.program_id(0), tl.program_id(1).to(tl.int64), tl.program_id(2).to(tl.int64)
     splits, heads = tl.num_programs(0), tl.num_programs(1) * GROUP
     queries = rows_of(q + batch * q_batch + group * GROUP * q_head, 0, GROUP, q_head, K, BH, BK, True)
@@ -68,6 +69,7 @@ def softmax_attention_step_kernel(
 def softmax_attention_step_join_kernel(
     parts, lse, o, S, V: tl.constexpr, BS: tl.constexpr, BV: tl.constexpr, ROWS: tl.constexpr
 ):
+    """Grid (B x H): the softmax over all stretches of one head."""
     place = tl.program_id(0).to(tl.int64)
     columns = tl.arange(0, BV)
     every = tl.arange(0, BS)

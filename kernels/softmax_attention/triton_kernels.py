@@ -112,6 +112,7 @@ def softmax_attention_fwd_kernel(
     GROUP: tl.constexpr, K: tl.constexpr, V: tl.constexpr,
     BK: tl.constexpr, BV: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
 ):  # fmt: skip
+    """Grid (blocks of T, H, B): o and lse of BM queries."""
     # The last queries see most: they begin first.
     first = (tl.num_programs(0) - 1 - tl.program_id(0)) * BM
     head, batch = tl.program_id(1).to(tl.int64), tl.program_id(2).to(tl.int64)
@@ -240,6 +241,7 @@ def softmax_attention_bwd_dkv_kernel(
     GROUP: tl.constexpr, K: tl.constexpr, V: tl.constexpr,
     BK: tl.constexpr, BV: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
 ):  # fmt: skip
+    """Grid (blocks of N, G, B): dk and dv of BN keys."""
     first = tl.program_id(0) * BN
     group, batch = tl.program_id(1).to(tl.int64), tl.program_id(2).to(tl.int64)
     groups = tl.num_programs(1)

@@ -27,7 +27,8 @@ def linear(heads: int, keys: int, values: int, decay: float, learned: bool) -> I
     yield "linear_attention_fwd_kernel", Work(flops(keys, values), heads * bytes_)
     yield "linear_attention_bwd_dv_kernel", Work(flops(keys, values), heads * bytes_)
     yield "linear_attention_bwd_dq_kernel", Work(flops(values, keys), heads * (bytes_ + kept))
-    yield "linear_attention_bwd_dk_kernel", Work(flops(values, keys), heads * (bytes_ + kept + (decay if learned else 0)))
+    kept += decay if learned else 0  # the gradient itself
+    yield "linear_attention_bwd_dk_kernel", Work(flops(values, keys), heads * (bytes_ + kept))
     yield "linear_attention_step_kernel", Work(6 * heads * keys * values, heads * (8 * keys * values + bytes_))
 
 
@@ -60,7 +61,8 @@ def kernels() -> Iterator[tuple[str, str, Work]]:
     for part, flops, size in (("fwd", 3, 6), ("bwd", 5, 10), ("step", 3, 14)):
         yield "gated scan", f"gated_scan_{part}_kernel", Work(flops * width, size * width)
     for part, flops, size in (("fwd", 4, 8), ("bwd_dq", 6, 12), ("bwd_dkv", 8, 12)):
-        yield f"attention, window {WINDOW}", f"softmax_attention_{part}_kernel", Work(flops * WINDOW * width, size * width)
+        work = Work(flops * WINDOW * width, size * width)
+        yield f"attention, window {WINDOW}", f"softmax_attention_{part}_kernel", work
     hidden = 5632
     for name, operator, size, forward, backward in (
         ("short convolution", "short_convolution", 3 * width, 4, 6),
