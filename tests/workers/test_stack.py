@@ -62,7 +62,7 @@ def test_a_hybrid_in_either_precision(suite):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the runs are on the CPU, for the interpreter")
 def test_on_triton(suite, monkeypatch):
     monkeypatch.setenv("KERNELS_BACKEND", "triton")
-    training = replace(TRAINING, steps=2, batch=1, evaluations=1, test_sequences=1)
+    training = replace(TRAINING, steps=2, batch=1, evaluations=1, test_sequences=2)
     compare(Layout((Block("gla"),)), suite, training, (0, 1), rtol=1e-3, atol=2e-4)
 
 

@@ -8,14 +8,14 @@ from dataclasses import replace
 import pytest
 import torch
 
+from search_space.errors import InputError
 from search_space.layouts.layout import Block, Layout
 from search_space.mixers import MIXERS
 from workers.jobs import Job, run_job
 from workers.model import Proxy, ProxyModel
-from workers.pool import LocalPool
 from workers.stack import FlatParameters
 from workers.tasks.suite import build_suite
-from workers.training import Training, train
+from workers.training import Run, Training, is_evaluation, train
 
 PROXY = Proxy(width=16, options={"gated_deltanet": {"heads": 2}, "gla": {"heads": 2}})
 TRAINING = Training(length=24, steps=12, batch=6, evaluations=3, test_sequences=8, device="cpu")
@@ -43,16 +43,82 @@ def test_same_seed_same_numbers(suite):
 
 
 @pytest.mark.parametrize("seeds", [(0,), (0, 1, 2)], ids=str)
-@pytest.mark.parametrize("pause", [4, 8])
+@pytest.mark.parametrize("pause", [2, 4, 7])
 def test_a_paused_run_ends_as_one_that_was_not(suite, pause, seeds):
     whole, _ = train(HYBRID, PROXY, TRAINING, suite, seeds)
     part, checkpoint = train(HYBRID, PROXY, TRAINING, suite, seeds, steps=pause)
     assert all(each.status == "paused" and each.steps == pause for each in part)
+    assert all([step for step, _ in each.curves["recall"]] == [4][: pause // 4] for each in part)
     file = io.BytesIO()
     torch.save(checkpoint, file)
     file.seek(0)
     rest, _ = train(HYBRID, PROXY, TRAINING, suite, seeds, checkpoint=torch.load(file))
     assert [numbers(each) for each in rest] == [numbers(each) for each in whole]
+
+
+def test_a_checkpoint_stays_as_it_was_taken(suite):
+    run = Run(HYBRID, PROXY, TRAINING, suite, (0,))
+    part, checkpoint = run.advance(6), run.checkpoint()
+    kept = numbers(part[0])
+    whole = numbers(run.advance(12)[0])
+    assert numbers(part[0]) == kept and len(kept.curves["recall"]) == 1
+    for _ in range(2):
+        run.restore(checkpoint)
+        assert numbers(run.advance(12)[0]) == whole
+
+
+@pytest.mark.parametrize(
+    ("steps", "evaluations", "expected"),
+    [
+        (19, 10, [2, 4, 6, 8, 10, 12, 14, 16, 18, 19]),
+        (12, 3, [4, 8, 12]),
+        (7, 7, [1, 2, 3, 4, 5, 6, 7]),
+        (3, 10, [1, 2, 3]),
+        (5, 1, [5]),
+    ],
+)
+def test_as_many_evaluations_as_asked_for_evenly_spread(steps, evaluations, expected):
+    training = replace(TRAINING, steps=steps, evaluations=evaluations)
+    assert [step for step in range(1, steps + 1) if is_evaluation(step, training)] == expected
+
+
+def test_a_run_makes_the_evaluations_that_were_asked_for(suite):
+    (result,), _ = train(HYBRID, PROXY, replace(TRAINING, steps=7, evaluations=5), suite, (0,))
+    assert [step for step, _ in result.curves["recall"]] == [2, 3, 5, 6, 7]
+
+
+BAD = {
+    "length": [0, 1.5, True],
+    "evaluations": [0],
+    "test_sequences": [-1],
+    "learning_rate": [0, -1.0, math.nan, math.inf],
+    "max_grad_norm": [0.0, math.nan, math.inf],
+    "warmup": [1.0, -0.1, math.nan],
+    "ema_decay": [1.0, math.nan],
+    "weight_decay": [-0.1, math.nan, math.inf],
+    "device": ["tpu"],
+    "precision": ["fp16"],
+}
+
+
+@pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in BAD.items() for value in values])
+def test_bad_values_are_refused_by_their_key(key, value):
+    with pytest.raises(InputError) as error:
+        replace(TRAINING, **{key: value})
+    assert error.value.key == f"training.{key}"
+
+
+def test_too_few_test_sequences_are_refused_before_training(suite):
+    with pytest.raises(InputError, match=r"training.test_sequences=1: expected at least 2, .* task recall"):
+        train(HYBRID, PROXY, replace(TRAINING, test_sequences=1), suite, (0,))
+
+
+def test_a_text_task_has_a_loss_of_its_own(tmp_path):
+    (tmp_path / "a.txt").write_text("the cat sat on the mat. " * 200)
+    tasks = {**TASKS, "text": {"paths": [str(tmp_path)], "tokens": 256, "counts": False}}
+    training = replace(TRAINING, steps=2, evaluations=1)
+    (result,), _ = train(HYBRID, PROXY, training, build_suite(tasks, TRAINING.length), (0,))
+    assert 0 < result.loss["text"] < 20 and result.recall == result.accuracy["recall"]
 
 
 def test_curves_are_scored_on_the_way(suite):
@@ -165,17 +231,6 @@ def job(**changes):
 def test_errors_come_back_as_values():
     outcome = run_job(job(layout=Layout((Block("no_such.module:Mixer"),))))
     assert outcome.results == () and "no_such" in outcome.error
-
-
-def test_the_local_pool_runs_one_after_the_other():
-    pool = LocalPool()
-    assert pool.wait(0) == []
-    pool.submit(job())
-    pool.submit(job(seeds=(1, 2)))
-    assert [[result.seed for result in pool.wait(0)[0].results] for _ in range(2)] == [[0], [1, 2]]
-    pool.submit(job())
-    pool.close()
-    assert pool.wait(0) == []
 
 
 def test_training_needs_neither_ray_nor_optuna_nor_mlflow():
