@@ -55,7 +55,8 @@ class PoolContract:
 
     def outcomes(self, pool: Pool, jobs: list[Job]) -> dict[int, Outcome]:
         """Runs the jobs, at most `slots` at a time; trial -> outcome."""
-        waiting, running, found = list(jobs), 0, {}
+        waiting, running = list(jobs), 0
+        found: dict[int, Outcome] = {}
         end = time.monotonic() + PATIENCE
         while len(found) < len(jobs):
             assert time.monotonic() < end, f"trials {sorted(found)} came back of {len(jobs)}"

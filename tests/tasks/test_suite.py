@@ -80,7 +80,7 @@ def test_a_group_that_is_empty_by_chance_is_left_out(letters):
 
 def test_a_task_without_anything_to_recall_is_refused(letters):
     suite = build_suite({"text": letters}, 2)
-    with pytest.raises(InputError, match="no sequence of task text has a position of ar_hit"):
+    with pytest.raises(InputError, match="no sequence of task text has a token of ar_hit"):
         suite.check(2)
 
 

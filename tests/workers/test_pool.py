@@ -22,9 +22,14 @@ class TestLocal(PoolContract):
         assert pool.wait(0) == []
 
 
+@pytest.fixture(scope="module")
+def ray_pool():
+    pool = RayPool(Workers(count=1))
+    yield pool
+    pool.close()
+
+
 class TestRay(PoolContract):
-    @pytest.fixture(scope="class")
-    def pool(self):
-        pool = RayPool(Workers(count=1))
-        yield pool
-        pool.close()
+    @pytest.fixture
+    def pool(self, ray_pool):
+        return ray_pool

@@ -79,10 +79,8 @@ class Suite:
             task = self.tasks[label]
             present = {task.groups[index] for index in _scored_groups(batch).unique().tolist()}
             if present.isdisjoint(task.recall_groups):
-                names = ", ".join(task.recall_groups)
-                expected = (
-                    f"more, as no sequence of task {label} has a position of {names}; or a longer training.length"
-                )
+                names = " or ".join(task.recall_groups)
+                expected = f"more (or a larger training.length): no sequence of task {label} has a token of {names}"
                 raise InputError("training.test_sequences", test_sequences, expected)
 
     def score(self, answers: Callable[[Tensor, Tensor], Tensor], count: int) -> tuple[Scores, float]:
