@@ -1,8 +1,9 @@
-"""Operators of several models at once, under `torch.vmap`.
+"""Operators under `torch.vmap` over models: one call serves all models.
 
-vmap cannot look into a Triton kernel, a branch on what a tensor holds, or an autograd function. So within `stacked()`
-an operator takes the inputs of all models as one: their dimension is folded into the batch, or into another dimension
-whose indices the operator treats alike, and unfolded from what comes out. Gradients are recorded below vmap, as always.
+vmap cannot transform a Triton kernel, a branch on the values of a tensor, or an autograd function. So, within
+`stacked()`, an operator gets the inputs of all models at once: the dimension of models is folded into the batch, or
+into another dimension whose indices the operator treats independently, and unfolded from the outputs. Autograd works
+as usual.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,14 +19,14 @@ from torch import Tensor
 P = ParamSpec("P")
 R = TypeVar("R")
 Places = int | None | tuple["Places", ...]
-"""A dimension of a tensor, or of each tensor in a tuple; None: it has none."""
+"""A dimension of a tensor, or of each tensor in a tuple; None: the tensor has no such dimension."""
 
 _STACKED: ContextVar[bool] = ContextVar("stacked", default=False)
 
 
 @contextmanager
 def stacked(on: bool = True) -> Iterator[None]:
-    """Within it, operators may be called under `torch.vmap` over models, which has to be the outermost transform."""
+    """Lets operators be called under `torch.vmap` over models, which has to be the outermost transform."""
     before = _STACKED.set(on)
     try:
         yield
@@ -42,9 +43,9 @@ def stackable(outputs: Places = 0, **inputs: Places) -> Callable[[Callable[P, R]
     """Makes an operator work within `stacked()`.
 
     Args:
-        outputs: the dimension of each output that holds the models, folded into what was there.
-        inputs: name of an argument -> the dimension that the models are folded into; 0, the batch, for tensors that are
-            not named. None puts them in front, for operators on any number of dimensions.
+        outputs: the dimension of each output that the models are unfolded from.
+        inputs: name of an argument -> the dimension that the models are folded into; 0, the batch, for arguments that
+            are not named. None puts the models in front instead, for operators on any number of dimensions.
     """
 
     def decorate(operator: Callable[P, R]) -> Callable[P, R]:
@@ -64,7 +65,7 @@ def stackable(outputs: Places = 0, **inputs: Places) -> Callable[[Callable[P, R]
 
 
 class _Call:
-    """An operator, the names of the arguments that it gets, and where the models go in these and its outputs."""
+    """An operator, the names of its arguments, and the dimensions that models are folded into and unfolded from."""
 
     def __init__(self, operator: Callable, names: tuple[str, ...], inputs: tuple[Places, ...], outputs: Places):
         self.operator, self.names, self.inputs, self.outputs = operator, names, inputs, outputs
@@ -75,16 +76,16 @@ class _Call:
 
 
 class _Folded(torch.autograd.Function):
-    """The way past vmap: it hands the tensors below it to `vmap`, where autograd records what is done with them."""
+    """Bypasses vmap: its rule `vmap` gets the tensors of all models, and autograd records what it does with them."""
 
     @staticmethod
     def forward(call: _Call, *values: Any) -> Any:
-        """Inputs that all models share, and that no gradient is wanted of: there is nothing to fold."""
+        """The case that all models share the inputs, and none needs a gradient: nothing is folded."""
         return call(values)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        """Must be there for vmap."""
+        """Required by vmap."""
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, call: _Call, *values: Any) -> Any:  # type: ignore[override]
@@ -95,7 +96,7 @@ class _Folded(torch.autograd.Function):
 
 
 def _fold(x: Any, mapped: Places, into: Places, models: int) -> Any:
-    """x with its dimension of models, `mapped` (None: all share x), folded into the dimension `into`."""
+    """x with its dimension of models, `mapped` (None if all share x), folded into the dimension `into`."""
     if isinstance(x, tuple):
         parts = into if isinstance(into, tuple) else (into,) * len(x)
         return tuple(_fold(*each, models) for each in zip(x, mapped, parts, strict=True))  # type: ignore[arg-type]
@@ -110,7 +111,7 @@ def _fold(x: Any, mapped: Places, into: Places, models: int) -> Any:
 
 
 def _unfold(y: Any, out: Places, models: int) -> Any:
-    """The reverse for an output: the models' dimension comes before `out`."""
+    """The reverse for an output: the dimension of models comes before `out`."""
     if isinstance(y, tuple):
         parts = out if isinstance(out, tuple) else (out,) * len(y)
         return tuple(_unfold(*each, models) for each in zip(y, parts, strict=True))

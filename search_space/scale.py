@@ -204,8 +204,9 @@ class Scale:
 
     def _part(self, part: Part) -> Part:
         own = dict(part.options)
-        if BRANCHES in own:
-            own[BRANCHES] = [self.part(branch) for branch in own[BRANCHES]]
+        branches = own.get(BRANCHES) or options_of(mixer_class(part)).get(BRANCHES)
+        if branches:
+            own[BRANCHES] = [self.part(branch) for branch in branches]
         built = self._built(part)
         groups: dict[bool, dict[str, Scaling]] = {True: {}, False: {}}
         for name, how in built.scaled.items():
@@ -230,7 +231,8 @@ class Scale:
     def _matrix_state(self, part: Part, built: Mixer, group: Mapping[str, Scaling]) -> dict[str, int]:
         """Heads and head sizes whose state is in proportion; of these, the ones nearest to the published shape."""
         exact = {name: getattr(built, name) * self._factors[how] for name, how in group.items()}
-        wanted = max(self.proxy.width, built.cost().state_elements * self._state_factor)
+        proportional = built.cost().state_elements * self._state_factor
+        wanted = max(self.proxy.width, proportional)
 
         def distance(sizes: dict[str, int]) -> tuple[bool, float]:
             elements = self._cost(Part(part.kind, {**dict(part.options), **sizes})).state_elements
@@ -239,8 +241,16 @@ class Scale:
                 off = math.inf
             return off > math.log(TOLERANCE), off + sum(abs(math.log(sizes[n] / exact[n])) for n in group)
 
-        choices = [_near(exact[name], SIZE_STEP if how is Scaling.HEAD_SIZE else 1) for name, how in group.items()]
-        found = min((dict(zip(group, sizes, strict=True)) for sizes in product(*choices)), key=distance)
+        heads = [name for name, how in group.items() if how is Scaling.HEADS]
+        sizes = [name for name in group if name not in heads]
+        choices: list[dict[str, int]] = []
+        for counts in product(*(_near(exact[name], 1) for name in heads)):
+            # Where whole heads are too many or too few, their sizes make up for it.
+            whole = math.prod(count / exact[name] for count, name in zip(counts, heads, strict=True))
+            more = (wanted / (proportional * whole)) ** (1 / len(sizes)) if sizes else 1.0
+            for chosen in product(*(_near(exact[name] * more, SIZE_STEP) for name in sizes)):
+                choices.append(dict(zip([*heads, *sizes], [*counts, *chosen], strict=True)))
+        found = min(choices, key=distance)
         if distance(found)[0]:
             expected = f"a number that gives {part.kind} a state of about {wanted:.0f} elements in whole heads"
             raise InputError("proxy.state", self.proxy.state, expected)

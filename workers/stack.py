@@ -1,4 +1,4 @@
-"""Models being trained: one by itself, or the seeds of a layout as one stack that shares every kernel launch.
+"""The models of a run: one alone, or those of several seeds as one stack, which launches each kernel once for all.
 
 Shapes: S models, N sequences, L tokens, M scored positions (of the model that has most), V vocabulary.
 """
@@ -20,6 +20,12 @@ class FlatParameters:
 
     A proxy has over a hundred small tensors; an optimiser step over one buffer takes a tenth of the time.
     The model's parameters and their gradients become views into the buffers.
+
+    Attributes:
+        values: all parameters, matrices first, [elements].
+        gradients: of the values.
+        ema: running average (exponential moving average) of the values; the run keeps it.
+        groups: the matrices and the vectors, as two parameters for an optimiser.
     """
 
     def __init__(self, model: nn.Module):
@@ -36,7 +42,7 @@ class FlatParameters:
     def _hold(self, values: Tensor, matrices: int) -> None:
         self.values = values
         self.gradients = torch.zeros_like(values)
-        self.average = values.clone()
+        self.ema = values.clone()
         self.groups = [self._leaf(slice(0, matrices)), self._leaf(slice(matrices, None))]
 
     def _leaf(self, part: slice) -> nn.Parameter:
@@ -52,18 +58,18 @@ class FlatParameters:
         """Whether all values are finite, [1] bool."""
         return torch.isfinite(self.values).all()[None]
 
-    def swap_average(self) -> None:
+    def swap_ema(self) -> None:
         """Exchanges the values and their running average."""
         held = self.values.clone()
-        self.values.copy_(self.average)
-        self.average.copy_(held)
+        self.values.copy_(self.ema)
+        self.ema.copy_(held)
 
 
 class StackedParameters(FlatParameters):
-    """The same for S models: the matrices of all of them, then the vectors, so that two groups serve all models.
+    """The parameters of S models of one layout in the same buffers: first all matrices, then all vectors.
 
     Args:
-        models: of one layout.
+        models: that differ in the values of their parameters only.
 
     Attributes:
         by_name: the parameters [S, ...], views into the buffer of values.
@@ -111,10 +117,10 @@ class StackedParameters(FlatParameters):
 
 
 class Single:
-    """One model by itself.
+    """One model alone.
 
     Args:
-        model: whose parameters become views into flat buffers.
+        model: its parameters become views into flat buffers.
         autocast: the context that its layers run in.
     """
 
@@ -142,15 +148,15 @@ class Single:
 
 
 class Stack:
-    """Several models of one layout, run as one by `torch.vmap`; what one computes touches no other.
+    """Several models of one layout, run as one by `torch.vmap`. They do not influence each other.
 
     Args:
-        models: that differ in their values only.
+        models: that differ in the values of their parameters and buffers only.
         autocast: the context that their layers run in.
     """
 
     def __init__(self, models: Sequence[nn.Module], autocast: Any):
-        self.model, self.autocast = models[0], autocast  # for its code: the values are those of `weights`
+        self.model, self.autocast = models[0], autocast  # the model for its code, not for its values
         self.weights = StackedParameters(models)
         self._buffers = {n: torch.stack([m.get_buffer(n) for m in models]) for n, _ in self.model.named_buffers()}
 
@@ -187,7 +193,7 @@ class Stack:
 def _padded(labels: Tensor) -> Tensor:
     """Rows, columns and labels of the scored positions: labels [S, N, L] -> [3, S, M].
 
-    A model with fewer than M is filled up with other positions, labelled IGNORED.
+    A model with fewer than M scored positions gets any others, labelled IGNORED.
     """
     flat, length = labels.flatten(1), labels.shape[2]
     scored = flat != IGNORED

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from search_space.checks import number, positive
 from search_space.errors import InputError
 from search_space.layouts.layout import Layout
 from search_space.model import Sizes, build_model
@@ -31,10 +33,11 @@ class Training:
         learning_rate: peak learning rate of AdamW.
         warmup: share of the steps over which the learning rate rises.
         weight_decay: AdamW's, on matrices only.
-        clip: largest gradient norm.
-        average: decay of the running average of the weights that is scored; 0 scores the last weights.
-        evaluations: how often a full run is scored on its way, the end included; the mean is its recall.
-        test_sequences: sequences a task is scored on.
+        max_grad_norm: larger gradients are scaled down to this norm.
+        ema_decay: decay of the running average of the weights that is scored; 0 scores the last weights.
+        evaluations: how often a full run is scored, evenly spread, the end included; the mean is its recall. A run of
+            fewer steps is scored after each.
+        test_sequences: sequences that each task is scored on.
         device: "cpu" or "cuda"; null takes a GPU where there is one.
         precision: of the layers' work, "bf16" or "fp32"; null means bf16 on a GPU, fp32 on a CPU. Weights, their
             gradients and the loss are fp32.
@@ -46,8 +49,8 @@ class Training:
     learning_rate: float = 7e-3
     warmup: float = 0.05
     weight_decay: float = 0.01
-    clip: float = 1.0
-    average: float = 0.97
+    max_grad_norm: float = 1.0
+    ema_decay: float = 0.97
     evaluations: int = 10
     test_sequences: int = 96
     device: str | None = None
@@ -55,15 +58,14 @@ class Training:
 
     def __post_init__(self):
         for key in ("length", "steps", "batch", "evaluations", "test_sequences"):
-            if getattr(self, key) < 1:
-                raise InputError(f"training.{key}", getattr(self, key), "a positive integer")
-        for key in ("learning_rate", "clip"):
-            if not 0 < getattr(self, key) < math.inf:
+            positive(f"training.{key}", getattr(self, key))
+        for key in ("learning_rate", "max_grad_norm"):
+            if number(f"training.{key}", getattr(self, key)) <= 0:
                 raise InputError(f"training.{key}", getattr(self, key), "a positive number")
-        for key in ("warmup", "average"):
-            if not 0 <= getattr(self, key) < 1:
+        for key in ("warmup", "ema_decay"):
+            if not 0 <= number(f"training.{key}", getattr(self, key)) < 1:
                 raise InputError(f"training.{key}", getattr(self, key), "a number in [0, 1)")
-        if self.weight_decay < 0:
+        if number("training.weight_decay", self.weight_decay) < 0:
             raise InputError("training.weight_decay", self.weight_decay, "zero or more")
         if self.device not in (None, "cpu", "cuda"):
             raise InputError("training.device", self.device, "cpu, cuda or null")
@@ -81,12 +83,14 @@ class Result:
         seed: of the initial weights and the order of the data.
         steps: optimiser steps done.
         status: "complete", "paused" (steps are left) or "diverged" (loss or weights were no longer finite).
-        recall: share of answers that are right, the mean over tasks and over the evaluations of the run, in [0, 1]; 0
-            for a diverged run. It tells who learns early and much, which seeds agree on better than on where a run ends
-            (docs/fidelity.md); the last point of the curve "recall" is where it ended.
-        accuracy: "task/group" -> share of labelled positions answered right; "task" -> its recall.
-        loss: "task/group" and "task" -> mean cross-entropy in nats.
-        curves: name -> [(step, value), ...]: "train_loss", "recall", and "recall/task" and "loss/task" of each task.
+        recall: the curve "recall", averaged over the evaluations of the run, in [0, 1]. It is higher for layouts that
+            learn earlier, and varies less between seeds than the last value does (docs/fidelity.md). 0 for a diverged
+            run, and before the first evaluation.
+        accuracy: "task/group" -> share of labelled positions answered right, at the last evaluation; "task" -> its
+            recall. A group that no test sequence has a position of is left out.
+        loss: "task/group" and "task" -> mean cross-entropy in nats, at the last evaluation.
+        curves: name -> [(step, value), ...], a point for each evaluation: "train_loss" (the mean since the evaluation
+            before), "recall" (the mean over the tasks that count), and "recall/task" and "loss/task" of each task.
         seconds: time spent in training and scoring; seeds trained together have equal shares of theirs.
     """
 
@@ -101,13 +105,13 @@ class Result:
 
 
 @dataclass
-class Notes:
-    """What is noted of one seed while it is trained.
+class History:
+    """What is kept of one seed while it is trained.
 
     Args:
-        curves: name -> [(step, value), ...].
+        curves: as in `Result`.
         scores: of the last evaluation, as `Suite.score` gives them.
-        diverged: the step at which loss or weights were found to be no longer finite; 0: they are.
+        diverged: the step at which loss or weights were found not to be finite; 0 if they are.
     """
 
     curves: dict[str, list[tuple[int, float]]] = field(default_factory=lambda: {"train_loss": [], "recall": []})
@@ -121,6 +125,12 @@ class Notes:
         return 0.0 if self.diverged or not curve else fmean(value for _, value in curve)
 
 
+def is_evaluation(step: int, training: Training) -> bool:
+    """Whether the model is scored after `step` steps: see `Training.evaluations`."""
+    steps, evaluations = training.steps, training.evaluations
+    return step * evaluations // steps > (step - 1) * evaluations // steps
+
+
 def learning_rate_at(step: int, training: Training) -> float:
     """Linear warm-up, then a cosine down to zero at the last step."""
     warmup = training.warmup * training.steps
@@ -131,12 +141,18 @@ def learning_rate_at(step: int, training: Training) -> float:
 
 
 class Run:
-    """One layout being trained with some seeds, all in step; `advance` takes it on, and it can be paused in between.
+    """One layout being trained with one seed or several, all at the same step.
 
-    Several seeds are trained as one stack of models; each gets the numbers, up to rounding, that it gets by itself.
+    `advance` trains for some steps. A checkpoint holds the run in between, and a run that was paused ends with the
+    numbers of one that was not. Several seeds are trained as one stack of models; each gets the numbers, up to
+    rounding, that it gets by itself.
+
+    Raises:
+        InputError: the suite cannot be scored on so few test sequences.
     """
 
     def __init__(self, layout: Layout, sizes: Sizes, training: Training, suite: Suite, seeds: Sequence[int]):
+        suite.check(training.test_sequences)
         self.training, self.suite, self.seeds = training, suite, tuple(seeds)
         device = torch.device(training.device or ("cuda" if torch.cuda.is_available() else "cpu"))
         precision = training.precision or ("bf16" if device.type == "cuda" else "fp32")
@@ -157,47 +173,47 @@ class Run:
         self.data = [torch.Generator().manual_seed(seed) for seed in self.seeds]
         self.step = 0
         self.seconds = 0.0
-        self.notes = [Notes() for _ in self.seeds]
+        self.histories = [History() for _ in self.seeds]
+        self.losses: list[Tensor] = []  # [S] of each step since the last evaluation
 
     def checkpoint(self) -> Checkpoint:
-        """The state of the run, to be given to `restore` of a run made with the same arguments."""
-        return {
+        """A copy of the run's state, for `restore` of a run made with the same arguments."""
+        state = {
             "values": self.weights.values,
-            "average": self.weights.average,
+            "ema": self.weights.ema,
             "optimizer": self.optimizer.state_dict(),
             "data": [generator.get_state() for generator in self.data],
             "step": self.step,
             "seconds": self.seconds,
-            "notes": [vars(notes) for notes in self.notes],
+            "histories": [vars(history) for history in self.histories],
+            "losses": self.losses,
         }
+        return deepcopy(state)
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Goes back to where `checkpoint` was taken."""
+        """Goes to where `checkpoint` was taken, and leaves it unchanged."""
+        checkpoint = deepcopy(checkpoint)
         self.weights.values.copy_(checkpoint["values"])
-        self.weights.average.copy_(checkpoint["average"])
+        self.weights.ema.copy_(checkpoint["ema"])
         self.optimizer.load_state_dict(checkpoint["optimizer"])
         for generator, state in zip(self.data, checkpoint["data"], strict=True):
             generator.set_state(state)
         self.step, self.seconds = checkpoint["step"], checkpoint["seconds"]
-        self.notes = [Notes(**notes) for notes in checkpoint["notes"]]
+        self.histories = [History(**history) for history in checkpoint["histories"]]
+        self.losses = [loss.to(self.weights.values.device) for loss in checkpoint["losses"]]
 
     @property
     def diverged(self) -> bool:
-        """Whether no model is left to be trained."""
-        return all(notes.diverged for notes in self.notes)
+        """Whether all seeds diverged, so that nothing is left to train."""
+        return all(history.diverged for history in self.histories)
 
     def advance(self, until: int) -> tuple[Result, ...]:
-        """Trains up to step `until` (at most `training.steps`), scoring at the evenly spaced evaluation steps."""
+        """Trains up to step `until`, at most `training.steps`, and scores at the evaluation steps on the way."""
         begin = time.perf_counter()
-        every = max(1, self.training.steps // self.training.evaluations)
-        losses: list[Tensor] = []
         while self.step < min(until, self.training.steps) and not self.diverged:
-            losses.append(self._train_step())
-            if self.step % every == 0 or self.step == self.training.steps:
-                self._record(losses)
-                losses = []
-        if losses and not self.diverged:
-            self._record(losses)
+            self.losses.append(self._train_step())
+            if is_evaluation(self.step, self.training):
+                self._record()
         self.seconds += time.perf_counter() - begin
         return self.results()
 
@@ -207,15 +223,15 @@ class Run:
         return tuple(
             Result(
                 seed=seed,
-                steps=notes.diverged or self.step,
-                status="diverged" if notes.diverged else ended,
-                recall=notes.recall,
-                accuracy=notes.scores["accuracy"],
-                loss=notes.scores["loss"],
-                curves=notes.curves,
+                steps=history.diverged or self.step,
+                status="diverged" if history.diverged else ended,
+                recall=history.recall,
+                accuracy=history.scores["accuracy"],
+                loss=history.scores["loss"],
+                curves=deepcopy(history.curves),
                 seconds=self.seconds / len(self.seeds),
             )
-            for seed, notes in zip(self.seeds, self.notes, strict=True)
+            for seed, history in zip(self.seeds, self.histories, strict=True)
         )
 
     def _train_step(self) -> Tensor:
@@ -224,37 +240,38 @@ class Run:
         progress = self.step / training.steps
         batches = [self.suite.train_batch(training.batch, progress, generator) for generator in self.data]
         losses = self.models.backward(batches)
-        self.weights.clip_gradients(training.clip)
+        self.weights.clip_gradients(training.max_grad_norm)
         rate = learning_rate_at(self.step, training)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()
-        # Early weights would linger in an average that starts at its full length.
-        decay = min(training.average, self.step / (self.step + 10))
-        self.weights.average.lerp_(self.weights.values, 1 - decay)
+        # A shorter average at the beginning, so that the initial weights are soon forgotten.
+        decay = min(training.ema_decay, self.step / (self.step + 10))
+        self.weights.ema.lerp_(self.weights.values, 1 - decay)
         self.step += 1
         return losses
 
-    def _record(self, losses: list[Tensor]) -> None:
-        """Notes the mean training loss since the last record and the scores of the averaged weights."""
-        means = torch.stack(losses).mean(0)
+    def _record(self) -> None:
+        """Adds an evaluation: the mean training loss since the last one, and the scores of the averaged weights."""
+        means = torch.stack(self.losses).mean(0)
+        self.losses = []
         sound = (torch.isfinite(means) & self.weights.finite()).tolist()
-        for notes, finite in zip(self.notes, sound, strict=True):
+        for history, finite in zip(self.histories, sound, strict=True):
             if not finite:
-                notes.diverged = notes.diverged or self.step
+                history.diverged = history.diverged or self.step
         if self.diverged:
             return
-        self.weights.swap_average()
+        self.weights.swap_ema()
         scores = self.suite.score_all(self.models.answers, self.training.test_sequences)
-        self.weights.swap_average()
-        for notes, loss, (found, recall) in zip(self.notes, means.tolist(), scores, strict=True):
-            if not notes.diverged:
-                notes.scores = found
-                notes.curves["train_loss"].append((self.step, loss))
-                notes.curves["recall"].append((self.step, recall))
+        self.weights.swap_ema()
+        for history, loss, (found, recall) in zip(self.histories, means.tolist(), scores, strict=True):
+            if not history.diverged:
+                history.scores = found
+                history.curves["train_loss"].append((self.step, loss))
+                history.curves["recall"].append((self.step, recall))
                 for task in self.suite.tasks:
                     for name, score in (("recall", found["accuracy"]), ("loss", found["loss"])):
-                        notes.curves.setdefault(f"{name}/{task}", []).append((self.step, score[task]))
+                        history.curves.setdefault(f"{name}/{task}", []).append((self.step, score[task]))
 
 
 def train(

@@ -13,10 +13,11 @@ substitution, never from powers of A, so repeated keys are exact too.
 Shapes: B sequences, T tokens, H heads, N chunks of C tokens, K key size, V value size. Bytes a token and head in
 bfloat16, where f is the number of blocks into which V is split (a block but the first reads from L2, as a rule):
 
-    _within_chunks  parallel over chunks      reads q, k: 4K              writes X, P, gates: 4C + 16
-    _forward        sequential over chunks    reads q, k, v, X, P: 2V + f (4K + 4C + 12)
-                                              writes o: 2V, and for gradients W: 2V, S: 2KV/C
-    _step           one token                 reads and writes the state: 8KV
+    delta_rule_fwd_chunks_kernel  parallel over chunks      reads q, k: 4K
+                                                            writes X, P, gates: 4C + 16
+    delta_rule_fwd_walk_kernel    sequential over chunks    reads q, k, v, X, P: 2V + f (4K + 4C + 12)
+                                                            writes o: 2V, and for gradients W: 2V, S: 2KV/C
+    delta_rule_step_kernel        one token                 reads and writes the state: 8KV
 
 The state is float32 in registers from the first chunk to the last; operands of products have the dtype of the inputs.
 Products of float32 are made of three in TF32: plain ones would have no tensor cores and take minutes to compile.
@@ -68,7 +69,7 @@ def _inverse(lower, position, CHUNK: tl.constexpr, PRECISION: tl.constexpr):
 
 @tuned([(4, 2), (4, 3), (8, 2)], key=["KEYS", "DECAY"])
 @triton.jit
-def _within_chunks(
+def delta_rule_fwd_chunks_kernel(
     q, k, beta, log_decay, inverses, attention, gates,
     q_batch, q_time, q_head, k_batch, k_time, k_head,
     beta_batch, beta_time, beta_head, decay_batch, decay_time, decay_head,
@@ -123,7 +124,7 @@ def _within_chunks(
     BLOCK_VALUES=[64, 32, 64, 16, 16],
 )
 @triton.jit
-def _forward(
+def delta_rule_fwd_walk_kernel(
     q, k, v, inverses, attention, gates, initial, o, final, states, writes,
     q_batch, q_time, q_head, k_batch, k_time, k_head, v_batch, v_time, v_head,
     scale, length, chunks, heads, crowd,
@@ -200,7 +201,7 @@ class _DeltaRule(torch.autograd.Function):
         inverses = torch.empty(sequences, chunks, CHUNK, CHUNK, **like)
         attention = torch.empty_like(inverses)
         gates = torch.empty(sequences, chunks, 4 if decay else 1, CHUNK, **single)
-        _within_chunks[(sequences * chunks,)](
+        delta_rule_fwd_chunks_kernel[(sequences * chunks,)](
             q, k, beta, log_decay, inverses, attention, gates,
             *q.stride()[:3], *k.stride()[:3], *beta.stride(), *strides(log_decay, 3),
             scale, length, chunks, heads, KEYS=keys, BLOCK_KEYS=min(64, block(keys)), **flags,
@@ -209,7 +210,7 @@ class _DeltaRule(torch.autograd.Function):
         final = torch.empty(batch, heads, keys, values, **single)
         states = torch.empty(sequences, chunks, keys, values, **like) if store else None
         writes = torch.empty_like(o) if store else None
-        _forward[lambda meta: (sequences * triton.cdiv(values, meta["BLOCK_VALUES"]),)](
+        delta_rule_fwd_walk_kernel[lambda meta: (sequences * triton.cdiv(values, meta["BLOCK_VALUES"]),)](
             q, k, v, inverses, attention, gates, state, o, final, states, writes,
             *q.stride()[:3], *k.stride()[:3], *v.stride()[:3], scale, length, chunks, heads,
             triton.next_power_of_2(sequences), KEYS=keys, VALUES=values, BLOCK_KEYS=block(keys),
@@ -252,7 +253,7 @@ def delta_rule(
 
 @tuned([(4, 1), (4, 1), (4, 1), (8, 1)], key=["KEYS", "VALUES", "crowd"], BLOCK_VALUES=[32, 64, 16, 64])
 @triton.jit
-def _step(
+def delta_rule_step_kernel(
     q, k, v, beta, log_decay, state, o, new_state,
     q_batch, q_head, k_batch, k_head, v_batch, v_head, beta_batch, beta_head, decay_batch, decay_head,
     scale, heads, crowd,
@@ -297,7 +298,7 @@ def delta_rule_step(
     state = state.contiguous()
     o = torch.empty(batch, heads, values, device=v.device, dtype=v.dtype)
     new_state = torch.empty_like(state)
-    _step[lambda meta: (batch * heads * triton.cdiv(values, meta["BLOCK_VALUES"]),)](
+    delta_rule_step_kernel[lambda meta: (batch * heads * triton.cdiv(values, meta["BLOCK_VALUES"]),)](
         q, k, v, beta, log_decay, state, o, new_state,
         *q.stride()[:2], *k.stride()[:2], *v.stride()[:2], *beta.stride(),
         *strides(log_decay, 2), scale, heads, triton.next_power_of_2(batch * heads),

@@ -17,10 +17,11 @@ A log decay counts wherever it lies between the writing and the reading of somet
     dlog a_t = sum_{i >= t} (sum_j (F_ij - F_ji) + e^{g_i} (scale q_i . (dO S^T)_i - b_i k_i . (Z S^T)_i))
              + sum_{j < t} e^{g_C - g_j} k_j . (W R^T)_j + e^{g_C} <S, R>,     F = (dO W^T) * P + B M * K K^T
 
-    _reverse    sequential over chunks    reads q, k, X, P, dO: 2V + f (4K + 4C + 8)    writes Z: 2V, R: 2KV/C
-    _gradients  parallel over chunks      reads q, k, v, dO, W, Z, S, R, P: 4K + 8V + 4KV/C + 2C
-                                          (dO, W, Z again from L2 for each block of keys)
-                                          writes dq, dk, dv: 4K + 2V
+    delta_rule_bwd_walk_kernel    sequential over chunks    reads q, k, X, P, dO: 2V + f (4K + 4C + 8)
+                                                            writes Z: 2V, R: 2KV/C
+    delta_rule_bwd_chunks_kernel  parallel over chunks      reads q, k, v, dO, W, Z, S, R, P: 4K + 8V + 4KV/C + 2C
+                                                            (dO, W, Z again from L2 for each block of keys)
+                                                            writes dq, dk, dv: 4K + 2V
 """
 
 import torch
@@ -58,7 +59,7 @@ def decay_between(total, position):
     BLOCK_VALUES=[64, 32, 64, 16, 16],
 )
 @triton.jit
-def _reverse(
+def delta_rule_bwd_walk_kernel(
     q, k, d_o, inverses, attention, gates, d_final, d_states, d_wanted, d_initial,
     q_batch, q_time, q_head, k_batch, k_time, k_head, o_batch, o_time, o_head,
     scale, length, chunks, heads, crowd,
@@ -121,7 +122,7 @@ def _reverse(
     BLOCK_KEYS=[64, 128, 64, 64, 32],
 )
 @triton.jit
-def _gradients(
+def delta_rule_bwd_chunks_kernel(
     q, k, v, d_o, attention, gates, states, writes, d_states, d_wanted,
     d_q, d_k, d_v, d_beta, d_decay,
     q_batch, q_time, q_head, k_batch, k_time, k_head, v_batch, v_time, v_head, o_batch, o_time, o_head,
@@ -266,7 +267,7 @@ def gradients(
     d_final = d_final if d_final is None else d_final.contiguous()
     d_states, d_wanted = torch.empty_like(states), torch.empty_like(writes)
     d_initial = torch.empty(batch, heads, keys, values, device=q.device, dtype=torch.float32)
-    _reverse[lambda meta: (sequences * triton.cdiv(values, meta["BLOCK_VALUES"]),)](
+    delta_rule_bwd_walk_kernel[lambda meta: (sequences * triton.cdiv(values, meta["BLOCK_VALUES"]),)](
         q, k, d_o, inverses, attention, gates, d_final, d_states, d_wanted, d_initial,
         *q.stride()[:3], *k.stride()[:3], *d_o.stride()[:3],
         scale, length, chunks, heads, triton.next_power_of_2(sequences),
@@ -279,7 +280,7 @@ def gradients(
         None if dtype is None else torch.empty(batch, length, heads, device=q.device, dtype=dtype)
         for dtype in gate_dtypes
     )
-    _gradients[(sequences * chunks,)](
+    delta_rule_bwd_chunks_kernel[(sequences * chunks,)](
         q, k, v, d_o, attention, gates, states, writes, d_states, d_wanted, d_q, d_k, d_v, d_beta, d_decay,
         *q.stride()[:3], *k.stride()[:3], *v.stride()[:3], *d_o.stride()[:3], scale, length, chunks, heads,
         KEYS=keys, VALUES=values, BLOCK_VALUES=min(64, block(values)), **flags,

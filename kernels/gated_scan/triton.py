@@ -88,8 +88,8 @@ def _entering(initial, ends, factors, batch, segment, segments, columns, inside,
 
 
 @tuned(CONFIGS, key=["D", "REVERSE"], **TILES)
-@triton.jit
-def _segment_ends(
+@triton.jit(repr=lambda found: f"gated_scan_{'bwd' if found.constants['REVERSE'] else 'fwd'}_segments_kernel")
+def gated_scan_segments_kernel(
     x, log_decay, ends, factors, x_batch, x_row, decay_batch, decay_row, T, LENGTH, D,
     REVERSE: tl.constexpr, BD: tl.constexpr, BT: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
@@ -114,10 +114,11 @@ def _segment_ends(
 
 @tuned(CONFIGS, key=["D"], **TILES)
 @triton.jit
-def _forward(
+def gated_scan_fwd_kernel(
     x, log_decay, initial, ends, factors, h, final, x_batch, x_row, decay_batch, decay_row, T, LENGTH, D,
     BD: tl.constexpr, BT: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
+    """Grid (blocks of D, segments, B): h of one segment; the last segment leaves the final state."""
     segment, batch = tl.program_id(1), tl.program_id(2).to(tl.int64)
     columns = tl.program_id(0) * BD + tl.arange(0, BD)
     inside = columns < D
@@ -139,7 +140,7 @@ def _forward(
 
 @tuned(CONFIGS, key=["D"], **TILES)
 @triton.jit
-def _backward(
+def gated_scan_bwd_kernel(
     dh, log_decay, h, initial, dfinal, ends, factors, dx, dlog_decay, dinitial,
     dh_batch, dh_row, decay_batch, decay_row, T, LENGTH, D,
     BD: tl.constexpr, BT: tl.constexpr, STAGES: tl.constexpr,
@@ -179,7 +180,8 @@ def _backward(
 
 
 @triton.jit
-def _step(x, log_decay, state, h, new_state, x_row, decay_row, D, BD: tl.constexpr):
+def gated_scan_step_kernel(x, log_decay, state, h, new_state, x_row, decay_row, D, BD: tl.constexpr):
+    """Grid (blocks of D, B): one token."""
     batch = tl.program_id(1).to(tl.int64)
     columns = tl.program_id(0) * BD + tl.arange(0, BD)
     inside = columns < D
@@ -209,7 +211,7 @@ def _ends(x: Tensor | None, log_decay: Tensor, plan: tuple[int, int, int], rever
     if segments == 1:
         return None, None
     ends, factors = (log_decay.new_empty(batch, segments - 1, size, dtype=torch.float32) for _ in range(2))
-    _segment_ends[(triton.cdiv(size, columns), segments - 1, batch)](
+    gated_scan_segments_kernel[(triton.cdiv(size, columns), segments - 1, batch)](
         x, log_decay, ends, factors, *strides(x, 2), *strides(log_decay, 2), length, tokens, size,
         REVERSE=reverse, BD=columns,
     )  # fmt: skip
@@ -226,7 +228,7 @@ class _Scan(torch.autograd.Function):
         ends, factors = _ends(x, log_decay, plan, reverse=False)
         h = torch.empty(x.shape, dtype=x.dtype, device=x.device)
         final = torch.empty(batch, size, dtype=torch.float32, device=x.device)
-        _forward[(triton.cdiv(size, columns), segments, batch)](
+        gated_scan_fwd_kernel[(triton.cdiv(size, columns), segments, batch)](
             x, log_decay, initial, ends, factors, h, final, *strides(x, 2), *strides(log_decay, 2),
             length, tokens, size, BD=columns,
         )  # fmt: skip
@@ -251,7 +253,7 @@ class _Scan(torch.autograd.Function):
 
         dx, dlog_decay = wanted(0, h.shape, h.dtype), wanted(1, h.shape, log_decay.dtype)
         dinitial = wanted(2, (batch, size), torch.float32)
-        _backward[(triton.cdiv(size, columns), segments, batch)](
+        gated_scan_bwd_kernel[(triton.cdiv(size, columns), segments, batch)](
             dh, log_decay, h, initial, dfinal, ends, factors, dx, dlog_decay, dinitial,
             *strides(dh, 2), *strides(log_decay, 2), length, tokens, size, BD=columns,
         )  # fmt: skip
@@ -273,7 +275,7 @@ def gated_scan_step(x: Tensor, log_decay: Tensor, state: Tensor) -> tuple[Tensor
     h = torch.empty(x.shape, dtype=x.dtype, device=x.device)
     new_state = torch.empty(x.shape, dtype=torch.float32, device=x.device)
     columns = min(1024, block(size))
-    _step[(triton.cdiv(size, columns), batch)](
+    gated_scan_step_kernel[(triton.cdiv(size, columns), batch)](
         x, log_decay, state, h, new_state, x.stride(0), log_decay.stride(0), size, BD=columns
     )
     return h, new_state

@@ -8,11 +8,11 @@ With g_t the sum of log decays up to token t, every role has the form
 
 where a decay by key lies on A ("inner") or on D ("outer"):
 
-    role | x  | y  | z  | A | D | order of tokens | M_0 and M
-    o    | q  | k  | v  | K | V | forward         | S_0, S_T
-    dv   | k  | q  | do | K | V | reverse         | dS_T, dS_0 before the decay of token 0
-    dq   | do | v  | k  | V | K | forward         | S_0 transposed, unused
-    dk   | v  | do | q  | V | K | reverse         | dS_T transposed, unused
+    role   | gives | x  | y  | z  | A | D | order of tokens | M_0 and M
+    fwd    | o     | q  | k  | v  | K | V | forward         | S_0, S_T
+    bwd_dv | dv    | k  | q  | do | K | V | reverse         | dS_T, dS_0 before the decay of token 0
+    bwd_dq | dq    | do | v  | k  | V | K | forward         | S_0 transposed, unused
+    bwd_dk | dk    | v  | do | q  | V | K | reverse         | dS_T transposed, unused
 
 In reverse, what decays on the way from token t + 1 to token t is a_{t+1}. The gradient of log a_t is the sum over
 s >= t of q_s dq_s - k_s dk_s (2312.06635, appendix C), from which what a token gives to itself is left out, since it
@@ -108,22 +108,28 @@ def _tile(
     return out, own, state
 
 
-@triton.jit
-def _walk(
+def _name(found: Any) -> str:
+    """What a GPU trace shows: the role; "states" where a walk only finds the states that segments begin with."""
+    return f"linear_attention_{found.constants['ROLE']}_{'' if found.constants['READ'] else 'states_'}kernel"
+
+
+@triton.jit(repr=_name)
+def linear_attention_kernel(
     x, y, z, weight, decay, out, start, end, total, products, anchors, into_decay, failed,
     scale, length, heads, segments, per_segment,
     x_batch, x_token, x_head, y_batch, y_token, y_head, z_batch, z_token, z_head,
     weight_batch, weight_token, weight_head, decay_batch, decay_token, decay_head,
     A: tl.constexpr, D: tl.constexpr, BLOCK_A: tl.constexpr, BLOCK_D: tl.constexpr, SIZE: tl.constexpr,
     DECAY: tl.constexpr, REVERSE: tl.constexpr, READ: tl.constexpr, TRANSPOSED: tl.constexpr,
-    CAREFUL: tl.constexpr, TYPE: tl.constexpr, PRECISION: tl.constexpr,
+    CAREFUL: tl.constexpr, TYPE: tl.constexpr, PRECISION: tl.constexpr, ROLE: tl.constexpr,
 ):  # fmt: skip
     """Grid (blocks of D, B x H x segments). Tensors [B, T, H, A or D]; None: not wanted.
 
     start [B, H, A, D] (TRANSPOSED: [B, H, D, A]), or [B, H, segments, A, D] if there are several. end [B, H, A, D] if
     READ, else [B, H, segments, A, D]. total [B, H, segments, A, D or 1]: sums of log decays. products and into_decay:
     [B, T, H, D] if the decay is by key, else sums [blocks of D, B, T, H]. anchors [B, H, T / ANCHOR, A, D]. failed, by
-    program: whether a decay by key was too strong for whole chunks, so that CAREFUL has to do it again.
+    program: whether a decay by key was too strong for whole chunks, so that CAREFUL has to do it again. ROLE names the
+    kernel in a GPU trace.
     """
     part, which = tl.program_id(0), tl.program_id(1)
     segment, sequence = which % segments, which // segments
@@ -283,14 +289,14 @@ def _walk(
 
 
 KEY = ["A", "D", "DECAY", "REVERSE", "READ"]
-_fast = tuned([(8, 2), (8, 1), (8, 2), (4, 2)], KEY, SIZE=(64, 64, 32, 32))(_walk)
-_careful = tuned([(8, 1)], KEY, SIZE=(32,))(_walk)
+_fast = tuned([(8, 2), (8, 1), (8, 2), (4, 2)], KEY, SIZE=(64, 64, 32, 32))(linear_attention_kernel)
+_careful = tuned([(8, 1)], KEY, SIZE=(32,))(linear_attention_kernel)
 
 
-@triton.jit
-def _join(
+@triton.jit(repr=lambda found: f"linear_attention_{found.constants['ROLE']}_join_kernel")
+def linear_attention_join_kernel(
     states, total, start, segments, A: tl.constexpr, D: tl.constexpr, DECAY: tl.constexpr, REVERSE: tl.constexpr,
-    TRANSPOSED: tl.constexpr, BLOCK: tl.constexpr,
+    TRANSPOSED: tl.constexpr, BLOCK: tl.constexpr, ROLE: tl.constexpr,
 ):  # fmt: skip
     """Replaces the states [B, H, segments, A, D] that segments end with by those that they begin with."""
     sequence = tl.program_id(1).to(tl.int64)
@@ -314,12 +320,12 @@ def _join(
 
 
 def _run(
-    x: Tensor, y: Tensor, z: Tensor, log_decay: Tensor | None, scale: float, *,
-    outer: bool = False, reverse: bool = False, dtype: torch.dtype,
+    role: str, x: Tensor, y: Tensor, z: Tensor, log_decay: Tensor | None, scale: float, *, dtype: torch.dtype,
     start: Tensor | None = None, end: Tensor | None = None, weight: Tensor | None = None,
     products: Tensor | None = None, anchors: Tensor | None = None, into_decay: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
-    """One role: out [B, T, H, D] in `dtype`; start [B, H, A, D], if `outer` [B, H, D, A]; end [B, H, A, D]."""
+    """One role: out [B, T, H, D] in `dtype`; start [B, H, A, D], of dq and dk [B, H, D, A]; end [B, H, A, D]."""
+    outer, reverse = role in ("bwd_dq", "bwd_dk"), role in ("bwd_dv", "bwd_dk")
     (batch, length, heads, inner), size = x.shape, z.shape[-1]
     decay_kind = NONE if log_decay is None else SCALAR if log_decay.dim() == 3 else OUTER if outer else INNER
     block_d = _block_d(inner, size)
@@ -342,7 +348,7 @@ def _run(
                 *strides(x, 3), *strides(y, 3), *strides(z, 3), *strides(weight, 3), *strides(log_decay, 3),
                 A=inner, D=size, BLOCK_A=block(inner), BLOCK_D=block_d, DECAY=decay_kind, REVERSE=reverse, READ=read,
                 TRANSPOSED=outer and segments == 1, CAREFUL=bool(careful),
-                TYPE=tl.bfloat16 if bf16 else tl.float32, PRECISION="tf32" if bf16 else "tf32x3",
+                TYPE=tl.bfloat16 if bf16 else tl.float32, PRECISION="tf32" if bf16 else "tf32x3", ROLE=role,
             )  # fmt: skip
 
     if segments > 1:
@@ -350,9 +356,9 @@ def _run(
         width = {INNER: inner, OUTER: size}.get(decay_kind, 1)
         total = x.new_empty(batch, heads, segments, width, dtype=torch.float32)
         walk(False, None, states, total)
-        _join[(triton.cdiv(inner * size, 1024), batch * heads)](
+        linear_attention_join_kernel[(triton.cdiv(inner * size, 1024), batch * heads)](
             states, total, start, segments,
-            A=inner, D=size, DECAY=decay_kind, REVERSE=reverse, TRANSPOSED=outer, BLOCK=1024,
+            A=inner, D=size, DECAY=decay_kind, REVERSE=reverse, TRANSPOSED=outer, BLOCK=1024, ROLE=role,
         )  # fmt: skip
         start = states
     walk(True, start, end, None)
@@ -376,7 +382,7 @@ class _LinearAttention(torch.autograd.Function):
             log_decay = packed(log_decay)
         state = None if state is None else state.contiguous()
         end = q.new_empty(q.shape[0], q.shape[2], q.shape[3], v.shape[3], dtype=torch.float32)
-        o = _run(q, k, v, log_decay, scale, dtype=v.dtype, start=state, end=end)
+        o = _run("fwd", q, k, v, log_decay, scale, dtype=v.dtype, start=state, end=end)
         ctx.save_for_backward(q, k, v, log_decay, state)
         ctx.scale = scale
         ctx.set_materialize_grads(False)
@@ -392,7 +398,7 @@ class _LinearAttention(torch.autograd.Function):
         dq = dk = dv = d_decay = d_state = None
         if need_v or need_state:
             end = torch.empty_like(state, dtype=torch.float32) if need_state else None
-            dv = _run(k, q, do, log_decay, ctx.scale, reverse=True, dtype=v.dtype, start=d_end, end=end)
+            dv = _run("bwd_dv", k, q, do, log_decay, ctx.scale, dtype=v.dtype, start=d_end, end=end)
             if end is not None:
                 d_state = end
                 if log_decay is not None:
@@ -409,12 +415,12 @@ class _LinearAttention(torch.autograd.Function):
             partial = k.new_empty(shape, dtype=log_decay.dtype if by_key else torch.float32)
         if need_q or need_decay:
             dq = _run(
-                do, v, k, log_decay, ctx.scale, outer=True, dtype=q.dtype, start=state,
+                "bwd_dq", do, v, k, log_decay, ctx.scale, dtype=q.dtype, start=state,
                 weight=q, products=products, anchors=anchors,
             )  # fmt: skip
         if need_k or need_decay:
             dk = _run(
-                v, do, q, log_decay, ctx.scale, outer=True, reverse=True, dtype=k.dtype, start=d_end,
+                "bwd_dk", v, do, q, log_decay, ctx.scale, dtype=k.dtype, start=d_end,
                 weight=k, products=products, anchors=anchors, into_decay=partial,
             )  # fmt: skip
         if partial is not None:
@@ -433,7 +439,7 @@ def linear_attention(
 
 @tuned([(4, 1), (8, 1), (2, 1)], key=["K", "V"], BLOCK_V=(32, 64, 16))
 @triton.jit
-def _step(
+def linear_attention_step_kernel(
     q, k, v, decay, state, out, after, scale, heads, q_batch, q_head, k_batch, k_head, v_batch, v_head,
     decay_batch, decay_head, K: tl.constexpr, V: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_V: tl.constexpr,
     BY_KEY: tl.constexpr,
@@ -476,7 +482,7 @@ def linear_attention_step(
         log_decay = log_decay.expand(batch, heads) if log_decay.dim() == 1 else log_decay
         log_decay = packed(log_decay) if log_decay.dim() == 3 else log_decay
     out, after = v.new_empty(batch, heads, values), torch.empty_like(state)
-    _step[lambda meta: (triton.cdiv(values, meta["BLOCK_V"]), batch * heads)](
+    linear_attention_step_kernel[lambda meta: (triton.cdiv(values, meta["BLOCK_V"]), batch * heads)](
         q, k, v, log_decay, state, out, after, scale, heads,
         *strides(q, 2), *strides(k, 2), *strides(v, 2), *strides(log_decay, 2),
         K=keys, V=values, BLOCK_K=block(keys), BY_KEY=log_decay is not None and log_decay.dim() == 3,

@@ -26,7 +26,7 @@ PROGRAMS = 1024
 
 @tuned([(4, 1), (8, 1)], key=["size"])
 @triton.jit
-def forward_kernel(
+def rms_norm_fwd_kernel(
     x, weight, gate, y, rows, heads, size, x_outer, x_head, gate_outer, gate_head, eps,
     GATED: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
@@ -46,7 +46,7 @@ def forward_kernel(
 
 @tuned([(4, 1), (8, 1)], key=["size"])
 @triton.jit
-def backward_kernel(
+def rms_norm_bwd_kernel(
     x, weight, gate, dy, dx, dgate, dweight, rows, heads, size,
     x_outer, x_head, gate_outer, gate_head, dy_outer, dy_head, eps,
     GATED: tl.constexpr, STEPS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
@@ -90,7 +90,7 @@ class _RMSNorm(torch.autograd.Function):
         outer, heads, size = x.shape
         y = torch.empty(x.shape, dtype=x.dtype, device=x.device)
         tile = _tile(size)
-        forward_kernel[(triton.cdiv(outer * heads, tile["ROWS"]),)](
+        rms_norm_fwd_kernel[(triton.cdiv(outer * heads, tile["ROWS"]),)](
             x, weight, gate, y, outer * heads, heads, size, *x.stride()[:2], *strides(gate, 2), eps,
             GATED=gate is not None, **tile,
         )  # fmt: skip
@@ -111,7 +111,7 @@ class _RMSNorm(torch.autograd.Function):
         dx = torch.empty(x.shape, dtype=x.dtype, device=x.device)
         dgate = None if gate is None else torch.empty(x.shape, dtype=gate.dtype, device=x.device)
         dweight = torch.empty(programs, size, dtype=torch.float32, device=x.device)
-        backward_kernel[(programs,)](
+        rms_norm_bwd_kernel[(programs,)](
             x, weight, gate, dy, dx, dgate, dweight, outer * heads, heads, size,
             *x.stride()[:2], *strides(gate, 2), *dy.stride()[:2], ctx.eps,
             GATED=gate is not None, STEPS=steps, **tile,

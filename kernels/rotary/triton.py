@@ -20,8 +20,11 @@ PAIRS = 2048
 """Pairs of elements in a program, about."""
 
 
-@triton.jit(do_not_specialize=["position", "length"])
-def kernel(
+@triton.jit(
+    do_not_specialize=["position", "length"],
+    repr=lambda found: f"rotary_{'bwd' if found.constants['INVERSE'] else 'fwd'}_kernel",
+)
+def rotary_kernel(
     x, frequencies, y, position, length, heads, x_batch, x_token, x_head,
     HALF: tl.constexpr, INVERSE: tl.constexpr, HEADS: tl.constexpr, PAIRS: tl.constexpr,
 ):  # fmt: skip
@@ -54,7 +57,7 @@ def _turn(x: Tensor, position: int, theta: float, inverse: bool) -> Tensor:
     y = torch.empty(x.shape, dtype=x.dtype, device=x.device)
     pairs = triton.next_power_of_2(size // 2)
     at_once = min(triton.next_power_of_2(heads), max(1, PAIRS // pairs))
-    kernel[(batch * length, triton.cdiv(heads, at_once))](
+    rotary_kernel[(batch * length, triton.cdiv(heads, at_once))](
         x, _frequencies(size // 2, theta, x.device), y, position, length, heads, *x.stride()[:3],
         HALF=size // 2, INVERSE=inverse, HEADS=at_once, PAIRS=pairs, num_warps=4,
     )  # fmt: skip

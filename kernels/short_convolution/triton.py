@@ -67,7 +67,7 @@ def _sums(
 
 @tuned([(4, 1), (4, 1), (8, 1)], key=["channels"], ROWS=[32, 64, 64], COLUMNS=[64, 64, 128])
 @triton.jit
-def forward_kernel(
+def short_convolution_fwd_kernel(
     x, past, weight, y, length, channels, x_batch, x_row, past_batch, past_row,
     WIDTH: tl.constexpr, PAST: tl.constexpr, ACTIVATION: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
@@ -89,7 +89,7 @@ def forward_kernel(
 
 @tuned([(4, 1), (4, 1), (8, 1)], key=["channels"], ROWS=[16, 8, 16], COLUMNS=[64, 64, 64])
 @triton.jit
-def backward_kernel(
+def short_convolution_bwd_kernel(
     x, past, weight, dy, dx, dpast, dweight, length, channels, x_batch, x_row, past_batch, past_row, dy_batch, dy_row,
     WIDTH: tl.constexpr, PAST: tl.constexpr, ACTIVATION: tl.constexpr,
     TOKENS: tl.constexpr, TAPS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
@@ -136,7 +136,7 @@ def backward_kernel(
 
 
 @triton.jit
-def step_kernel(
+def short_convolution_step_kernel(
     x, past, weight, y, kept, channels, x_batch, past_batch, past_row,
     WIDTH: tl.constexpr, ACTIVATION: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
@@ -170,7 +170,7 @@ class _ShortConvolution(torch.autograd.Function):
         def grid(meta):
             return triton.cdiv(channels, meta["COLUMNS"]), triton.cdiv(length, meta["ROWS"]), batch
 
-        forward_kernel[grid](
+        short_convolution_fwd_kernel[grid](
             x, past, weight, y, length, channels, *x.stride()[:2], *strides(past, 2),
             WIDTH=weight.shape[0], PAST=past is not None, ACTIVATION=activation,
         )  # fmt: skip
@@ -195,7 +195,7 @@ class _ShortConvolution(torch.autograd.Function):
         def grid(meta):
             return triton.cdiv(channels, meta["COLUMNS"]), parts, batch
 
-        backward_kernel[grid](
+        short_convolution_bwd_kernel[grid](
             x, past, weight, dy, dx, dpast, dweight, length, channels,
             *x.stride()[:2], *strides(past, 2), *dy.stride()[:2],
             WIDTH=width, PAST=past is not None, ACTIVATION=ctx.activation,
@@ -229,7 +229,7 @@ def short_convolution_step(x: Tensor, weight: Tensor, state: Tensor, activation:
         torch.empty(x.shape, dtype=x.dtype, device=x.device),
         torch.empty_like(state, memory_format=torch.contiguous_format),
     )
-    step_kernel[(triton.cdiv(x.shape[1], 256), x.shape[0])](
+    short_convolution_step_kernel[(triton.cdiv(x.shape[1], 256), x.shape[0])](
         x, state, weight, y, kept, x.shape[1], x.stride(0), *strides(state, 2),
         WIDTH=weight.shape[1], ACTIVATION=activation, COLUMNS=256, num_warps=2,
     )  # fmt: skip

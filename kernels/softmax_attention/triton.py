@@ -15,7 +15,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from kernels.backend import needs_gradient
 from kernels.softmax_attention import chunked
 from kernels.softmax_attention.triton_decode import decode
-from kernels.softmax_attention.triton_kernels import BACKWARD_KEYS, BACKWARD_QUERIES, FORWARD
+from kernels.softmax_attention.triton_kernels import BACKWARD_DKV, BACKWARD_DQ, FORWARD
 from kernels.tuning import block, packed
 
 LARGEST = 256
@@ -52,10 +52,10 @@ def _fused(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
 def _blocks(kernel: str, width: int) -> tuple[int, int]:
     """Queries and keys of a tile, for the bytes of a (padded) row: what registers and shared memory hold."""
     if width <= 256:
-        return {"forward": (128, 64), "queries": (128, 64), "keys": (64, 64)}[kernel]
+        return {"fwd": (128, 64), "bwd_dq": (128, 64), "bwd_dkv": (64, 64)}[kernel]
     if width <= 512:
-        return {"forward": (128, 64), "queries": (64, 32), "keys": (32, 64)}[kernel]
-    return {"forward": (32, 32), "queries": (32, 16), "keys": (16, 32)}[kernel]
+        return {"fwd": (128, 64), "bwd_dq": (64, 32), "bwd_dkv": (32, 64)}[kernel]
+    return {"fwd": (32, 32), "bwd_dq": (32, 16), "bwd_dkv": (16, 32)}[kernel]
 
 
 def _launch(kernel: str, q: Tensor, v: Tensor) -> tuple[str, int, int, dict[str, int]]:
@@ -79,7 +79,7 @@ class Attention(torch.autograd.Function):
         batch, new, heads, _ = q.shape
         o = torch.empty(batch, new, heads, v.shape[-1], dtype=v.dtype, device=v.device)
         lse = torch.empty(batch, heads, new, dtype=torch.float32, device=v.device)
-        variant, queries, _, constants = _launch("forward", q, v)
+        variant, queries, _, constants = _launch("fwd", q, v)
         FORWARD[variant][(triton.cdiv(new, queries), heads, batch)](
             q, k, v, o, lse, *q.stride()[:3], *k.stride()[:3], *v.stride()[:3],
             new, k.shape[1] - new, window, scale * math.log2(math.e), **constants,
@@ -99,16 +99,16 @@ class Attention(torch.autograd.Function):
         numbers = new, total - new, ctx.window, ctx.scale * math.log2(math.e), ctx.scale
         delta = torch.empty(lse.shape, dtype=torch.float32, device=q.device)
         dq = torch.empty(q.shape, dtype=q.dtype, device=q.device) if ctx.needs_input_grad[0] else None
-        variant, queries, _, constants = _launch("queries", q, v)
-        BACKWARD_QUERIES[variant][(triton.cdiv(new, queries), heads, batch)](
+        variant, queries, _, constants = _launch("bwd_dq", q, v)
+        BACKWARD_DQ[variant][(triton.cdiv(new, queries), heads, batch)](
             q, k, v, o, do, lse, delta, dq, *strides, *numbers, **constants
         )
         if not (ctx.needs_input_grad[1] or ctx.needs_input_grad[2]):
             return dq, None, None, None, None
         dk = torch.empty(k.shape, dtype=k.dtype, device=k.device)
         dv = torch.empty(v.shape, dtype=v.dtype, device=v.device)
-        variant, _, keys, constants = _launch("keys", q, v)
-        BACKWARD_KEYS[variant][(triton.cdiv(total, keys), groups, batch)](
+        variant, _, keys, constants = _launch("bwd_dkv", q, v)
+        BACKWARD_DKV[variant][(triton.cdiv(total, keys), groups, batch)](
             q, k, v, do, lse, delta, dk, dv, *strides, *numbers, **constants
         )
         return dq, dk, dv, None, None

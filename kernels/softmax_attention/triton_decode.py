@@ -2,9 +2,9 @@
 
 Shapes: B sequences, N cached tokens, H query heads, G key-value heads, K key size, V value size, S splits.
 
-A program of `_partial` owns a stretch of the cache of one key-value head, and all query heads of the group, which
-share the keys that it loads: each key and value is read once. It leaves the softmax over its stretch and the log of
-its sum, [B, H, S, V] and [B, H, S] in float32, or the output itself where there is one stretch.
+A program of `softmax_attention_step_kernel` owns a stretch of the cache of one key-value head, and all query heads of
+the group, which share the keys that it loads: each key and value is read once. It leaves the softmax over its stretch
+and the log of its sum, [B, H, S, V] and [B, H, S] in float32, or the output itself where there is one stretch.
 """
 
 import math
@@ -29,11 +29,12 @@ MOST = 128
 
 @tuned([(4, 3), (4, 2), (8, 2), (2, 3)], key=["K", "V", "GROUP", "SPLIT"])
 @triton.jit(do_not_specialize=["first", "N", "length"])
-def _partial(
+def softmax_attention_step_kernel(
     q, k, v, o, lse, q_batch, q_head, k_batch, k_row, k_head, v_batch, v_row, v_head, first, N, length, factor,
     SPLIT: tl.constexpr, GROUP: tl.constexpr, K: tl.constexpr, V: tl.constexpr,
     BK: tl.constexpr, BV: tl.constexpr, BH: tl.constexpr, BN: tl.constexpr,
 ):  # fmt: skip
+    """Grid (S, G, B): one stretch of the cache for one group of heads."""
     split, group, batch = tl.program_id(0), tl.program_id(1).to(tl.int64), tl.program_id(2).to(tl.int64)
     splits, heads = tl.num_programs(0), tl.num_programs(1) * GROUP
     queries = rows_of(q + batch * q_batch + group * GROUP * q_head, 0, GROUP, q_head, K, BH, BK, True)
@@ -65,7 +66,10 @@ def _partial(
 
 
 @triton.jit(do_not_specialize=["S"])
-def _joined(parts, lse, o, S, V: tl.constexpr, BS: tl.constexpr, BV: tl.constexpr, ROWS: tl.constexpr):
+def softmax_attention_step_join_kernel(
+    parts, lse, o, S, V: tl.constexpr, BS: tl.constexpr, BV: tl.constexpr, ROWS: tl.constexpr
+):
+    """Grid (B x H): the softmax over all stretches of one head."""
     place = tl.program_id(0).to(tl.int64)
     columns = tl.arange(0, BV)
     every = tl.arange(0, BS)
@@ -102,7 +106,7 @@ def decode(q: Tensor, k: Tensor, v: Tensor, window: int | None, scale: float) ->
     if splits > 1:
         parts = torch.empty(batch, heads, splits, value_size, dtype=torch.float32, device=v.device)
         lse = torch.empty(batch, heads, splits, dtype=torch.float32, device=v.device)
-    _partial[(splits, groups, batch)](
+    softmax_attention_step_kernel[(splits, groups, batch)](
         q, k, v, parts, lse, q.stride(0), q.stride(2), *k.stride()[:3], *v.stride()[:3],
         first, total, length, scale * math.log2(math.e),
         SPLIT=splits > 1, GROUP=heads // groups, K=key_size, V=value_size, BK=bk, BV=bv,
@@ -110,5 +114,7 @@ def decode(q: Tensor, k: Tensor, v: Tensor, window: int | None, scale: float) ->
     )  # fmt: skip
     if splits > 1:
         stretches = triton.next_power_of_2(splits)
-        _joined[(batch * heads,)](parts, lse, o, splits, V=value_size, BS=stretches, BV=bv, ROWS=16, num_warps=2)
+        softmax_attention_step_join_kernel[(batch * heads,)](
+            parts, lse, o, splits, V=value_size, BS=stretches, BV=bv, ROWS=16, num_warps=2
+        )
     return o

@@ -3,17 +3,17 @@
 Shapes: B sequences, T queries, N = P + T keys (the queries are the last T of the N tokens), H query heads, G key-value
 heads, K key size, V value size. A query at position p sees the keys p - window < s <= p; window None means s <= p.
 
-A program of `forward` or `backward_queries` owns BM queries of a head and walks over the blocks of BN keys that any of
-them sees; a program of `backward_keys` owns BN keys of a key-value head and walks, for each query head of its group,
-over the queries that see any of them, so nothing is added up between programs. Blocks that an edge of the window cuts
-are masked, those between are not. With s = factor q k (factor holds log2 e) and what the forward pass keeps,
+A program of `fwd` or `bwd_dq` owns BM queries of a head and walks over the blocks of BN keys that any of them sees; a
+program of `bwd_dkv` owns BN keys of a key-value head and walks, for each query head of its group, over the queries that
+see any of them, so nothing is added up between programs. Blocks that an edge of the window cuts are masked, those
+between are not. With s = factor q k (factor holds log2 e) and what the forward pass keeps,
 lse = log2 sum 2^s, the weights are w = 2^(s - lse), and with delta = do . o
 
     ds = w (do v - delta),   dq = scale sum_s ds k,   dk = scale sum_t ds q,   dv = sum_t w do.
 
 Read and written per token and head, in elements (keys and values count G / H, and (window + BM) / BM times where the
-second-level cache does not hold them): forward q, k, v and o; `backward_queries` q, o, do, k, v and dq, and delta for
-`backward_keys`, which reads q, do, k, v and writes dk, dv.
+second-level cache does not hold them): `fwd` q, k, v and o; `bwd_dq` q, o, do, k, v and dq, and delta for `bwd_dkv`,
+which reads q, do, k, v and writes dk, dv.
 """
 
 import triton
@@ -107,11 +107,12 @@ def _attend(
 
 
 @triton.jit
-def _forward(
+def softmax_attention_fwd_kernel(
     q, k, v, o, lse, q_batch, q_row, q_head, k_batch, k_row, k_head, v_batch, v_row, v_head, T, P, window, factor,
     GROUP: tl.constexpr, K: tl.constexpr, V: tl.constexpr,
     BK: tl.constexpr, BV: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
 ):  # fmt: skip
+    """Grid (blocks of T, H, B): o and lse of BM queries."""
     # The last queries see most: they begin first.
     first = (tl.num_programs(0) - 1 - tl.program_id(0)) * BM
     head, batch = tl.program_id(1).to(tl.int64), tl.program_id(2).to(tl.int64)
@@ -166,7 +167,7 @@ def _into_queries(
 
 
 @triton.jit
-def _backward_queries(
+def softmax_attention_bwd_dq_kernel(
     q, k, v, o, do, lse, delta, dq, q_batch, q_row, q_head, k_batch, k_row, k_head, v_batch, v_row, v_head,
     do_batch, do_row, do_head, T, P, window, factor, scale,
     GROUP: tl.constexpr, K: tl.constexpr, V: tl.constexpr,
@@ -234,12 +235,13 @@ def _into_keys(
 
 
 @triton.jit
-def _backward_keys(
+def softmax_attention_bwd_dkv_kernel(
     q, k, v, do, lse, delta, dk, dv, q_batch, q_row, q_head, k_batch, k_row, k_head, v_batch, v_row, v_head,
     do_batch, do_row, do_head, T, P, window, factor, scale,
     GROUP: tl.constexpr, K: tl.constexpr, V: tl.constexpr,
     BK: tl.constexpr, BV: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
 ):  # fmt: skip
+    """Grid (blocks of N, G, B): dk and dv of BN keys."""
     first = tl.program_id(0) * BN
     group, batch = tl.program_id(1).to(tl.int64), tl.program_id(2).to(tl.int64)
     groups = tl.num_programs(1)
@@ -272,10 +274,16 @@ def _backward_keys(
 
 
 KEY = ["K", "V", "GROUP"]
-FORWARD = {"small": tuned(SMALL, KEY)(_forward), "large": tuned(LARGE, KEY)(_forward)}
-# Four warps do not hold two score tiles and the sums of 128 queries.
-BACKWARD_QUERIES = {
-    "small": tuned([(8, 3), (8, 2)], KEY)(_backward_queries),
-    "large": tuned(LARGE, KEY)(_backward_queries),
+FORWARD = {
+    "small": tuned(SMALL, KEY)(softmax_attention_fwd_kernel),
+    "large": tuned(LARGE, KEY)(softmax_attention_fwd_kernel),
 }
-BACKWARD_KEYS = {"small": tuned(SMALL, KEY)(_backward_keys), "large": tuned(LARGE, KEY)(_backward_keys)}
+# Four warps do not hold two score tiles and the sums of 128 queries.
+BACKWARD_DQ = {
+    "small": tuned([(8, 3), (8, 2)], KEY)(softmax_attention_bwd_dq_kernel),
+    "large": tuned(LARGE, KEY)(softmax_attention_bwd_dq_kernel),
+}
+BACKWARD_DKV = {
+    "small": tuned(SMALL, KEY)(softmax_attention_bwd_dkv_kernel),
+    "large": tuned(LARGE, KEY)(softmax_attention_bwd_dkv_kernel),
+}

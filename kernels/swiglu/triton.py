@@ -20,7 +20,7 @@ ROWS, COLUMNS = [4, 2, 1], [512, 512, 2048]
 
 @tuned(CONFIGS, key=["size"], ROWS=ROWS, COLUMNS=COLUMNS)
 @triton.jit
-def forward_kernel(x, y, rows, size, x_row, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+def swiglu_fwd_kernel(x, y, rows, size, x_row, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
     """A tile of y."""
     row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
     column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)[None, :]
@@ -32,7 +32,7 @@ def forward_kernel(x, y, rows, size, x_row, ROWS: tl.constexpr, COLUMNS: tl.cons
 
 @tuned(CONFIGS, key=["size"], ROWS=ROWS, COLUMNS=COLUMNS)
 @triton.jit
-def backward_kernel(x, dy, dx, rows, size, x_row, dy_row, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+def swiglu_bwd_kernel(x, dy, dx, rows, size, x_row, dy_row, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
     """A tile of the gradients of gates and values."""
     row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
     column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)[None, :]
@@ -57,7 +57,7 @@ class _SwiGLU(torch.autograd.Function):
         x = packed(x)
         rows, size = x.shape[0], x.shape[1] // 2
         y = x.new_empty(rows, size)
-        forward_kernel[_grid(rows, size)](x, y, rows, size, x.stride(0))
+        swiglu_fwd_kernel[_grid(rows, size)](x, y, rows, size, x.stride(0))
         ctx.save_for_backward(x)
         return y
 
@@ -67,7 +67,7 @@ class _SwiGLU(torch.autograd.Function):
         (x,) = ctx.saved_tensors
         dy, dx = packed(dy), torch.empty(x.shape, dtype=x.dtype, device=x.device)
         rows, size = dy.shape
-        backward_kernel[_grid(rows, size)](x, dy, dx, rows, size, x.stride(0), dy.stride(0))
+        swiglu_bwd_kernel[_grid(rows, size)](x, dy, dx, rows, size, x.stride(0), dy.stride(0))
         return dx
 
 

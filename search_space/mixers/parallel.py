@@ -12,6 +12,7 @@ from search_space.parts.build import build_mixer
 from search_space.parts.nn import RMSNorm
 from search_space.parts.part import Part
 
+DEFAULT = (Part("attention"), Part("gated_deltanet"))
 COMBINE = ["mean", "sum"]
 
 
@@ -22,7 +23,8 @@ class Parallel(Mixer):
 
     Args:
         dims: sizes of the model.
-        branches: the mixers, two or more: names, or {mixer: ..., option: value}.
+        branches: the mixers, two or more: names, or {mixer: ..., option: value}. By default attention beside a
+            recurrence.
         combine: mean or sum.
         norm: whether the output of each branch passes an RMS norm of its own first, as in Hymba.
 
@@ -32,7 +34,7 @@ class Parallel(Mixer):
 
     source = "Hymba: A Hybrid-head Architecture for Small Language Models (arXiv 2411.13676)"
 
-    def __init__(self, dims: Dims, *, branches: Sequence[Part] = (), combine: str = "mean", norm: bool = True):
+    def __init__(self, dims: Dims, *, branches: Sequence[Part] = DEFAULT, combine: str = "mean", norm: bool = True):
         super().__init__()
         if not isinstance(branches, tuple) or len(branches) < 2:
             raise InputError("branches", branches, "a list of mixers, two or more")

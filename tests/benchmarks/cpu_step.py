@@ -10,10 +10,10 @@ from collections import Counter
 from pathlib import Path
 
 import torch
+from nas.search.service import make_job
 from torch.profiler import ProfilerActivity, profile
 
 from nas.config import load
-from nas.search.service import make_job
 from search_space.layouts.layout import Block, Layout
 from search_space.mixers import MIXERS
 from workers.tasks.suite import build_suite

@@ -16,8 +16,9 @@ from statistics import mean, stdev
 
 import torch
 
+from search_space.cost.target import Target
 from search_space.layouts.layout import Block, Layout
-from workers.model import Proxy
+from search_space.scale import Proxy, Scale
 from workers.tasks.suite import build_suite
 from workers.training import Training, train
 
@@ -25,17 +26,7 @@ RESULTS = Path(__file__).parent / "results"
 LAYERS = (
     "gated_deltanet", "attention", "gla", "hgrn", "sliding_window", "hgrn2", "deltanet", "gated_attention", "retnet",
 )  # fmt: skip
-MATRIX = {"heads": 2, "key_size": 16, "value_size": 32, "conv": 4}
-PROXY = Proxy(
-    width=64,
-    heads=2,
-    shift=2,
-    options={
-        "sliding_window": {"window": 16},
-        "hgrn": {"conv": 4},
-        **{name: MATRIX for name in ("retnet", "gla", "hgrn2", "deltanet", "gated_deltanet")},
-    },
-)
+PROXY = Proxy(width=64, heads=2, state=1024)
 TRAINING = Training(length=128, steps=160, batch=32, learning_rate=5e-3)
 TASKS = {"recall": {"keys": 32, "values": 32, "pairs": [8, 16, 32]}}
 SEEDS = 3
@@ -45,10 +36,11 @@ def measure(precision: str) -> dict:
     """Mean loss over the training, recall and seconds for each seed."""
     training = replace(TRAINING, precision=precision)
     suite = build_suite(TASKS, TRAINING.length)
-    layout = Layout(tuple(Block(name) for name in LAYERS))
+    scale = Scale(Target(), PROXY, TRAINING.length)
+    layout = scale.layout(Layout(tuple(Block(name) for name in LAYERS)))
     found: dict[str, list[float]] = {"loss": [], "recall": [], "seconds": []}
     for seed in range(SEEDS):
-        (result,), _ = train(layout, PROXY, training, suite, (seed,))
+        (result,), _ = train(layout, scale.sizes(suite.vocabulary), training, suite, (seed,))
         found["loss"].append(mean(loss for _, loss in result.curves["train_loss"]))
         found["recall"].append(result.recall)
         found["seconds"].append(result.seconds)

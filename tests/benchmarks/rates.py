@@ -12,10 +12,10 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import torch
+from nas.search.service import make_job
 from NOPE import MIXERS
 
 from nas.config import load
-from nas.search.service import make_job
 from search_space.layouts.layout import Block, Layout
 from workers.jobs import run_job
 

@@ -24,11 +24,12 @@ def linear(heads: int, keys: int, values: int, decay: float, learned: bool) -> I
 
     bytes_ = 4 * (keys + values) + decay
     kept = (2 * keys + 4 * keys + 2 * keys * values / ANCHOR) if learned else 0  # a weight, the products, the states
-    yield "_walk, o", Work(flops(keys, values), heads * bytes_)
-    yield "_walk, dv", Work(flops(keys, values), heads * bytes_)
-    yield "_walk, dq", Work(flops(values, keys), heads * (bytes_ + kept))
-    yield "_walk, dk", Work(flops(values, keys), heads * (bytes_ + kept + (decay if learned else 0)))
-    yield "_step", Work(6 * heads * keys * values, heads * (8 * keys * values + bytes_))
+    yield "linear_attention_fwd_kernel", Work(flops(keys, values), heads * bytes_)
+    yield "linear_attention_bwd_dv_kernel", Work(flops(keys, values), heads * bytes_)
+    yield "linear_attention_bwd_dq_kernel", Work(flops(values, keys), heads * (bytes_ + kept))
+    kept += decay if learned else 0  # the gradient itself
+    yield "linear_attention_bwd_dk_kernel", Work(flops(values, keys), heads * (bytes_ + kept))
+    yield "linear_attention_step_kernel", Work(6 * heads * keys * values, heads * (8 * keys * values + bytes_))
 
 
 def delta(heads: int, keys: int, values: int) -> Iterator[tuple[str, Work]]:
@@ -37,13 +38,13 @@ def delta(heads: int, keys: int, values: int) -> Iterator[tuple[str, Work]]:
     within = Work(heads * (2 * square * keys + 4 * CHUNK**2), heads * (4 * keys + 4 * CHUNK + 16))
     side = 4 * keys + 4 * CHUNK + 12  # q, k, X, P and the gates
     forward = heads * (3 * state + 2 * square * values)
-    yield "_within_chunks", within
-    yield "_forward, training", Work(forward, heads * (side + 6 * values + 2 * keys * values / CHUNK))
-    yield "_reverse", Work(forward, heads * (side + 4 * values + 2 * keys * values / CHUNK))
+    yield "delta_rule_fwd_chunks_kernel", within
+    yield "delta_rule_fwd_walk_kernel, training", Work(forward, heads * (side + 6 * values + 2 * keys * values / CHUNK))
+    yield "delta_rule_bwd_walk_kernel", Work(forward, heads * (side + 4 * values + 2 * keys * values / CHUNK))
     gradients = heads * (3 * state + square * (4 * keys + 2 * values))
     traffic = 8 * keys + 10 * values + 4 * keys * values / CHUNK + 2 * CHUNK
-    yield "_gradients", Work(gradients, heads * traffic)
-    yield "_step", Work(8 * heads * keys * values, heads * (8 * keys * values + 4 * keys + 4 * values))
+    yield "delta_rule_bwd_chunks_kernel", Work(gradients, heads * traffic)
+    yield "delta_rule_step_kernel", Work(8 * heads * keys * values, heads * (8 * keys * values + 4 * keys + 4 * values))
 
 
 def kernels() -> Iterator[tuple[str, str, Work]]:
@@ -57,19 +58,20 @@ def kernels() -> Iterator[tuple[str, str, Work]]:
         yield from ((name, kernel, work) for kernel, work in linear(*sizes))
     for name, sizes in {"DeltaNet": (16, 128, 128), "Gated DeltaNet": (8, 256, 256)}.items():
         yield from ((name, kernel, work) for kernel, work in delta(*sizes))
-    for kernel, flops, size in (("_forward", 3, 6), ("_backward", 5, 10), ("_step", 3, 14)):
-        yield "gated scan", kernel, Work(flops * width, size * width)
-    for kernel, flops, size in (("_forward", 4, 8), ("_backward_queries", 6, 12), ("_backward_keys", 8, 12)):
-        yield f"attention, window {WINDOW}", kernel, Work(flops * WINDOW * width, size * width)
+    for part, flops, size in (("fwd", 3, 6), ("bwd", 5, 10), ("step", 3, 14)):
+        yield "gated scan", f"gated_scan_{part}_kernel", Work(flops * width, size * width)
+    for part, flops, size in (("fwd", 4, 8), ("bwd_dq", 6, 12), ("bwd_dkv", 8, 12)):
+        work = Work(flops * WINDOW * width, size * width)
+        yield f"attention, window {WINDOW}", f"softmax_attention_{part}_kernel", work
     hidden = 5632
-    for name, size, forward, backward in (
-        ("short convolution", 3 * width, 4, 6),
-        ("gated RMS norm", width, 6, 10),
-        ("rotary", 2 * width, 4, 4),
-        ("SwiGLU", hidden, 6, 10),
+    for name, operator, size, forward, backward in (
+        ("short convolution", "short_convolution", 3 * width, 4, 6),
+        ("gated RMS norm", "rms_norm", width, 6, 10),
+        ("rotary", "rotary", 2 * width, 4, 4),
+        ("SwiGLU", "swiglu", hidden, 6, 10),
     ):
-        yield name, "forward", Work(10 * size, forward * size)
-        yield name, "backward", Work(20 * size, backward * size)
+        yield name, f"{operator}_fwd_kernel", Work(10 * size, forward * size)
+        yield name, f"{operator}_bwd_kernel", Work(20 * size, backward * size)
 
 
 def bound(work: Work) -> str:
@@ -116,7 +118,7 @@ def main() -> None:
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for name, kernel, work in kernels():
-        lines.append(row(name, kernel, work=work, count=DECODED if kernel == "_step" else TOKENS))
+        lines.append(row(name, kernel, work=work, count=DECODED if kernel.endswith("_step_kernel") else TOKENS))
     (RESULTS / "kernels_roofline.md").write_text("\n".join(lines) + "\n")
 
 

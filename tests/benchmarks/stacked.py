@@ -1,4 +1,4 @@
-"""A training step of one seed and of several as one stack of models, for each mixer: what `search.together` brings.
+"""A training step with one seed and with several at once, for each mixer: what `search.seeds_per_job` gains.
 
     python -m tests.benchmarks.stacked [--device cuda] [--seeds 8] [--out FOLDER]
 
@@ -16,9 +16,10 @@ from pathlib import Path
 import torch
 import yaml
 
+from search_space.cost.target import Target
 from search_space.layouts.layout import Block, Layout
 from search_space.mixers import MIXERS
-from workers.model import Proxy
+from search_space.scale import Proxy, Scale
 from workers.tasks.suite import build_suite
 from workers.training import Run, Training
 
@@ -31,7 +32,8 @@ def make_run(preset: dict, mixer: str, seeds: int, device: str) -> Run:
     training = Training(**{**preset["training"], "device": device})
     layout = Layout((Block(mixer),) * preset["space"]["layers"])
     suite = build_suite(preset["tasks"], training.length)
-    return Run(layout, Proxy(**preset["proxy"]), training, suite, range(seeds))
+    scale = Scale(Target(), Proxy(**preset["proxy"]), training.length)
+    return Run(scale.layout(layout), scale.sizes(suite.vocabulary), training, suite, range(seeds))
 
 
 def milliseconds(run: Run) -> float:
@@ -47,8 +49,8 @@ def milliseconds(run: Run) -> float:
     return statistics.median(times[WARM_UP:])
 
 
-def drawing(run: Run) -> float:
-    """Milliseconds that a batch takes to be drawn, for one seed."""
+def sampling_milliseconds(run: Run) -> float:
+    """Time to draw a batch of one seed."""
     begin = time.perf_counter()
     for _ in range(STEPS):
         run.suite.train_batch(run.training.batch, 0.5, run.data[0])
@@ -83,7 +85,7 @@ def main() -> None:
         import triton
 
         versions += f", Triton {triton.__version__}"
-    batch = drawing(make_run(preset, options.only[0], 1, options.device))
+    batch = sampling_milliseconds(make_run(preset, options.only[0], 1, options.device))
     lines = [
         "# A training step of several seeds as one stack of models",
         "",

@@ -99,8 +99,8 @@ class Launch:
 
     @property
     def kernel(self) -> str:
-        """Module and name of the kernel."""
-        return f"{self.function.module.removeprefix('kernels.')}.{self.function.__name__}"
+        """Name of the function; where it has several roles, a GPU trace shows the role too."""
+        return self.function.__name__
 
     @property
     def key(self) -> str:
@@ -285,6 +285,7 @@ def compiled(launch: Launch) -> dict[str, Any]:
         return {"error": traceback.format_exc(limit=0)}
     ptx = kernel.asm["ptx"]
     return {
+        "name": kernel.metadata.name,
         "shared": kernel.metadata.shared,
         **registers(kernel.asm["cubin"], ptx),
         "wgmma": "wgmma.mma_async" in ptx,
@@ -360,6 +361,10 @@ def problems(done: list[Launch]) -> Iterator[str]:
             sizes = ", ".join(f"{launch.found['shared']:,}" for launch in group)
             limit = SHARED[launch.capability]
             yield f"{where}: {sizes} bytes of shared memory in its configurations, {limit:,} at most"
+        operator = launch.function.module.split(".")[1]
+        for name in {launch.found["name"] for launch in group if "name" in launch.found}:
+            if not re.fullmatch(rf"{operator}_(fwd|bwd|step)(_[a-z]+)*_kernel", name):
+                yield f"{where}: a GPU trace shows it as {name}"
 
 
 def table(done: list[Launch], command: str) -> str:

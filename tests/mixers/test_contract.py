@@ -7,7 +7,7 @@ from search_space.testing import ChannelMixerContract, MixerContract
 
 SMALL = {"heads": 2, "key_size": 8}
 CASES = {
-    **{name: Part(name) for name in MIXERS.names() if name != "parallel"},
+    **{name: Part(name) for name in MIXERS.names()},
     "attention-grouped": Part("attention", {"heads": 4, "kv_heads": 2, "value_size": 4, "conv": 3}),
     "attention-without-positions": Part("attention", {"rope_theta": None}),
     "gated_attention-small": Part("gated_attention", {**SMALL, "conv": 4}),

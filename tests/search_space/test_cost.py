@@ -160,7 +160,7 @@ def test_a_model_has_the_parameters_of_its_cost(text):
 
 
 @pytest.mark.parametrize("scale", TARGETS)
-@pytest.mark.parametrize("mixer", [name for name in MIXERS.names() if name != "parallel"])
+@pytest.mark.parametrize("mixer", MIXERS.names())
 def test_every_mixer_has_a_cost_at_the_scales_of_the_study(mixer, scale):
     of = cost(Layout((Block(mixer),)), TARGETS[scale])
     low, high = {"study_1p3b": (1.3e9, 1.8e9), "study_340m": (3.3e8, 4.8e8)}[scale]

@@ -2,9 +2,9 @@ import sys
 
 import pytest
 
-from tests.task_contract import TaskContract
 from workers.tasks import TASKS
 from workers.tasks.suite import build_suite
+from workers.tasks.testing import TaskContract
 
 OPTIONS = {"mqar": {"pairs": [4, 8]}, "fuzzy_recall": {"key_tokens": [2, 3], "pairs": [4, 8], "value_tokens": 2}}
 

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from search_space.errors import InputError
-from tests.task_contract import generator
 from workers.tasks.base import IGNORED
 from workers.tasks.corpus import load_corpus, read_documents
 from workers.tasks.fuzzy_recall import FuzzyRecall
@@ -16,6 +15,7 @@ from workers.tasks.needle import Needle
 from workers.tasks.noisy_recall import NoisyRecall
 from workers.tasks.recall import Recall
 from workers.tasks.selective_copying import SelectiveCopying
+from workers.tasks.testing import generator
 from workers.tasks.text import Text, recall_hits
 from workers.tasks.variable_tracking import VariableTracking
 

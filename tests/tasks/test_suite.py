@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from search_space.errors import InputError
-from tests.task_contract import generator
 from workers.tasks.base import IGNORED
 from workers.tasks.suite import build_suite
+from workers.tasks.testing import generator
 
 
 @pytest.fixture
@@ -48,6 +48,40 @@ def test_a_task_that_does_not_count_is_scored_all_the_same():
     torch.manual_seed(0)
     scores, recall = suite.score(lambda tokens, scored: torch.randn(int(scored.sum()), suite.vocabulary), 24)
     assert recall == scores["accuracy"]["recall"] and "again" in scores["accuracy"]
+
+
+def test_a_group_without_a_sequence_is_refused():
+    suite = build_suite({"recall": {"pairs": [2]}, "other": {"task": "recall", "pairs": [1, 2, 3, 4]}}, 40)
+    suite.check(4)
+    with pytest.raises(InputError) as error:
+        suite.check(3)
+    message = "training.test_sequences=3: expected at least 4, so that every group of task other gets a sequence"
+    assert str(error.value) == message
+
+
+@pytest.fixture
+def letters(tmp_path):
+    """Text in which no pair of letters comes twice within a few tokens."""
+    draws = generator(7)
+    (tmp_path / "text").write_text("".join(chr(0x4E00 + i) for i in torch.randint(5000, (4000,), generator=draws)))
+    return {"task": "text", "paths": [str(tmp_path / "text")], "tokens": 256}
+
+
+def test_a_group_that_is_empty_by_chance_is_left_out(letters):
+    suite = build_suite({"text": letters, "recall": {"pairs": [1]}}, 12)
+    batch = suite.test_batches(2)["text"]
+    other = (batch.labels != IGNORED) & (batch.group == 1)
+    batch.labels[other] = IGNORED  # as if the context held every bigram
+    suite.check(2)
+    scores, _ = suite.score(lambda tokens, scored: torch.zeros(int(scored.sum()), suite.vocabulary), 2)
+    for kind in ("accuracy", "loss"):
+        assert "text/other" not in scores[kind] and {"text/ar_hit", "text"} <= set(scores[kind])
+
+
+def test_a_task_without_anything_to_recall_is_refused(letters):
+    suite = build_suite({"text": letters}, 2)
+    with pytest.raises(InputError, match="no sequence of task text has a token of ar_hit"):
+        suite.check(2)
 
 
 BAD = {

@@ -6,26 +6,19 @@ from dataclasses import replace
 import pytest
 import torch
 
+from search_space.cost.target import Target
 from search_space.layouts.layout import Block, Layout
 from search_space.mixers import MIXERS
+from search_space.scale import Proxy, Scale
 from tests.workers.test_training import job
 from workers.jobs import run_job
-from workers.model import Proxy
 from workers.tasks.suite import build_suite
 from workers.training import Run, Training
 
 SEEDS = 0, 1, 2
-MATRIX = {"heads": 2, "conv": 3}
-PROXY = Proxy(
-    width=16,
-    options={
-        "sliding_window": {"window": 7},
-        "hgrn": {"conv": 2},
-        **{name: MATRIX for name in ("retnet", "gla", "hgrn2", "deltanet", "gated_deltanet")},
-    },
-)
 TRAINING = Training(length=23, steps=4, batch=5, evaluations=2, test_sequences=9, device="cpu")
-HYBRID = Layout((Block("gated_deltanet"), Block("attention"), Block("hgrn")))
+SCALE = Scale(Target(), Proxy(width=16, state=64), TRAINING.length)
+HYBRID = Layout.parse("gated_deltanet attention hgrn*2")
 
 
 @pytest.fixture
@@ -34,10 +27,10 @@ def suite():
 
 
 def compare(layout, suite, training=TRAINING, seeds=SEEDS, **close):
-    together = Run(layout, PROXY, training, suite, seeds)
+    together = Run(SCALE.layout(layout), SCALE.sizes(suite.vocabulary), training, suite, seeds)
     results = together.advance(training.steps)
     for model, seed in enumerate(seeds):
-        alone = Run(layout, PROXY, training, suite, (seed,))
+        alone = Run(SCALE.layout(layout), SCALE.sizes(suite.vocabulary), training, suite, (seed,))
         (result,) = alone.advance(training.steps)
         for name, p in alone.models.model.named_parameters():
             torch.testing.assert_close(together.weights.by_name[name][model], p, **close)
@@ -62,13 +55,13 @@ def test_a_hybrid_in_either_precision(suite):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the runs are on the CPU, for the interpreter")
 def test_on_triton(suite, monkeypatch):
     monkeypatch.setenv("KERNELS_BACKEND", "triton")
-    training = replace(TRAINING, steps=2, batch=1, evaluations=1, test_sequences=1)
+    training = replace(TRAINING, steps=2, batch=1, evaluations=1, test_sequences=2)
     compare(Layout((Block("gla"),)), suite, training, (0, 1), rtol=1e-3, atol=2e-4)
 
 
 def test_a_seed_that_diverges_leaves_the_others_alone(suite):
-    sound = Run(HYBRID, PROXY, TRAINING, suite, SEEDS)
-    broken = Run(HYBRID, PROXY, TRAINING, suite, SEEDS)
+    sound = Run(SCALE.layout(HYBRID), SCALE.sizes(suite.vocabulary), TRAINING, suite, SEEDS)
+    broken = Run(SCALE.layout(HYBRID), SCALE.sizes(suite.vocabulary), TRAINING, suite, SEEDS)
     for run in (sound, broken):
         run.advance(2)
     with torch.no_grad():
@@ -83,7 +76,7 @@ def test_a_seed_that_diverges_leaves_the_others_alone(suite):
 
 
 def test_gradients_are_clipped_by_model(suite):
-    run = Run(HYBRID, PROXY, TRAINING, suite, SEEDS)
+    run = Run(SCALE.layout(HYBRID), SCALE.sizes(suite.vocabulary), TRAINING, suite, SEEDS)
     run.weights.gradients.normal_()
     blocks = run.weights._blocks(run.weights.gradients)  # views
     for block in blocks:

@@ -8,19 +8,22 @@ from dataclasses import replace
 import pytest
 import torch
 
+from search_space.cost.target import Target
+from search_space.errors import InputError
 from search_space.layouts.layout import Block, Layout
 from search_space.mixers import MIXERS
+from search_space.model import Model, build_model
+from search_space.scale import Proxy, Scale
 from workers.jobs import Job, run_job
-from workers.model import Proxy, ProxyModel
-from workers.pool import LocalPool
 from workers.stack import FlatParameters
 from workers.tasks.suite import build_suite
-from workers.training import Training, train
+from workers.training import Run, Training, is_evaluation, train
 
-PROXY = Proxy(width=16, options={"gated_deltanet": {"heads": 2}, "gla": {"heads": 2}})
 TRAINING = Training(length=24, steps=12, batch=6, evaluations=3, test_sequences=8, device="cpu")
 TASKS = {"recall": {"keys": 8, "values": 8, "pairs": [2, 3]}}
-HYBRID = Layout((Block("gated_deltanet"), Block("attention"), Block("gla")))
+SCALE = Scale(Target(), Proxy(width=16, state=64), TRAINING.length)
+HYBRID = SCALE.layout(Layout.parse("gated_deltanet attention gla"))
+SIZES = SCALE.sizes(build_suite(TASKS, TRAINING.length).vocabulary)
 
 
 @pytest.fixture
@@ -29,7 +32,7 @@ def suite():
 
 
 def run(suite, seed):
-    return train(HYBRID, PROXY, TRAINING, suite, (seed,))[0][0]
+    return train(HYBRID, SIZES, TRAINING, suite, (seed,))[0][0]
 
 
 def numbers(result):
@@ -43,16 +46,82 @@ def test_same_seed_same_numbers(suite):
 
 
 @pytest.mark.parametrize("seeds", [(0,), (0, 1, 2)], ids=str)
-@pytest.mark.parametrize("pause", [4, 8])
+@pytest.mark.parametrize("pause", [2, 4, 7])
 def test_a_paused_run_ends_as_one_that_was_not(suite, pause, seeds):
-    whole, _ = train(HYBRID, PROXY, TRAINING, suite, seeds)
-    part, checkpoint = train(HYBRID, PROXY, TRAINING, suite, seeds, steps=pause)
+    whole, _ = train(HYBRID, SIZES, TRAINING, suite, seeds)
+    part, checkpoint = train(HYBRID, SIZES, TRAINING, suite, seeds, steps=pause)
     assert all(each.status == "paused" and each.steps == pause for each in part)
+    assert all([step for step, _ in each.curves["recall"]] == [4][: pause // 4] for each in part)
     file = io.BytesIO()
     torch.save(checkpoint, file)
     file.seek(0)
-    rest, _ = train(HYBRID, PROXY, TRAINING, suite, seeds, checkpoint=torch.load(file))
+    rest, _ = train(HYBRID, SIZES, TRAINING, suite, seeds, checkpoint=torch.load(file))
     assert [numbers(each) for each in rest] == [numbers(each) for each in whole]
+
+
+def test_a_checkpoint_stays_as_it_was_taken(suite):
+    run = Run(HYBRID, SIZES, TRAINING, suite, (0,))
+    part, checkpoint = run.advance(6), run.checkpoint()
+    kept = numbers(part[0])
+    whole = numbers(run.advance(12)[0])
+    assert numbers(part[0]) == kept and len(kept.curves["recall"]) == 1
+    for _ in range(2):
+        run.restore(checkpoint)
+        assert numbers(run.advance(12)[0]) == whole
+
+
+@pytest.mark.parametrize(
+    ("steps", "evaluations", "expected"),
+    [
+        (19, 10, [2, 4, 6, 8, 10, 12, 14, 16, 18, 19]),
+        (12, 3, [4, 8, 12]),
+        (7, 7, [1, 2, 3, 4, 5, 6, 7]),
+        (3, 10, [1, 2, 3]),
+        (5, 1, [5]),
+    ],
+)
+def test_as_many_evaluations_as_asked_for_evenly_spread(steps, evaluations, expected):
+    training = replace(TRAINING, steps=steps, evaluations=evaluations)
+    assert [step for step in range(1, steps + 1) if is_evaluation(step, training)] == expected
+
+
+def test_a_run_makes_the_evaluations_that_were_asked_for(suite):
+    (result,), _ = train(HYBRID, SIZES, replace(TRAINING, steps=7, evaluations=5), suite, (0,))
+    assert [step for step, _ in result.curves["recall"]] == [2, 3, 5, 6, 7]
+
+
+BAD = {
+    "length": [0, 1.5, True],
+    "evaluations": [0],
+    "test_sequences": [-1],
+    "learning_rate": [0, -1.0, math.nan, math.inf],
+    "max_grad_norm": [0.0, math.nan, math.inf],
+    "warmup": [1.0, -0.1, math.nan],
+    "ema_decay": [1.0, math.nan],
+    "weight_decay": [-0.1, math.nan, math.inf],
+    "device": ["tpu"],
+    "precision": ["fp16"],
+}
+
+
+@pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in BAD.items() for value in values])
+def test_bad_values_are_refused_by_their_key(key, value):
+    with pytest.raises(InputError) as error:
+        replace(TRAINING, **{key: value})
+    assert error.value.key == f"training.{key}"
+
+
+def test_too_few_test_sequences_are_refused_before_training(suite):
+    with pytest.raises(InputError, match=r"training.test_sequences=1: expected at least 2, .* task recall"):
+        train(HYBRID, SIZES, replace(TRAINING, test_sequences=1), suite, (0,))
+
+
+def test_a_text_task_has_a_loss_of_its_own(tmp_path):
+    (tmp_path / "a.txt").write_text("the cat sat on the mat. " * 200)
+    tasks = {**TASKS, "text": {"paths": [str(tmp_path)], "tokens": 256, "counts": False}}
+    training, suite = replace(TRAINING, steps=2, evaluations=1), build_suite(tasks, TRAINING.length)
+    (result,), _ = train(HYBRID, SCALE.sizes(suite.vocabulary), training, suite, (0,))
+    assert 0 < result.loss["text"] < 20 and result.recall == result.accuracy["recall"]
 
 
 def test_curves_are_scored_on_the_way(suite):
@@ -64,8 +133,7 @@ def test_curves_are_scored_on_the_way(suite):
 
 
 def losses(layout, suite, **changes):
-    heads = {name: {"heads": 2} for name in ("retnet", "gla", "hgrn2", "deltanet", "gated_deltanet")}
-    (result,), _ = train(layout, replace(PROXY, options=heads), replace(TRAINING, **changes), suite, (0,))
+    (result,), _ = train(SCALE.layout(layout), SIZES, replace(TRAINING, **changes), suite, (0,))
     assert result.status == "complete"
     return torch.tensor([loss for _, loss in result.curves["train_loss"]])
 
@@ -92,35 +160,35 @@ def test_every_mixer_trains_on_triton(suite, monkeypatch):
 
 
 def test_divergence_is_a_result(suite, monkeypatch):
-    original = ProxyModel.forward
+    original = Model.forward
 
     def broken(self, tokens, scored):
         return original(self, tokens, scored) * float("nan")
 
-    monkeypatch.setattr(ProxyModel, "forward", broken)
+    monkeypatch.setattr(Model, "forward", broken)
     result = run(suite, 0)
     assert result.status == "diverged" and result.recall == 0.0 and result.steps < TRAINING.steps
     assert all(math.isfinite(v) for curve in result.curves.values() for _, v in curve)
 
 
-def test_layouts_that_share_a_layer_start_it_alike():
-    one = ProxyModel(HYBRID, PROXY, 20, seed=1)
-    other = ProxyModel(Layout((Block("gla"), Block("attention"), Block("attention"))), PROXY, 20, seed=1)
-    for a, b in zip(one.blocks[1].parameters(), other.blocks[1].parameters(), strict=True):
+def test_layouts_that_share_a_part_start_it_alike():
+    one = build_model(HYBRID, SIZES, seed=1)
+    other = build_model(SCALE.layout(Layout.parse("gla attention/none attention")), SIZES, seed=1)
+    for a, b in zip(one.layers[1].mixer.parameters(), other.layers[1].mixer.parameters(), strict=True):
         assert torch.equal(a, b)
+    assert torch.equal(one.layers[2].mlp.input.weight, other.layers[2].mlp.input.weight)
     assert torch.equal(one.embedding.weight, other.embedding.weight)
-    assert not torch.equal(other.blocks[1].mixer.input.weight, other.blocks[2].mixer.input.weight)
+    assert not torch.equal(other.layers[1].mixer.input.weight, other.layers[2].mixer.input.weight)
 
 
-def test_blocks_of_a_deep_model_add_a_share_of_their_output():
-    proxy = replace(PROXY, residual=2.0)
-    block = ProxyModel(Layout((Block("gla"),) * 8), proxy, 20, seed=0).blocks[0]
-    torch.nn.init.normal_(block.mixer.output.weight)
-    block.mlp = None
+def test_layers_of_a_deep_model_add_a_share_of_their_output():
+    sizes = replace(SIZES, residual=2.0)
+    layer = build_model(SCALE.layout(Layout.parse("gla/none*8")), sizes, seed=0).layers[0]
+    torch.nn.init.normal_(layer.mixer.output.weight)
     x = torch.randn(2, 5, 16)
-    h = block.mixer_norm(x)
-    torch.testing.assert_close(block(x), x + 0.25 * block.mixer(h + block.shift(h)[0])[0])
-    assert ProxyModel(HYBRID, PROXY, 20, seed=0).blocks[0].scale == 1.0
+    h = layer.mixer_norm(x)
+    torch.testing.assert_close(layer(x)[0], x + 0.25 * layer.mixer(h + layer.shift(h)[0])[0])
+    assert build_model(HYBRID, SIZES, seed=0).layers[0].scale == 1.0
 
 
 def test_flat_parameters_train_as_separate_ones():
@@ -153,29 +221,25 @@ def test_flat_parameters_train_as_separate_ones():
 def test_an_easy_task_is_learnt():
     training = replace(TRAINING, steps=150, batch=16, test_sequences=32, learning_rate=1e-2)
     suite = build_suite({"recall": {"keys": 4, "values": 4, "pairs": [1]}}, training.length)
-    layout = Layout((Block("gated_deltanet"), Block("gated_deltanet")))
-    assert train(layout, PROXY, training, suite, (0,))[0][0].recall > 0.9
+    layout, sizes = SCALE.layout(Layout.parse("gated_deltanet*2")), SCALE.sizes(suite.vocabulary)
+    assert train(layout, sizes, training, suite, (0,))[0][0].recall > 0.9
 
 
 def job(**changes):
-    fields = {"trial": 0, "layout": HYBRID, "seeds": (0,), "proxy": PROXY, "training": TRAINING, "tasks": TASKS}
+    fields = {
+        "trial": 0,
+        "layout": Layout.parse("gated_deltanet attention gla"),
+        "seeds": (0,),
+        "scale": SCALE,
+        "training": TRAINING,
+        "tasks": TASKS,
+    }
     return Job(**{**fields, **changes})
 
 
 def test_errors_come_back_as_values():
     outcome = run_job(job(layout=Layout((Block("no_such.module:Mixer"),))))
     assert outcome.results == () and "no_such" in outcome.error
-
-
-def test_the_local_pool_runs_one_after_the_other():
-    pool = LocalPool()
-    assert pool.wait(0) == []
-    pool.submit(job())
-    pool.submit(job(seeds=(1, 2)))
-    assert [[result.seed for result in pool.wait(0)[0].results] for _ in range(2)] == [[0], [1, 2]]
-    pool.submit(job())
-    pool.close()
-    assert pool.wait(0) == []
 
 
 def test_training_needs_neither_ray_nor_optuna_nor_mlflow():

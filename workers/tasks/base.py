@@ -19,8 +19,8 @@ class Batch:
     Args:
         tokens: [N, L] int64, in [0, vocabulary).
         labels: [N, L] int64: the token that the model should give at this position (not shifted), or IGNORED.
-        group: [N, L] int64 or None: which part of the evaluation a labelled position belongs to, as an index
-            into the task's `groups`; None where every labelled position belongs to group 0.
+        group: [N, L] int64 or None: the group of each labelled position, as an index into the task's `groups`; None if
+            all belong to group 0.
     """
 
     tokens: Tensor
@@ -38,7 +38,7 @@ class Task(ABC):
     Args:
         length: tokens in a sequence, L. Shorter content is padded with unlabelled filler.
         weight: share of the training batch that this task gets, relative to the other tasks.
-        counts: whether the task counts in the suite's recall; one that does not is trained and reported all the same.
+        counts: whether the task is part of the suite's recall; if not, it is trained and reported only.
     """
 
     length: int = 96
@@ -52,7 +52,7 @@ class Task(ABC):
 
     @property
     def groups(self) -> tuple[str, ...]:
-        """Names of the parts that the evaluation is split into (difficulties, kinds of tokens)."""
+        """Names of the groups of positions that are scored apart (difficulties, kinds of tokens)."""
         return ("all",)
 
     @property
@@ -66,4 +66,7 @@ class Task(ABC):
 
     @abstractmethod
     def test_batch(self, count: int, generator: Generator) -> Batch:
-        """Draws `count` sequences to score, at full difficulty, every group equally represented."""
+        """Draws `count` sequences to score, at full difficulty, with equally many of each group.
+
+        As many sequences as groups are enough to have them all, except where what a text says decides the group.
+        """

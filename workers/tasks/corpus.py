@@ -15,9 +15,9 @@ from torch import Tensor
 from search_space.errors import InputError
 
 PIECE = 20_000
-"""A longer file is read as documents of so many characters, so that a single file can be split."""
+"""Most characters of a document: a longer file is cut into several, so that a single file can be split too."""
 TEST_SHARE = 10
-"""Every tenth document is for testing alone."""
+"""Every tenth document is a test document."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class Corpus:
 def text_files(paths: tuple[str, ...]) -> list[Path]:
     """The files that `paths` (files, or folders with all that is in them) name; the standard library by default.
 
-    Hidden files and folders inside a folder are passed over, and no file comes twice. The order is that of a hash of
-    the names inside the folder: where not all can be read, the first ones stand for the rest, wherever the folder lies.
+    Hidden files and folders inside a folder are skipped, and no file comes twice. Files are in the order of a hash of
+    their names inside the folder, so that the first ones are a sample of all, the same wherever the folder lies.
 
     Raises:
         InputError: a path is not there.
@@ -54,9 +54,9 @@ def text_files(paths: tuple[str, ...]) -> list[Path]:
 def read_documents(paths: tuple[str, ...], max_bytes: int) -> list[str]:
     """Documents of at most PIECE characters, up to `max_bytes` in all.
 
-    A file gives its beginning: an equal share of `max_bytes`, but at least PIECE. A text that was read already is
-    passed over, so that no copy of a training document is tested. In a folder, files that are not UTF-8 text are passed
-    over as well; one named by itself has to be text.
+    Of each file the beginning is read: an equal share of `max_bytes`, but at least PIECE. A second copy of a text is
+    skipped, so that no training document is tested. In a folder, files that are not UTF-8 text are skipped too; a file
+    that `paths` names has to be text.
 
     Raises:
         InputError: a file cannot be read, is binary or empty, or a folder holds no text.

@@ -23,9 +23,9 @@ from workers.tasks.sampling import (
 class FuzzyRecall(Task):
     """K different keys of m tokens, each with a value; then keys at random, each followed by its value again.
 
-    After MAD's fuzzy recall (2403.17844). Position i of a key has an alphabet of its own, from which every key
-    draws: keys share their single tokens, and no token alone says which value follows. Labelled are the last token of
-    a repeated key and all tokens but the last of its value.
+    After MAD's fuzzy recall (2403.17844). Each position of a key has its own alphabet, which all keys share, so that no
+    single token tells which value follows. Labelled are the last token of a repeated key and all tokens of its value
+    but the last.
 
     Args:
         key_tokens: the m that sequences are drawn with.

@@ -13,11 +13,11 @@ from workers.tasks.sampling import check_levels, check_positive, distinct, level
 
 @dataclass(frozen=True, kw_only=True)
 class MQAR(Task):
-    """K pairs, then a region of two-token slots in which every key is asked for once (2312.04927, section 3.2).
+    """K pairs, then slots of two tokens, in which every key is asked for once (2312.04927, section 3.2).
 
-    Keys are drawn without replacement from [1, V/2), values from [V/2, V). Each key goes to a slot of its own, drawn
-    without replacement with p(i) ~ a i^(a-1) for slots i = 1, 2, ...: most questions come soon, few come late. The
-    label at the question is the key's value. The value does not follow the question; filler does.
+    Keys are drawn without replacement from [1, V/2), values from [V/2, V). Each key gets its own slot, drawn without
+    replacement with p(i) ~ a i^(a-1) for slots i = 1, 2, ...: most questions come early, few late. A question is
+    labelled with the key's value, and followed by filler instead of the value.
 
     Args:
         tokens: V, size of the vocabulary; even. The authors take 8192.

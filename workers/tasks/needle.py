@@ -14,8 +14,8 @@ class Needle(Task):
     """K needles (mark, key, value) lie in a haystack that repeats a short phrase; then some keys are asked for.
 
     In token form, RULER's single needle (2404.06654; K = 1) and its multi-key needle, where the other K - 1 needles
-    distract. Labelled is the key of each question, with its value. No needle is asked for again before all were, and
-    then without a label, as the answer to the earlier question stands near.
+    distract. Labelled is the key of each question, with its value. A needle is asked for again only after all the
+    others, and then without a label, since its first answer stands close by.
 
     Args:
         keys: size of the key vocabulary.
@@ -60,7 +60,7 @@ class Needle(Task):
         hay = phrase.repeat(1, context // self.phrase + 1)[:, :context]
         keys = distinct(count, most, self.keys, generator)
         values = self.keys + below(self.values, keys.shape, generator)
-        # Free tokens are dealt out ahead of the needles: sorted cuts of what the needles leave over.
+        # Sorted random cuts of the tokens that the needles leave free give the hay before each needle.
         used = torch.arange(most) < needles[:, None]
         free = context - 3 * needles[:, None]
         cuts = below(free + 1, (count, most), generator).masked_fill(~used, context).sort(1).values

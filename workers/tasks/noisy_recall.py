@@ -13,7 +13,7 @@ from workers.tasks.sampling import check_levels, check_positive
 
 @dataclass(frozen=True, kw_only=True)
 class NoisyRecall(Recall):
-    """`Recall` with tokens of a vocabulary of their own inserted between pairs (2403.17844, noisy recall).
+    """`Recall` with noise tokens, of their own vocabulary, between the pairs (2403.17844, noisy recall).
 
     Args:
         noise: size of the noise vocabulary.
@@ -43,7 +43,7 @@ class NoisyRecall(Recall):
         clean = super()._batch(pairs, group, generator)
         slots, count = self._slots, len(pairs)
         loose = self.length - 2 * slots
-        # Items are pairs (2 tokens) and noise (1 token) in random order; a pair starts where the items before it end.
+        # Pairs (2 tokens) and noise (1 token) come in random order; each starts where the one before it ends.
         is_pair = torch.rand(count, slots + loose, generator=generator).argsort(1) < slots
         starts = (is_pair + 1).cumsum(1) - (is_pair + 1)
         places = starts[is_pair].view(count, slots)

@@ -21,8 +21,8 @@ from workers.tasks.sampling import (
 class Recall(Task):
     """K different keys, each with a value; then keys at random, each followed by its value again.
 
-    The task of MAD (2403.17844, in-context recall) with a map per sequence. Only the repeated keys are labelled, with
-    their value; the answers are in the sequence, so one sequence asks many times.
+    MAD's in-context recall (2403.17844), with new values in every sequence. Labelled are the repeated keys, with their
+    values. A sequence asks many times, since each answer stands in it as the next token.
 
     Args:
         keys: size of the key vocabulary.

@@ -1,4 +1,4 @@
-"""Draws and checks that the recall tasks share.
+"""Random choices, and checks of options, that the recall tasks share.
 
 Shapes: N sequences, K pairs, S slots, L tokens.
 """
@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
+from search_space.checks import positive
 from search_space.errors import InputError
 from workers.tasks.base import IGNORED, Batch
 
 WARM_UP = 0.3
-"""Share of the training over which a curriculum adds the harder levels."""
+"""Share of the training after which a curriculum draws from all levels."""
 
 
 def distinct(count: int, size: int, pool: int, generator: Generator) -> Tensor:
@@ -27,20 +28,20 @@ def below(limit: Tensor | int, shape: Sequence[int], generator: Generator) -> Te
 
 
 def levels(values: Sequence[int], count: int, progress: float, generator: Generator) -> Tensor:
-    """[count]: one of `values` a row. The curriculum starts with the smallest and adds the rest by WARM_UP."""
+    """[count]: one of `values` for each row. At first the smallest, then more, from WARM_UP on all of them."""
     ordered = sorted(values)
     open_now = 1 + int((len(ordered) - 1) * min(1.0, progress / WARM_UP))
     return torch.tensor(ordered)[below(open_now, (count,), generator)]
 
 
 def in_turn(values: Sequence[int], count: int) -> tuple[Tensor, Tensor]:
-    """[count] values and their indices, each as often as the others."""
+    """[count] values and their indices: each value in turn."""
     index = torch.arange(count) % len(values)
     return torch.tensor(list(values))[index], index
 
 
 def statements_then_repeats(pairs: Tensor, slots: int, generator: Generator) -> tuple[Tensor, Tensor]:
-    """Which pair stands in each slot: pairs 0 .. K-1 in order, then random repeats.
+    """Which pair each slot holds: pairs 0 .. K-1 in order, then random repeats of them.
 
     Args:
         pairs: [N], the K of each row.
@@ -55,7 +56,7 @@ def statements_then_repeats(pairs: Tensor, slots: int, generator: Generator) -> 
 
 
 def padded(tokens: Tensor, labels: Tensor, length: int, filler: int, group: Tensor) -> Batch:
-    """A batch of `length` tokens: filled up behind with unlabelled `filler`; `group` [N] is given to whole rows."""
+    """A batch of `length` tokens: rows end in unlabelled `filler`, and all positions of a row have its `group` [N]."""
     missing = length - tokens.shape[1]
     if missing:
         tokens = torch.nn.functional.pad(tokens, (0, missing), value=filler)
@@ -64,10 +65,9 @@ def padded(tokens: Tensor, labels: Tensor, length: int, filler: int, group: Tens
 
 
 def check_positive(**values: Any) -> None:
-    """Raises InputError where a value is not a positive integer."""
+    """Raises InputError unless all values are positive integers."""
     for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise InputError(name, value, "a positive integer")
+        positive(name, value)
 
 
 def check_levels(name: str, values: Any, most: int, why: str) -> None:

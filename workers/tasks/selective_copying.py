@@ -1,4 +1,4 @@
-"""Selective copying: the tokens among blanks, in their order."""
+"""Selective copying: the tokens that stand among blanks, in their order."""
 
 from dataclasses import dataclass
 
@@ -11,13 +11,13 @@ from workers.tasks.sampling import check_levels, check_positive, in_turn, levels
 
 @dataclass(frozen=True, kw_only=True)
 class SelectiveCopying(Task):
-    """K tokens stand among blanks; then follow K copy marks, at each of which the next of them is due.
+    """K tokens among blanks, then K copy marks; at each mark the model gives the next of the tokens.
 
     The task of MAD (2403.17844) in the form that Mamba used (2312.00752, section 4.1.1): a mark for every answer,
-    where MAD has one mark and then blanks. The order counts: no token says what comes next.
+    where MAD has one mark and then blanks. The model has to keep the order: no token tells what comes next.
 
     Args:
-        symbols: size of the vocabulary that is copied.
+        symbols: size of the vocabulary of the copied tokens.
         copied: the K that sequences are drawn with; training starts with the smallest.
     """
 

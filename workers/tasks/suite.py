@@ -6,6 +6,7 @@ Shapes: N sequences, L tokens, M scored positions, V joint vocabulary.
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields
 from math import isfinite
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -17,15 +18,16 @@ from workers.tasks import TASKS
 from workers.tasks.base import IGNORED, Batch, Task
 
 Scores = dict[str, dict[str, float]]
+"""{"accuracy": {name: share right}, "loss": {name: nats}}, as `Suite.score` names them."""
 SCORED_AT_ONCE = 48
 """Sequences that are scored in one go: enough to be fast, few enough to stay in the cache."""
 
 
 class Suite:
-    """Tasks that share a training run; each has a range of its own in the joint vocabulary.
+    """Tasks that share a training run; each has its own range of the joint vocabulary.
 
     Args:
-        tasks: label -> task, all of one length.
+        tasks: label -> task, all of one length; at least one counts.
     """
 
     def __init__(self, tasks: Mapping[str, Task]):
@@ -43,7 +45,7 @@ class Suite:
         return Batch(batch.tokens + offset, labels, batch.group)
 
     def train_batch(self, count: int, progress: float, generator: Generator) -> Batch:
-        """`count` sequences, rows shared out by weight; what does not divide evenly is drawn."""
+        """`count` sequences, in expectation as many of each task as its weight says."""
         bounds = self._weights.cumsum(0) / self._weights.sum() * count
         ends = (bounds + torch.rand(1, generator=generator)).floor().long().clamp(max=count)
         ends[-1] = count
@@ -63,21 +65,40 @@ class Suite:
             }
         return self._tests[count]
 
+    def check(self, test_sequences: int) -> None:
+        """Checks that every task can be scored on so many sequences.
+
+        Raises:
+            InputError: a task has more groups than that, or none of its sequences has a position that is recall.
+        """
+        label, task = max(self.tasks.items(), key=lambda each: len(each[1].groups))
+        if test_sequences < len(task.groups):
+            expected = f"at least {len(task.groups)}, so that every group of task {label} gets a sequence"
+            raise InputError("training.test_sequences", test_sequences, expected)
+        for label, batch in self.test_batches(test_sequences).items():
+            task = self.tasks[label]
+            present = {task.groups[index] for index in _scored_groups(batch).unique().tolist()}
+            if present.isdisjoint(task.recall_groups):
+                names = " or ".join(task.recall_groups)
+                expected = f"more (or a larger training.length): no sequence of task {label} has a token of {names}"
+                raise InputError("training.test_sequences", test_sequences, expected)
+
     def score(self, answers: Callable[[Tensor, Tensor], Tensor], count: int) -> tuple[Scores, float]:
-        """Scores a model on `count` sequences of each task.
+        """Scores a model on `count` sequences of each task; `check` says whether that is enough.
 
         Args:
             answers: (tokens [N, L], scored [N, L] bool) -> logits [M, V] at the scored positions.
+            count: test sequences of each task.
 
         Returns:
             {"accuracy": {"task/group": share right}, "loss": {"task/group": nats}}, and under "task" alone the mean
-            accuracy of its recall groups and the mean loss of all its positions; and the recall: the mean over
-            tasks that count.
+            accuracy of its recall groups and the mean loss of all its positions. Groups without a position are left
+            out. Second, the recall: the mean over the tasks that count.
         """
         return self.score_all(lambda tokens, scored: answers(tokens, scored)[None], count)[0]
 
     def score_all(self, answers: Callable[[Tensor, Tensor], Tensor], count: int) -> list[tuple[Scores, float]]:
-        """The same of S models that answer together, with logits [S, M, V]."""
+        """The same for S models that answer together, with logits [S, M, V]."""
         answered = {label: self._answered(batch, answers) for label, batch in self.test_batches(count).items()}
         models = range(len(next(iter(answered.values()))[0]))
         return [self._scored({label: (r[m], loss[m], g) for label, (r, loss, g) in answered.items()}) for m in models]
@@ -89,13 +110,13 @@ class Suite:
             task = self.tasks[label]
             for index, name in enumerate(task.groups):
                 members = group == index
-                scores["accuracy"][f"{label}/{name}"] = right[members].mean().item() if members.any() else 0.0
-                scores["loss"][f"{label}/{name}"] = loss[members].mean().item() if members.any() else 0.0
-            recalls = [scores["accuracy"][f"{label}/{name}"] for name in task.recall_groups]
-            scores["accuracy"][label] = sum(recalls) / len(recalls)
+                if members.any():
+                    scores["accuracy"][f"{label}/{name}"] = right[members].mean().item()
+                    scores["loss"][f"{label}/{name}"] = loss[members].mean().item()
+            keys = (f"{label}/{name}" for name in task.recall_groups)
+            scores["accuracy"][label] = fmean(scores["accuracy"][key] for key in keys if key in scores["accuracy"])
             scores["loss"][label] = loss.mean().item()
-        counted = [scores["accuracy"][label] for label, task in self.tasks.items() if task.counts]
-        return scores, sum(counted) / len(counted)
+        return scores, fmean(scores["accuracy"][label] for label, task in self.tasks.items() if task.counts)
 
     @staticmethod
     def _answered(batch: Batch, answers: Callable[[Tensor, Tensor], Tensor]) -> tuple[Tensor, Tensor, Tensor]:
@@ -108,9 +129,13 @@ class Suite:
             right.append((logits.argmax(2) == wanted).float().cpu())
             each = cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="none")
             loss.append(each.view_as(wanted).cpu())
-        places = batch.labels != IGNORED
-        group = torch.zeros(int(places.sum()), dtype=torch.int64) if batch.group is None else batch.group[places]
-        return torch.cat(right, 1), torch.cat(loss, 1), group
+        return torch.cat(right, 1), torch.cat(loss, 1), _scored_groups(batch)
+
+
+def _scored_groups(batch: Batch) -> Tensor:
+    """The group of every scored position, [M]."""
+    places = batch.labels != IGNORED
+    return torch.zeros(int(places.sum()), dtype=torch.int64) if batch.group is None else batch.group[places]
 
 
 def build_suite(config: Mapping[str, Mapping[str, Any]], length: int) -> Suite:
@@ -154,7 +179,7 @@ def _build_task(label: str, options: dict[str, Any], length: int) -> Task:
 
 
 def _fits(value: Any, default: Any) -> bool:
-    """Whether a value is of the default's kind; a whole number will do for a float, a list for a tuple."""
+    """Whether a value has the type of the default; an integer may stand for a float, a list for a tuple."""
     if isinstance(default, bool) or isinstance(value, bool):
         return isinstance(value, bool) and isinstance(default, bool)
     if isinstance(default, float):

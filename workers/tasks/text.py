@@ -1,4 +1,4 @@
-"""Real text: the next token, with those that recall can give apart from the rest."""
+"""Real text: the next token, with the tokens that recall can give scored apart from the others."""
 
 from dataclasses import dataclass
 
@@ -12,9 +12,9 @@ from workers.tasks.sampling import check_positive
 
 
 def recall_hits(tokens: Tensor) -> Tensor:
-    """Which next tokens complete a bigram that the context holds already (2312.04927, section 3.1).
+    """Which next tokens complete a bigram that occurred earlier in the context (2312.04927, section 3.1).
 
-    tokens [N, L + 1] -> [N, L] bool: entry t is true when tokens t, t + 1 stood side by side before.
+    tokens [N, L + 1] -> [N, L] bool: entry t is true if the tokens at t and t + 1 were neighbours before.
     """
     bigrams = tokens[:, :-1] * (tokens.max() + 1) + tokens[:, 1:]
     # A stable sort puts equal bigrams side by side, earlier ones first: all but the first of them are hits.
@@ -29,12 +29,12 @@ class Text(Task):
     """Windows of text files in a byte-pair vocabulary; every next token is labelled.
 
     Its recall is the accuracy on tokens that complete a bigram seen earlier in the window ("ar_hit"). Test windows
-    come from documents of their own.
+    come from documents that are not trained on.
 
     Args:
         paths: files and folders; empty means the sources of Python's standard library.
         tokens: size of the vocabulary, 256 bytes included; small texts may give fewer.
-        max_bytes: how much is read at most; every file gives an equal share.
+        max_bytes: largest number of bytes read, an equal share of each file.
     """
 
     paths: tuple[str, ...] = ()

@@ -14,15 +14,15 @@ class VariableTracking(Task):
     """C chains: a variable is set to a value, the next variable to that one, and so on; then all are asked for.
 
     RULER's variable tracking (2404.06654, section 3.2) in token form, with questions instead of a list. The statements
-    of the chains are mixed; each stands behind the one that it builds on. The questions follow in random order and
-    without answers, as an answer would shorten the way to the next. All chains have the same length, so that no
-    value is likelier than another.
+    of the chains are mixed, each after the one that it refers to. The questions follow in random order and without
+    answers: an answer would save hops for later questions. All chains have the same length, so that no value is more
+    likely than another.
 
     Args:
         variables: size of the vocabulary of variables.
         values: size of the value vocabulary; the chains of a sequence have different values.
         chains: the C that sequences are drawn with; training starts with the smallest.
-        hops: variables in a chain; the last is so many hops away from its value.
+        hops: variables in a chain; the last is this many hops away from its value.
     """
 
     variables: int = 16

@@ -1,0 +1,35 @@
+import pytest
+
+from workers.pool import LocalPool, RayPool, Workers
+from workers.testing import PoolContract, tiny_job
+
+
+class TestLocal(PoolContract):
+    @pytest.fixture
+    def pool(self):
+        pool = LocalPool()
+        yield pool
+        pool.close()
+
+    def test_jobs_run_in_their_order(self, pool):
+        for trial in range(3):
+            pool.submit(tiny_job(trial))
+        assert [pool.wait(0)[0].job.trial for _ in range(3)] == [0, 1, 2]
+
+    def test_closing_gives_up_what_is_left(self, pool):
+        pool.submit(tiny_job(0))
+        pool.close()
+        assert pool.wait(0) == []
+
+
+@pytest.fixture(scope="module")
+def ray_pool():
+    pool = RayPool(Workers(count=1))
+    yield pool
+    pool.close()
+
+
+class TestRay(PoolContract):
+    @pytest.fixture
+    def pool(self, ray_pool):
+        return ray_pool

@@ -1,0 +1,96 @@
+"""The contract of a pool: a test suite (pytest) that the local pool and the Ray pool pass.
+
+A pool of your own passes it too:
+
+    from workers.testing import PoolContract
+
+    class TestMine(PoolContract):
+        @pytest.fixture
+        def pool(self):
+            pool = Mine()
+            yield pool
+            pool.close()
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from search_space.cost.target import Target
+from search_space.layouts.layout import Block, Layout
+from search_space.scale import Proxy, Scale
+from workers.jobs import Job, Outcome, run_job
+from workers.pool import Pool
+from workers.training import Result, Training
+
+PATIENCE = 120.0
+"""Seconds after which a job that did not come back is taken for lost."""
+
+
+def tiny_job(trial: int, seeds: tuple[int, ...] = (0,), mixer: str = "gla") -> Job:
+    """A job of a fraction of a second on a CPU."""
+    return Job(
+        trial=trial,
+        layout=Layout((Block(mixer),)),
+        seeds=seeds,
+        scale=Scale(Target(), Proxy(width=16, state=64), 16),
+        training=Training(length=16, steps=2, batch=2, evaluations=1, test_sequences=2, device="cpu"),
+        tasks={"recall": {"keys": 8, "values": 8, "pairs": [2]}},
+    )
+
+
+def numbers(outcome: Outcome) -> tuple[Result, ...]:
+    """The results without the time that they took."""
+    return tuple(replace(result, seconds=0.0) for result in outcome.results)
+
+
+class PoolContract:
+    """Inherit it, and let the fixture `pool` return an open pool; the tests leave it idle."""
+
+    @pytest.fixture
+    def pool(self) -> Iterator[Pool]:
+        """The pool under test."""
+        raise NotImplementedError("a subclass gives the fixture `pool`")
+
+    def outcomes(self, pool: Pool, jobs: list[Job]) -> dict[int, Outcome]:
+        """Runs the jobs, at most `slots` at a time; trial -> outcome."""
+        waiting, running = list(jobs), 0
+        found: dict[int, Outcome] = {}
+        end = time.monotonic() + PATIENCE
+        while len(found) < len(jobs):
+            assert time.monotonic() < end, f"trials {sorted(found)} came back of {len(jobs)}"
+            while waiting and running < pool.slots:
+                pool.submit(waiting.pop(0))
+                running += 1
+            for outcome in pool.wait(1.0):
+                assert outcome.job.trial not in found
+                found[outcome.job.trial] = outcome
+                running -= 1
+        return found
+
+    def test_it_takes_a_job_at_least(self, pool: Pool):
+        """`slots` is a positive integer."""
+        assert isinstance(pool.slots, int) and pool.slots >= 1
+
+    def test_an_idle_pool_has_no_outcomes(self, pool: Pool):
+        """Waiting for nothing returns at once, with nothing."""
+        assert pool.wait(0.01) == []
+
+    def test_every_job_comes_back_once(self, pool: Pool):
+        """With the job, and with the results that it has in this process."""
+        jobs = [tiny_job(trial, seeds) for trial, seeds in enumerate([(0,), (1, 2), (3,)])]
+        found = self.outcomes(pool, jobs)
+        assert pool.wait(0.01) == []
+        for job in jobs:
+            outcome = found[job.trial]
+            assert outcome.job == job and outcome.error is None
+            assert [result.seed for result in outcome.results] == list(job.seeds)
+            assert numbers(outcome) == numbers(run_job(job))
+
+    def test_an_error_comes_back_as_a_value(self, pool: Pool):
+        """A layout that fails costs its own job and no other."""
+        found = self.outcomes(pool, [tiny_job(0, mixer="no_such.module:Mixer"), tiny_job(1)])
+        assert found[0].results == () and "no_such" in str(found[0].error)
+        assert found[1].error is None
