@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import threading
 
+    from nas.catalogue import MixerRow
     from nas.config import Config
     from nas.handle import Search
     from nas.search.evaluate import Evaluation
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from search_space.cost.cost import Cost
     from search_space.cost.target import Target
     from search_space.layouts.layout import Layout
+    from search_space.model import Model
 
 
 def search(
@@ -108,45 +109,47 @@ def cost(layout: Layout | str, target: Target | None = None) -> Cost:
     return price(as_layout(layout), target or Target())
 
 
-@dataclass(frozen=True, kw_only=True)
-class MixerInfo:
-    """A token mixer in the catalogue.
+def build(layout: Layout | str, at: Target | Config | None = None, seed: int | None = None) -> Model:
+    """A layout as a torch module: tokens [N, L] -> logits [N, L, V].
+
+        >>> import nas
+        >>> import torch
+        >>> small = nas.build("gla*3 attention", nas.Target(layers=4, width=256, heads=4, mlp_width=704, vocabulary=100))
+        >>> small(torch.zeros(1, 16, dtype=torch.long)).shape
+        torch.Size([1, 16, 100])
 
     Args:
-        name: as layouts and spaces name it.
-        source: the paper that it follows.
-        state: the memory that a sequence needs, as a formula.
-        flops: decode FLOPs beside the projections, as a formula.
-        options: names of its options.
+        layout: a layout, or its short notation.
+        at: the target whose sizes and depth it takes, by default a 1.3B model; or a configuration, for its proxy.
+        seed: of the initial values; None takes them from torch's own generator.
+
+    Raises:
+        InputError: the layout cannot be built at these sizes.
     """
+    from nas.config import Config
+    from nas.search.evaluate import as_layout
+    from search_space.cost.target import Target
+    from search_space.model import build_model
 
-    name: str
-    source: str
-    state: str
-    flops: str
-    options: tuple[str, ...]
+    layout, at = as_layout(layout), at or Target()
+    if isinstance(at, Config):
+        return build_model(at.scale.layout(layout), at.scale.sizes(at.suite().vocabulary), seed)
+    return build_model(at.layout(layout), at.sizes, seed)
 
 
-def mixers() -> list[MixerInfo]:
-    """The catalogue of token mixers, those that installed packages announce included.
+def mixers(config: Config | str = "laptop") -> list[MixerRow]:
+    """The catalogue of token mixers at both scales, those that installed packages announce included.
 
-    >>> import nas
-    >>> [mixer.name for mixer in nas.mixers()][:3]
-    ['attention', 'gated_attention', 'sliding_window']
+        >>> import nas
+        >>> [mixer.name for mixer in nas.mixers()][:3]
+        ['attention', 'gated_attention', 'sliding_window']
+
+    Args:
+        config: the whole configuration, or the name of a preset; its target and proxy are the two scales.
     """
-    from search_space.mixers import MIXERS, option_names
+    from nas.catalogue import mixer_rows
 
-    kinds = {name: MIXERS.get(name) for name in MIXERS.names()}
-    return [
-        MixerInfo(
-            name=name,
-            source=kind.source,
-            state=kind.state_formula,
-            flops=kind.flops_formula,
-            options=tuple(option_names(kind)),
-        )
-        for name, kind in kinds.items()
-    ]
+    return mixer_rows(_configured(config))
 
 
 def _configured(config: Config | str) -> Config:
