@@ -114,8 +114,8 @@ def build(layout: Layout | str, at: Target | Config | None = None, seed: int | N
 
         >>> import nas
         >>> import torch
-        >>> small = nas.build("gla*3 attention", nas.Target(layers=4, width=256, heads=4, mlp_width=704, vocabulary=100))
-        >>> small(torch.zeros(1, 16, dtype=torch.long)).shape
+        >>> sizes = nas.Target(layers=4, width=256, heads=4, mlp_width=704, vocabulary=100)
+        >>> nas.build("gla*3 attention", sizes)(torch.zeros(1, 16, dtype=torch.long)).shape
         torch.Size([1, 16, 100])
 
     Args:

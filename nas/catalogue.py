@@ -60,12 +60,12 @@ def table(rows: list[MixerRow], context: int, length: int) -> str:
         cells = []
         if row.scaled is not None:
             pairs = ((row.scaled.target, context), (row.scaled.proxy, length))
-            figures = [
-                (c.state_elements, c.cache_elements(n), c.parameters, round(c.step_flops(n))) for c, n in pairs
-            ]
+            figures = [(c.state_elements, c.cache_elements(n), c.parameters, round(c.step_flops(n))) for c, n in pairs]
             cells = [f"{target:>12,} {proxy:>8,}" for target, proxy in zip(*figures, strict=True)]
         floor = "*" if row.scaled is not None and row.scaled.floor else ""
         lines.append(f"{row.name + floor:18}" + "  ".join(cells).rstrip())
     if any(row.scaled is not None and row.scaled.floor for row in rows):
-        lines.append("* its state in the proxy is larger than in proportion: it has no fewer elements than the model is wide")
+        lines.append(
+            "* its state in the proxy is larger than in proportion: it has no fewer elements than the model is wide"
+        )
     return "\n".join(lines) + "\n"

@@ -33,7 +33,9 @@ OVERRIDES = {
     "objectives without training": ("search.objectives=[decode_ms, cache_bytes]", "search.objectives", "training"),
     "objective of no task": ("search.objectives=[text_loss, decode_ms]", "search.objectives=text_loss", "'text'"),
     "no objective": (
-        "search.objectives=[recall, 'search_space.cost.cost:Cost']", "search_space.cost.cost:Cost", "an Objective"
+        "search.objectives=[recall, 'search_space.cost.cost:Cost']",
+        "search_space.cost.cost:Cost",
+        "an Objective",
     ),
     "unknown device": ("target.device=h1000", "target.device=h1000", "did you mean 'h100'"),
     "unknown task": ("tasks.recal={}", "tasks.recal=recal", "did you mean 'recall'"),

@@ -174,9 +174,9 @@ def test_mlflow_is_told_how_a_search_ended(tmp_path, monkeypatch, how):
 
 
 def test_bad_input_writes_nothing(tmp_path):
-    with pytest.raises(nas.InputError, match="space.choices=mambo"):
+    with pytest.raises(nas.InputError, match=r"space\.choices=mambo"):
         nas.search(nas.load("smoke", [*QUIET, "space.choices=[mambo]"]), out=tmp_path / "run")
-    with pytest.raises(nas.InputError, match="config.yaml"):
+    with pytest.raises(nas.InputError, match=r"config\.yaml"):
         nas.open(tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
