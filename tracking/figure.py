@@ -68,8 +68,10 @@ def draw_front(
         figure = Figure(figsize=(10.5, 6.0), facecolor="white")
         FigureCanvasAgg(figure)  # can measure texts, which the SVG canvas cannot
         figure.text(0.02, 0.955, title, fontsize=13, fontweight="bold", color=INK)
-        note = f"   ·   larger marks: better {objectives[third].description}" if third else ""
-        figure.text(0.02, 0.915, f"{target}   ·   {_counts(known)}{note}", color="#555555")
+        figure.text(0.02, 0.915, f"{target}   ·   {_counts(known)}", color="#555555")
+        if third:
+            note = f"larger marks: better {objectives[third].description}"
+            figure.text(0.635, 0.955, note, fontsize=8, color="#555555", ha="right")
         if known:
             listed = spread_out(front, MOST_MEMBERS)
             labels: list[Label] = [(t, str(t.number), NUMBER) for t in listed]

@@ -87,11 +87,10 @@ def front_table(trials: Sequence[Trial], config: Config) -> str:
             lines.append("published layouts that are not on the front:")
         lines.append(f"{row}  {t.design}" + (f"   [{t.name}]" if t.origin else ""))
     spreads = [_spread_line(trials, name) for name, objective in objectives.items() if objective.measured]
-    if spreads:
-        lines.append(
-            f"sure: chance that the layout belongs on the front, as seeds of one layout differ by {', '.join(spreads)} "
-            "(standard deviation)."
-        )
+    lines.append(
+        f"sure: chance that the layout belongs on the front, as seeds of one layout differ by {', '.join(spreads)} "
+        "(standard deviation)."
+    )
     return "\n".join(lines) + "\n"
 
 

@@ -58,9 +58,7 @@ class RunRecord:
     objectives: Mapping[str, float] = field(default_factory=dict)
 
     @staticmethod
-    def of(
-        outcome: Outcome, origin: Origin | None, elapsed: float, objectives: Sequence[str] = ()
-    ) -> "list[RunRecord]":
+    def of(outcome: Outcome, origin: Origin | None, elapsed: float, objectives: Sequence[str]) -> "list[RunRecord]":
         """The runs of a job, in the order of its seeds.
 
         Args:
@@ -69,11 +67,7 @@ class RunRecord:
             elapsed: as in the record.
             objectives: names of the search's objectives; the measured ones are written into the record.
         """
-        failure = (
-            None
-            if outcome.error is None
-            else Failure("place" if getattr(outcome, "lost", False) else "layout", outcome.error)
-        )
+        failure = None if outcome.error is None else Failure("place" if outcome.lost else "layout", outcome.error)
         known = {name: OBJECTIVES.get(name) for name in objectives}
         results = outcome.results or (None,) * len(outcome.job.seeds)
         return [

@@ -1,69 +1,83 @@
+from itertools import product
+
 import numpy as np
 import pytest
 
 from nas.results.pareto import front_probability, hypervolume, hypervolume_gain, knee, on_front
-from nas.results.trials import Trial, mark_front
-from search_space.layouts.layout import Block, Layout
-from workers.training import Result
 
 
-def beaten(cost, recall, i):
-    return any(
-        cost[j] <= cost[i] and recall[j] >= recall[i] and (cost[j] < cost[i] or recall[j] > recall[i])
-        for j in range(len(cost))
-    )
+def beaten(losses, i):
+    return any((other <= losses[i]).all() and (other < losses[i]).any() for other in losses)
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_front_is_what_nothing_beats(seed):
-    generator = np.random.default_rng(seed)
+@pytest.mark.parametrize("objectives", [2, 3])
+@pytest.mark.parametrize("seed", range(10))
+def test_front_is_what_nothing_beats(seed, objectives):
     # Few distinct values, so that ties and equal points occur.
-    cost, recall = generator.integers(1, 8, 30).astype(float), generator.integers(0, 8, 30) / 8
-    assert on_front(cost, recall).tolist() == [not beaten(cost, recall, i) for i in range(30)]
+    losses = np.random.default_rng(seed).integers(0, 8, (30, objectives)) / 8
+    assert on_front(losses).tolist() == [not beaten(losses, i) for i in range(30)]
+
+
+@pytest.mark.parametrize("signs", list(product([1, -1], repeat=3)), ids=str)
+def test_front_in_three_objectives_of_any_direction(signs):
+    """Losses are values times their sign: turning values and directions over together changes nothing."""
+    values = np.random.default_rng(0).integers(0, 6, (40, 3)).astype(float) * signs
+    front = on_front(values * signs)
+    assert front.tolist() == [not beaten(values * signs, i) for i in range(40)] and 0 < front.sum() < 40
+    best = values[front]
+    for sign, mine, every in zip(signs, best.T, values.T, strict=True):
+        assert (sign * mine).min() == (sign * every).min()
 
 
 def test_equal_points_all_stay():
-    assert on_front(np.array([1.0, 1.0, 2.0]), np.array([0.5, 0.5, 0.4])).tolist() == [True, True, False]
+    assert on_front(np.array([[1.0, -0.5], [1.0, -0.5], [2.0, -0.4]])).tolist() == [True, True, False]
 
 
-def test_hypervolume_of_known_rectangles():
-    cost, recall = np.array([1.0, 2.0]), np.array([0.5, 1.0])
-    assert hypervolume(cost, recall, (3.0, 0.0)) == pytest.approx(0.5 + 1.0)
+def test_hypervolume_of_known_boxes():
+    losses = np.array([[1.0, -0.5], [2.0, -1.0]])
+    assert hypervolume(losses, np.array([3.0, 0.0])) == pytest.approx(0.5 + 1.0)
+    assert hypervolume(np.array([[0.0, 0.0, 0.0], [-1.0, 0.5, 0.5]]), np.ones(3)) == pytest.approx(1.0 + 0.25)
+    assert hypervolume(np.array([[4.0, -1.0]]), np.array([3.0, 0.0])) == 0.0
+    assert hypervolume(np.empty((0, 2)), np.array([3.0, 0.0])) == 0.0
 
 
-@pytest.mark.parametrize("seed", range(10))
-def test_gain_is_the_difference_of_hypervolumes(seed):
-    generator = np.random.default_rng(seed)
-    cost, recall = generator.random(6), generator.random(6)
-    front = on_front(cost, recall)
-    new_cost, new_recall = generator.random(5), generator.random(5)
-    gains = hypervolume_gain(new_cost, new_recall, cost[front], recall[front], (1.1, 0.0))
-    before = hypervolume(cost, recall, (1.1, 0.0))
-    for c, r, gain in zip(new_cost, new_recall, gains, strict=True):
-        after = hypervolume(np.append(cost, c), np.append(recall, r), (1.1, 0.0))
-        assert gain == pytest.approx(after - before, abs=1e-12)
+@pytest.mark.parametrize("objectives", [2, 3])
+def test_gain_is_the_share_of_the_unit_box_that_no_member_beats(objectives):
+    generator = np.random.default_rng(objectives)
+    front = generator.random((5, objectives))
+    candidates = np.vstack([generator.random((4, objectives)), front[:1], np.full(objectives, 2.0)])
+    gains = hypervolume_gain(candidates, front, np.ones(objectives))
+    assert gains.shape == (6,)
+    drawn = generator.random((200_000, objectives))
+    old = (front[:, None] <= drawn).all(-1).any(0)
+    for candidate, gain in zip(candidates, gains, strict=True):
+        assert gain == pytest.approx(((candidate <= drawn).all(-1) & ~old).mean(), abs=0.005)
+    assert gains[4:] == pytest.approx([0.0, 0.0])
 
 
-def test_knee_is_the_corner():
-    assert knee(np.array([1.0, 2.0, 10.0]), np.array([0.2, 0.9, 1.0])) == 1
+@pytest.mark.parametrize(
+    "losses, best",
+    [
+        ([[0.0, -0.2], [0.7, -0.9], [2.3, -1.0]], 1),
+        ([[0.0, 0.0], [1.0, -0.1], [2.0, -1.0]], 0),
+        ([[0.0, 1.0, 1.0], [1.0, 0.0, 1.0], [1.0, 1.0, 0.0], [0.3, 0.3, 0.3]], 3),
+        ([[1.0, 1.0]], 0),
+    ],
+)
+def test_knee_is_the_corner(losses, best):
+    assert knee(np.array(losses)) == best
 
 
 def test_probability_is_sure_without_noise_and_even_between_twins():
-    cost, recall = np.array([1.0, 2.0, 3.0]), np.array([0.5, 0.4, 0.9])
-    assert front_probability(cost, recall, np.zeros(3)).tolist() == [1.0, 0.0, 1.0]
-    twins = front_probability(np.array([1.0, 1.0]), np.array([0.5, 0.5]), np.full(2, 0.1), draws=2000)
+    losses = np.array([[1.0, -0.5], [2.0, -0.4], [3.0, -0.9]])
+    assert front_probability(losses, np.zeros((3, 2))).tolist() == [1.0, 0.0, 1.0]
+    twins = front_probability(np.array([[1.0, -0.5], [1.0, -0.5]]), np.array([[0.0, 0.1]] * 2), draws=2000)
     assert twins == pytest.approx([0.5, 0.5], abs=0.05)
 
 
-def test_marking_tells_who_joined_the_front_or_left_it():
-    def trial(number, cost, recall):
-        layout = Layout((Block("attention"),) * (number + 1))
-        result = Result(seed=0, steps=1, status="complete", recall=recall)
-        return Trial(number, layout, "search", {"decode_ms": cost}, [result])
-
-    trials = [trial(0, 1.0, 0.5), trial(1, 2.0, 0.6)]
-    assert mark_front(trials, "decode_ms") == trials
-    assert mark_front(trials, "decode_ms") == []
-    trials.append(trial(2, 1.5, 0.7))
-    assert mark_front(trials, "decode_ms") == trials[1:]
-    assert [t.on_front for t in trials] == [True, False, True]
+def test_noise_is_drawn_where_there_is_some():
+    """Apart in an exact loss, two points are both sure whatever the noise of the other loss that they agree in."""
+    losses = np.array([[1.0, 0.0, -1.0], [2.0, 0.0, -2.0]])
+    assert front_probability(losses, np.array([[0.0, 9.0, 0.0]] * 2)).tolist() == [1.0, 1.0]
+    unsure = front_probability(losses, np.array([[0.0, 9.0, 9.0]] * 2))
+    assert unsure[0] == 1.0 and 0.5 < unsure[1] < 1.0

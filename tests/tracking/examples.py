@@ -3,13 +3,21 @@
 import random
 from typing import Any
 
+from search_space.cost.objectives import OBJECTIVES, Objective
 from tracking.records import TrialRecord
 
 MIXERS = ("attention", "deltanet", "gla", "hgrn", "retnet")
 
 
+def objectives(*names: str) -> dict[str, Objective]:
+    """Objectives of the catalogue by name; recall and time per token where none is named."""
+    return {name: OBJECTIVES.get(name) for name in names or ("recall", "decode_ms")}
+
+
 def trial(number: int = 0, **changes: Any) -> TrialRecord:
-    """A complete trial with two seeds."""
+    """A complete trial with two seeds; `recall`, `decode_ms` and the like change one objective."""
+    values = {"recall": 0.5, "text_loss": 3.0, "decode_ms": 2.5, "cache_bytes": 1e9, "largest_batch": 64.0}
+    values |= {name: changes.pop(name) for name in list(changes) if name in values}
     fields: dict[str, Any] = {
         "number": number,
         "label": "gla*3 attention",
@@ -17,10 +25,9 @@ def trial(number: int = 0, **changes: Any) -> TrialRecord:
         "layers": ("gla", "gla", "gla", "attention"),
         "origin": "search",
         "state": "complete",
-        "recall": 0.5,
-        "recall_spread": 0.03,
         "seeds": (0, 1),
-        "efficiency": {"decode_ms": 2.5, "cache_bytes": 1e9},
+        "objectives": values,
+        "spreads": {"recall": 0.03},
         "scores": {"accuracy/recall": 0.5},
         "curves": {"train_loss/seed_0": [(100, 3.0), (200, 2.0)]},
         "seconds": 12.0,
@@ -43,7 +50,7 @@ def crowd(count: int, seed: int = 0) -> list[TrialRecord]:
                 layers=layers,
                 origin=f"{mixer} {number}" if number % 3 == 0 else "search",
                 recall=min(1.0, 0.3 + 0.5 * share + 0.2 * draw.random()),
-                efficiency={"decode_ms": 1.0 + 15 * share + draw.random()},
+                decode_ms=1.0 + 15 * share + draw.random(),
             )
         )
     return [
@@ -53,4 +60,5 @@ def crowd(count: int, seed: int = 0) -> list[TrialRecord]:
 
 
 def _beats(a: TrialRecord, b: TrialRecord) -> bool:
-    return a.recall > b.recall and a.efficiency["decode_ms"] <= b.efficiency["decode_ms"]
+    recall, price = ((a.objectives[name], b.objectives[name]) for name in ("recall", "decode_ms"))
+    return recall[0] > recall[1] and price[0] <= price[1]

@@ -1,3 +1,4 @@
+import json
 import logging
 import signal
 import socket
@@ -17,12 +18,13 @@ from tracking import runs
 from tracking.runs import Tracker
 from tracking.store import Store, search_id
 
+OBJECTIVES = ["recall", "decode_ms"]
 CONFIG = "search:\n  seed: 3\n  seconds: 60\nname: here\n"
 
 
 def begin(folder, uri=None):
     tracker = Tracker(folder, uri)
-    tracker.start("a search", CONFIG, "decode_ms")
+    tracker.start("a search", CONFIG, OBJECTIVES)
     return tracker
 
 
@@ -64,8 +66,10 @@ def test_a_trial_is_a_run(folder):
         "recall": 0.5,
         "recall_spread": 0.03,
         "confidence": 0.75,
+        "text_loss": 3.0,
         "decode_ms": 2.5,
         "cache_bytes": 1e9,
+        "largest_batch": 64.0,
         "accuracy/recall": 0.5,
         "curves/train_loss/seed_0": 2.0,
         "seconds": 12.0,
@@ -81,27 +85,57 @@ def test_the_search_is_the_parent_run(folder, tmp_path):
     (tmp_path / "front.svg").write_text("<svg/>")
     tracker = begin(folder)
     tracker.log_front(tmp_path / "front.svg", tmp_path / "missing.json")
-    assert tracker.finish("interrupted")
+    assert tracker.finish("complete")
     parent, _ = parent_and_trials(folder)
     assert parent.info.run_name == "a search"
-    assert parent.info.status == "KILLED"
+    assert parent.data.tags["objectives"] == "recall (high), decode_ms (low)"
     assert parent.data.params == {"search.seed": "3", "search.seconds": "60", "name": "here"}
     artifacts = folder / "artifacts" / parent.info.run_id / "artifacts"
     assert {p.name: p.read_text() for p in artifacts.iterdir()} == {"config.yaml": CONFIG, "front.svg": "<svg/>"}
 
 
+@pytest.mark.parametrize("state, status", [("complete", "FINISHED"), ("interrupted", "KILLED"), ("failed", "FAILED")])
+def test_how_a_search_ended_shows(folder, state, status):
+    tracker = begin(folder)
+    assert tracker.finish(state)
+    assert parent_and_trials(folder)[0].info.status == status
+
+
+@pytest.mark.parametrize(
+    "names, x, y",
+    [
+        (["recall", "decode_ms"], "decode_ms", "recall"),
+        (["decode_ms", "cache_bytes", "text_loss"], "decode_ms", "text_loss"),
+        (["largest_batch", "cache_bytes"], "largest_batch", "cache_bytes"),
+    ],
+)
+def test_the_chart_shows_the_first_cost_and_the_first_measured_objective(folder, names, x, y):
+    tracker = Tracker(folder)
+    tracker.start("a search", CONFIG, names)
+    assert tracker.finish("complete")
+    tags = Store.locate(folder).connect().get_experiment_by_name("nas").tags
+    (view,) = (json.loads(value) for key, value in tags.items() if key.startswith("mlflow.sharedViewState."))
+    (chart,) = view["compareRunCharts"]
+    assert (chart["xaxis"]["key"], chart["yaxis"]["key"]) == (x, y)
+
+
+def test_an_unknown_objective_is_refused(folder):
+    with pytest.raises(InputError, match=r"search\.objectives=speed"):
+        Tracker(folder).start("a search", CONFIG, ["recall", "speed"])
+
+
 @pytest.mark.parametrize("state, status", [("diverged", "FAILED"), ("failed", "FAILED")])
 def test_what_became_of_a_trial_shows(folder, state, status):
     nan = float("nan")
-    record(folder, trial(0, state=state, recall_spread=None, curves={"train_loss": [(1, nan), (2, float("inf"))]}))
+    record(folder, trial(0, state=state, spreads={}, curves={"train_loss": [(1, nan), (2, float("inf"))]}))
     _, trials = parent_and_trials(folder)
     assert trials[0].info.status == status
     assert "recall_spread" not in trials[0].data.metrics
 
 
 def test_more_seeds_replace_what_fewer_showed(folder):
-    first = trial(0, recall=0.9, seeds=(0,), recall_spread=None)
-    more = replace(first, recall=0.6, seeds=(0, 1, 2), recall_spread=0.2, curves={"loss": [(1, 2.0)]})
+    first = trial(0, recall=0.9, seeds=(0,), spreads={})
+    more = trial(0, recall=0.6, seeds=(0, 1, 2), spreads={"recall": 0.2}, curves={"loss": [(1, 2.0)]})
     record(folder, first)
     record(folder, more)
     _, trials = parent_and_trials(folder)
@@ -132,7 +166,7 @@ def test_a_search_goes_on_with_another_budget(folder):
     record(folder, trial(0))
     tracker = Tracker(folder)
     longer = CONFIG.replace("60", "90") + "more: true\n"
-    tracker.start("a search", longer, "decode_ms")
+    tracker.start("a search", longer, OBJECTIVES)
     assert tracker.finish("complete")
     parent, trials = parent_and_trials(folder)
     assert list(trials) == [0]
@@ -241,7 +275,7 @@ import sys
 from tests.tracking.examples import trial
 from tracking.runs import Tracker
 tracker = Tracker(sys.argv[1])
-tracker.start("a search", {CONFIG!r}, "decode_ms")
+tracker.start("a search", {CONFIG!r}, {OBJECTIVES!r})
 tracker.log(trial(n) for n in range(10_000))
 tracker.finish("complete", wait=1000)
 """

@@ -25,7 +25,7 @@ def recorded(tmp_path_factory, empty_database):
     folder = tmp_path_factory.mktemp("a search, 100% é?", numbered=False)
     shutil.copy(empty_database, folder)
     tracker = Tracker(folder)
-    tracker.start("a search", "{}", "decode_ms")
+    tracker.start("a search", "{}", ["recall", "decode_ms"])
     tracker.log(crowd(30))
     assert tracker.finish("complete")
     return folder

@@ -1,0 +1,78 @@
+import json
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from nas.results import records
+from nas.results.records import Failure, RunRecord
+from search_space.errors import InputError
+from search_space.layouts.published import Origin
+from tests.nas.examples import layout, result
+from workers.jobs import Outcome
+
+JOB = SimpleNamespace(trial=4, layout=layout(3), seeds=(7, 8))
+ORIGIN = Origin("Known", layout(5))
+
+
+def run(**changes):
+    fields = {"trial": 4, "origin": ORIGIN, "layout": layout(3), "seed": 7, "elapsed": 1.5, "result": result(7)}
+    return RunRecord(**(fields | changes))
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        run(),
+        run(origin=None, rung=2, objectives={"recall": 0.5}),
+        run(result=None, failure=Failure("place", "lost\nnode")),
+        run(result=replace(result(7), curves={"loss": [(1, 2.0), (2, float("inf"))]})),
+    ],
+    ids=["published", "searched", "failed", "with curves"],
+)
+def test_a_record_reads_back(record):
+    line = record.to_line()
+    assert "\n" not in line and RunRecord.from_line(line, 1) == record
+
+
+def test_a_line_is_plain_to_its_readers():
+    fields = json.loads(run(objectives={"recall": 0.5}).to_line())
+    assert fields["objectives"] == {"recall": 0.5} and fields["rung"] == 0 and fields["seed"] == 7
+    assert fields["origin"]["name"] == "Known" and fields["failure"] is None
+
+
+def test_a_job_leaves_a_record_for_every_seed():
+    outcome = Outcome(job=JOB, results=(result(7, recall=0.25), result(8, status="diverged")))
+    found = RunRecord.of(outcome, ORIGIN, 2.0, ["recall", "text_loss", "decode_ms"])
+    assert [(r.trial, r.seed, r.origin, r.elapsed) for r in found] == [(4, 7, ORIGIN, 2.0), (4, 8, ORIGIN, 2.0)]
+    assert found[0].objectives == {"recall": 0.25, "text_loss": 3.0}
+    assert found[1].objectives == {"recall": 0.0, "text_loss": pytest.approx(6.238, abs=1e-3)}
+    assert all(r.failure is None for r in found)
+
+
+@pytest.mark.parametrize("lost, of", [(False, "layout"), (True, "place")])
+def test_a_job_that_failed_leaves_its_seeds(lost, of):
+    found = RunRecord.of(Outcome(job=JOB, error="no", lost=lost), None, 2.0, ["recall"])
+    assert [(r.seed, r.result, r.failure) for r in found] == [
+        (7, None, Failure(of, "no")),
+        (8, None, Failure(of, "no")),
+    ]
+    assert [r.objectives for r in found] == [{}, {}]
+
+
+def test_lines_are_read_by_their_format(monkeypatch):
+    monkeypatch.setitem(records.READERS, 2, lambda fields: run(trial=fields["number"]))
+    assert RunRecord.from_line('{"number": 9}', 2).trial == 9
+    with pytest.raises(KeyError):
+        RunRecord.from_line('{"number": 9}', 1)
+
+
+def test_an_objective_that_a_run_lacks_is_named():
+    bare = replace(result(7), loss={})
+    with pytest.raises(InputError, match=r"search\.objectives=text_loss"):
+        RunRecord.of(
+            Outcome(job=SimpleNamespace(trial=4, layout=layout(3), seeds=(7,)), results=(bare,)),
+            None,
+            1.0,
+            ["text_loss"],
+        )
