@@ -1,3 +1,3 @@
 import pytest
 
-pytest.register_assert_rewrite("tests.mixer_contract")
+pytest.register_assert_rewrite("search_space.testing")

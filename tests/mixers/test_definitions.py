@@ -8,8 +8,9 @@ import torch
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from search_space.mixers import build_mixer
 from search_space.parts.base import Dims
+from search_space.parts.build import build_mixer
+from search_space.parts.part import Part
 
 B, T, D, H, K, V = 2, 19, 32, 4, 6, 5
 SIZES = {"heads": H, "key_size": K, "value_size": V}
@@ -18,7 +19,9 @@ CLOSE = {"atol": 1e-6, "rtol": 1e-6}
 
 def build(name, options=SIZES, **dims):
     torch.manual_seed(0)
-    mixer = build_mixer(name, Dims(width=D, heads=H, **dims), options).double()
+    layers = [build_mixer(Part(name, options), Dims(width=D, heads=H, **dims)) for _ in range(3)]
+    type(layers[0]).share(layers)  # what is shared over depth
+    mixer = layers[1].double()
     for parameter in mixer.parameters():  # so that norms and biases take part
         parameter.data += 0.1 * torch.randn_like(parameter)
     return mixer, torch.randn(B, T, D, dtype=torch.float64)
@@ -42,6 +45,12 @@ def heads(x, count=H):
 
 def normal(mixer, x):
     return x / (x.square().mean(-1, keepdim=True) + 1e-5).sqrt() * mixer.norm.weight
+
+
+def forgotten(mixer, x):
+    """The forget gate of the second of three layers."""
+    shares = mixer.gate.bounds.exp() / mixer.gate.bounds.exp().sum(0)
+    return shares[0] + (1 - shares[0]) * torch.sigmoid(x)
 
 
 def remembered(q, k, v, decay, strength=None):
@@ -126,7 +135,7 @@ def test_hgrn2(conv):
     qfv = x @ mixer.input.weight.T
     qfv = convolved(mixer, qfv) if conv else qfv
     q, f, v = qfv.split([H * K, H * K, H * V], -1)
-    f = heads(torch.sigmoid(f + mixer.forget_bias))
+    f = heads(forgotten(mixer, f))
     o = normal(mixer, remembered(F.silu(heads(q)), 1 - f, heads(v), f[..., None]).flatten(-2))
     assert_close(mixer(x)[0], o @ mixer.output.weight.T, **CLOSE)
 
@@ -137,7 +146,7 @@ def test_hgrn(conv):
     entering, gate = projected(mixer, x, 24, 12)
     entering = convolved(mixer, entering) if conv else entering
     i, f = entering.split([12, 12], -1)
-    f = torch.sigmoid(f + mixer.forget_bias)
+    f = forgotten(mixer, f)
     h, states = torch.zeros(B, 12, dtype=x.dtype), []
     for t in range(T):
         h = f[:, t] * h + (1 - f[:, t]) * F.silu(i[:, t])
@@ -163,7 +172,7 @@ def test_delta_rule(name, conv):
 
 
 def test_initial_decays_of_gated_deltanet():
-    mixer = build_mixer("gated_deltanet", Dims(width=64, heads=2), {"heads": 64})
+    mixer = build_mixer(Part("gated_deltanet", {"heads": 64}), Dims(width=64, heads=2))
     rate, step = mixer.log_rate.exp(), F.softplus(mixer.step_bias)
     assert 0 < rate.min() < 4
     assert 12 < rate.max() <= 16
@@ -172,5 +181,12 @@ def test_initial_decays_of_gated_deltanet():
 
 
 @pytest.mark.parametrize("name", ["hgrn", "hgrn2"])
-def test_forget_gates_start_high(name):
-    assert torch.equal(build_mixer(name, Dims(width=32, heads=2)).forget_bias, torch.full((32,), 3.0))
+def test_lower_bounds_rise_by_a_share_each_layer(name):
+    layers = [build_mixer(name, Dims(width=32, heads=2, layer=i, layers=4)) for i in range(4)]
+    type(layers[0]).share(layers)
+    assert all(layer.gate.bounds is layers[0].gate.bounds for layer in layers)
+    wide_open = torch.full((32,), -1e4)
+    for i, layer in enumerate(layers):
+        complement, log_forget = layer.gate(wide_open)
+        assert_close(1 - complement, torch.full((32,), i / 4))
+        assert_close(log_forget.exp(), torch.full((32,), i / 4))

@@ -1,24 +1,26 @@
 import pytest
 
 from search_space.errors import InputError
-from search_space.mixers import MIXERS, build_mixer, option_names
+from search_space.mixers import MIXERS
 from search_space.parts.base import Dims
+from search_space.parts.build import build_mixer, options_of
+from search_space.parts.part import Part
 
 SMALL = Dims(width=32, heads=2)
 SIZES = {"heads": 2, "key_size": 8, "value_size": 12, "conv": 3}
 
 
-@pytest.mark.parametrize("name", [n for n in MIXERS.names() if n != "hgrn"])
+@pytest.mark.parametrize("name", [n for n in MIXERS.names() if n not in ("hgrn", "parallel")])
 def test_the_same_options_mean_the_same_everywhere(name):
-    mixer = build_mixer(name, SMALL, SIZES)
+    mixer = build_mixer(Part(name, SIZES), SMALL)
     assert (mixer.heads, mixer.key_size, mixer.value_size, mixer.conv.width) == (2, 8, 12, 3)
     assert mixer.output.in_features == 24
 
 
 def test_options_of_a_mixer_that_extends_another():
-    names = option_names(MIXERS.get("sliding_window"))
+    names = options_of(MIXERS.get("sliding_window"))
     assert {"window", "heads", "kv_heads", "rope_theta", "conv"} <= set(names)
-    assert set(option_names(MIXERS.get("attention"))) == set(names) - {"window"}
+    assert set(options_of(MIXERS.get("attention"))) == set(names) - {"window"}
 
 
 BAD = {
@@ -39,7 +41,14 @@ BAD = {
     "no-key-value-heads": ("gated_attention", {"kv_heads": 0}, "blocks.a.kv_heads", "positive integer"),
     "empty-window": ("sliding_window", {"window": 0}, "blocks.a.window", "positive integer"),
     "negative-convolution": ("gated_deltanet", {"conv": -1}, "blocks.a.conv", "0 for none"),
-    "bias-in-words": ("hgrn2", {"forget_bias": "high"}, "blocks.a.forget_bias", "number"),
+    "no-branches": ("parallel", {}, "blocks.a.branches", "two or more"),
+    "unknown-branch": ("parallel", {"branches": ["gla", "glaa"]}, "blocks.a.branches[1]", "did you mean 'gla'"),
+    "unknown-combination": (
+        "parallel",
+        {"branches": ["gla", "hgrn"], "combine": "max"},
+        "blocks.a.combine",
+        "one of mean, sum",
+    ),
     "wavelength-in-words": ("attention", {"rope_theta": "1e4"}, "blocks.a.rope_theta", "number"),
     "negative-wavelength": ("retnet", {"rope_theta": -1}, "blocks.a.rope_theta", "number"),
 }
@@ -48,7 +57,7 @@ BAD = {
 @pytest.mark.parametrize(("name", "options", "key", "expected"), BAD.values(), ids=BAD.keys())
 def test_a_wrong_option_is_named(name, options, key, expected):
     with pytest.raises(InputError) as raised:
-        build_mixer(name, SMALL, options, key="blocks.a")
+        build_mixer(Part(name, options), SMALL, key="blocks.a")
     assert raised.value.key == key
     assert expected in raised.value.expected
 
@@ -64,5 +73,5 @@ def test_a_wrong_option_is_named(name, options, key, expected):
     ids=["of-the-model", "grouped-in-the-model", "grouped-here", "other-heads-here"],
 )
 def test_attention_takes_its_heads_from_the_model_unless_told(dims, options, heads):
-    mixer = build_mixer("attention", dims, options)
+    mixer = build_mixer(Part("attention", options), dims)
     assert (mixer.heads, mixer.kv_heads) == heads

@@ -1,14 +1,14 @@
 """A user's mixer comes in from a package of their own: by its path, or announced by an entry point."""
 
 import sys
-from functools import partial
 from textwrap import dedent
 
 import pytest
 
-from search_space.mixers import MIXERS, build_mixer
-from search_space.parts.base import Dims
-from tests.mixer_contract import MixerContract
+from search_space.mixers import MIXERS
+from search_space.parts.build import build_mixer
+from search_space.parts.part import Part
+from search_space.testing import MixerContract
 
 MIXER = '''
     """A mixer that forgets at one fixed rate."""
@@ -16,13 +16,12 @@ MIXER = '''
     import torch
     from torch import nn
 
-    from search_space.parts.base import Mixer, MixerCost
+    from search_space.parts.base import Mixer, PartCost
 
 
     class MovingAverage(Mixer):
+        "A mean that forgets."
         source = "none"
-        state_formula = "width"
-        flops_formula = "2 x width"
 
         def __init__(self, dims, *, rate=0.5):
             super().__init__()
@@ -47,7 +46,7 @@ MIXER = '''
 
         def cost(self):
             width = self.output.in_features
-            return MixerCost(**self.parameter_counts(), state_elements=width, decode_flops=2 * width)
+            return PartCost(**self.weights(), state_elements=width, decode_flops=2 * width)
 '''
 METADATA = "Metadata-Version: 2.1\nName: averages\nVersion: 1.0\n"
 ENTRY_POINTS = "[nas.mixers]\nmoving_average = averages.mixer:MovingAverage\n"
@@ -75,7 +74,7 @@ def package(tmp_path, monkeypatch):
 class TestOwnMixer(MixerContract):
     @pytest.fixture(params=["averages.mixer:MovingAverage", "moving_average"], ids=["path", "entry-point"])
     def build(self, request):
-        return partial(build_mixer, request.param, Dims(width=32, heads=2), {"rate": 0.7})
+        return lambda dims: build_mixer(Part(request.param, {"rate": 0.7}), dims)
 
     def test_it_gets_its_options(self, mixer):
         assert mixer.rate == 0.7

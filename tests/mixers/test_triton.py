@@ -7,9 +7,9 @@ import torch
 
 pytest.importorskip("triton")
 
-from search_space.mixers import build_mixer
 from search_space.parts.base import Dims
-from tests.mixer_contract import by_steps, seeded, tokens
+from search_space.parts.build import build_mixer
+from search_space.testing.mixers import by_steps, seeded, tokens
 from tests.mixers.test_contract import CASES
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -18,9 +18,8 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 @pytest.mark.parametrize("case", CASES)
 @torch.no_grad()
 def test_a_prompt_and_then_steps(case, monkeypatch):
-    name, options = CASES[case]
-    mixer = seeded(lambda: build_mixer(name, Dims(width=32, heads=2), options)).float()
-    x = tokens(mixer, 21).float()
+    mixer = seeded(lambda: build_mixer(CASES[case], Dims(width=32, heads=2))).float()
+    x = tokens(21).float()
     expected, _ = mixer(x)
     monkeypatch.setenv("KERNELS_BACKEND", "triton")
     mixer = copy.deepcopy(mixer).to(DEVICE)

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from search_space.parts.base import Dims, Mixer, MixerCost, State
+from search_space.parts.base import Cache, Dims, Mixer, PartCost, State
 
 ECHO = "tests.search_space.stubs:Echo"
 
@@ -10,7 +10,7 @@ ECHO = "tests.search_space.stubs:Echo"
 class Echo(Mixer):
     """Repeats its input through a matrix; its costs are round numbers."""
 
-    source = state_formula = flops_formula = "none"
+    source = "none"
 
     def __init__(self, dims: Dims, *, window: int | None = None, state: int = 1000):
         super().__init__()
@@ -26,14 +26,12 @@ class Echo(Mixer):
     def initial_state(self, batch: int) -> State:
         return {}
 
-    def cost(self) -> MixerCost:
-        return MixerCost(
-            **self.parameter_counts(),
-            context_elements=10,
-            window=self.window,
+    def cost(self) -> PartCost:
+        return PartCost(
+            **self.weights(),
+            caches=(Cache(elements=10, flops=4.0, window=self.window),),
             state_elements=self.state,
             conv_elements=7,
             decode_flops=100.0,
-            decode_flops_per_context=4.0,
             prefill_flops=50.0,
         )

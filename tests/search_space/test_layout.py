@@ -2,13 +2,14 @@ import pytest
 
 from search_space.errors import InputError
 from search_space.layouts.layout import Block, Layout
+from search_space.parts.part import NONE, Part
 from tests.search_space.stubs import ECHO
 
 WINDOWS = Layout(
     (
-        Block("sliding_window", {"window": 16}),
+        Block(Part("sliding_window", {"window": 16})),
         Block("gla"),
-        Block("sliding_window", {"window": 64}),
+        Block(Part("sliding_window", {"window": 64})),
         Block("gla"),
     )
 )
@@ -39,7 +40,7 @@ def test_unused_blocks_are_dropped():
 
 
 def test_order_of_options_does_not_matter():
-    assert Block("gla", {"heads": 2, "conv": 4}) == Block("gla", [("conv", 4), ("heads", 2)])
+    assert Part("gla", {"heads": 2, "conv": 4}) == Part("gla", [("conv", 4), ("heads", 2)])
 
 
 @pytest.mark.parametrize(
@@ -56,7 +57,7 @@ def test_different_layouts_differ(one, other):
 
 
 def test_key_is_the_same_in_every_version():
-    assert layout("gla", "attention").key == "ed1a46d1cedb"
+    assert layout("gla", "attention").key == "4117cb17ade3"
 
 
 def test_key_agrees_with_equality_of_numbers():
@@ -106,11 +107,67 @@ def test_a_user_mixer_by_its_path():
     assert Layout.from_yaml(one.to_yaml()) == one
 
 
-def test_options_given_for_a_mixer_or_for_one_of_its_blocks():
-    options = {"sliding_window": {"window": 1, "heads": 2}, "sliding_window(window=64)": {"window": 4096}}
-    assert WINDOWS.layers[0].updated(options) == Block("sliding_window", {"window": 1, "heads": 2})
-    assert WINDOWS.layers[2].updated(options) == Block("sliding_window", {"window": 4096, "heads": 2})
-    assert WINDOWS.layers[1].updated(options) == Block("gla")
+def test_a_part_has_its_own_options_over_others():
+    assert Part("gla", {"heads": 2}).over({"heads": 4, "conv": 3}) == Part("gla", {"heads": 2, "conv": 3})
+
+
+PARTS = {
+    "gla/none": Block("gla", NONE),
+    "none/swiglu": Block(NONE),
+    "gla/swiglu(ratio=2)": Block("gla", Part("swiglu", {"ratio": 2})),
+    "attention(rope_theta=null, heads=4)": Block(Part("attention", {"rope_theta": None, "heads": 4})),
+    "parallel(branches=[attention, sliding_window(window=8)], norm=false)": Block(
+        Part("parallel", {"branches": ["attention", {"mixer": "sliding_window", "window": 8}], "norm": False})
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "block"), PARTS.items(), ids=PARTS)
+def test_blocks_in_short(text, block):
+    assert Layout.parse(text) == Layout((block,))
+    assert Layout.parse(str(Layout((block,)))) == Layout((block,))
+    assert Layout.from_yaml(Layout((block, Block("gla"))).to_yaml()) == Layout((block, Block("gla")))
+
+
+@pytest.mark.parametrize(
+    ("text", "depth"),
+    [
+        ("gla", 1),
+        (" gla * 3 ", 3),
+        ("(gla*2 attention)*8", 24),
+        ("((gla hgrn)*2 attention)*3 gla/none", 16),
+        ("(gla/none none/swiglu)*12", 24),
+        (f"{ECHO}(window=4)*2 gla", 3),
+    ],
+)
+def test_layouts_in_short(text, depth):
+    layout = Layout.parse(text)
+    assert len(layout.layers) == depth
+    assert Layout.parse(str(layout)) == layout
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("", "name of a mixer in place of its end"),
+        ("gla*", "a count"),
+        ("gla*0", "a count"),
+        ("gla*99999", "a count"),
+        ("(gla*2", "')'"),
+        ("gla)", "a block, or the end"),
+        ("gla(heads)", "'='"),
+        ("gla(heads=)", "a value"),
+        ("gla(heads=2", "','"),
+        ("glaa", "did you mean 'gla'"),
+        ("gla/swiglo", "did you mean 'swiglu'"),
+        ("none/none", "a mixer, a channel mixer, or both"),
+        ("gla ? attention", "name of a mixer in place of '?' at character 5"),
+    ],
+)
+def test_mistakes_in_short_notation(text, hint):
+    with pytest.raises(InputError) as error:
+        Layout.parse(text)
+    assert hint in error.value.expected
 
 
 @pytest.mark.parametrize(
@@ -132,7 +189,12 @@ def test_options_given_for_a_mixer_or_for_one_of_its_blocks():
         ({"layers": ["a"], "blocks": {"a": "gla"}}, "blocks.a", "a mapping with a mixer"),
         ({"layers": ["a"], "blocks": {"a": {"heads": 2}}}, "blocks.a", "a mapping with a mixer"),
         ({"layers": ["a"], "blocks": {"a": {"mixer": "glaa"}}}, "blocks.a.mixer", "did you mean 'gla'?"),
-        ({"layers": ["a"], "blocks": {"a": {"mixer": "gla", "heads": {}}}}, "gla.heads", "a number"),
+        ({"layers": ["a"], "blocks": {"a": {"mixer": "gla", "heads": {}}}}, "blocks.a.gla.heads", "a number"),
+        ({"layers": ["a"], "blocks": {"a": {"mixer": "none", "mlp": "none"}}}, "blocks.a.block", "or both"),
+        ({"layers": ["a"], "blocks": {"a": {"mixer": "none", "heads": 2}}}, "blocks.a.heads", "no options"),
+        ({"layers": ["a"], "blocks": {"a": {"mixer": "gla", "mlp": "swiglo"}}}, "blocks.a.mlp", "did you mean"),
+        ({"layers": ["a"], "blocks": {"a": {"mixer": "gla", "mlp": 3}}}, "blocks.a.mlp", "channel mixer"),
+        ({"layers": ["gla/glu"]}, "layers[0]", "one of swiglu"),
     ],
 )
 def test_mistakes_name_the_key(fields, key, hint):

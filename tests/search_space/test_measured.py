@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from search_space.cost.cost import cost
-from search_space.cost.measured import Part, Profile
+from search_space.cost.measured import PartTimes, Profile
 from search_space.cost.target import Target
 from search_space.errors import InputError
 from search_space.layouts.layout import Block, Layout
@@ -12,9 +12,9 @@ from search_space.layouts.layout import Block, Layout
 SMALL = Target(layers=4, width=64, heads=4, mlp_width=128, vocabulary=100, batch=2, context=300)
 
 
-def linear(part_ms: float, per_token: float = 0.0, per_cached: float = 0.0) -> Part:
+def linear(part_ms: float, per_token: float = 0.0, per_cached: float = 0.0) -> PartTimes:
     """A part whose times follow a formula, measured at a few places."""
-    return Part(
+    return PartTimes(
         decode=[[b, n, part_ms + per_cached * b * n] for b in (1, 8) for n in (100, 1000)],
         prefill=[[t, per_token * t + per_cached * t * t] for t in (100, 1000)],
     )
@@ -22,9 +22,11 @@ def linear(part_ms: float, per_token: float = 0.0, per_cached: float = 0.0) -> P
 
 @pytest.fixture
 def path(tmp_path):
-    parts = {"mlp": linear(1.0, 0.1), "ends": linear(5.0), "gla": linear(2.0, 0.2)}
+    parts = {"swiglu": linear(1.0, 0.1), "ends": linear(5.0), "gla": linear(2.0, 0.2)}
     parts["attention"] = linear(1.0, 0.1, per_cached=0.01)
-    Profile(about={"device": "toy"}, sizes=SMALL.sizes, flops=1.0, bandwidth=1.0, parts=parts).save(tmp_path / "p.json")
+    Profile(about={"device": "toy"}, sizes=SMALL.profiled_sizes, flops=1.0, bandwidth=1.0, parts=parts).save(
+        tmp_path / "p.json"
+    )
     return str(tmp_path / "p.json")
 
 
@@ -42,7 +44,7 @@ def test_prefill_is_quadratic(tokens):
 
 
 def test_noise_does_not_make_long_contexts_cheap():
-    part = Part(decode=[[1, 100, 2.0], [1, 1000, 1.9]], prefill=[[10, 1.0]])
+    part = PartTimes(decode=[[1, 100, 2.0], [1, 1000, 1.9]], prefill=[[10, 1.0]])
     assert part.decode_ms(1, 100_000) == 1.9
     assert part.prefill_ms(20) == 2.0
 
@@ -59,10 +61,10 @@ def test_what_was_not_measured_is_named(path):
     with pytest.raises(InputError, match="hgrn"):
         cost(Layout((Block("hgrn"),)), replace(SMALL, profile=path))
     with pytest.raises(InputError, match="width 128"):
-        Target(**{**SMALL.sizes, "width": 128}, profile=path)
+        Target(**{**SMALL.profiled_sizes, "width": 128}, profile=path)
 
 
-@pytest.mark.parametrize("content", [None, "", "[]", "{}", json.dumps({"parts": {"mlp": {"decode": []}}})])
+@pytest.mark.parametrize("content", [None, "", "[]", "{}", json.dumps({"parts": {"swiglu": {"decode": []}}})])
 def test_other_files_are_refused(tmp_path, content):
     path = tmp_path / "other.json"
     if content is not None:
@@ -72,6 +74,6 @@ def test_other_files_are_refused(tmp_path, content):
 
 
 def test_the_faster_of_two_measurements():
-    one = Part(decode=[[1, 8, 2.0], [1, 16, 5.0]], prefill=[[8, 1.0]], state_bytes=[[8, 64]])
-    other = Part(decode=[[1, 8, 3.0], [1, 16, 4.0]], prefill=[[8, 0.5]])
-    assert one.faster(other) == Part(decode=[[1, 8, 2.0], [1, 16, 4.0]], prefill=[[8, 0.5]], state_bytes=[[8, 64]])
+    one = PartTimes(decode=[[1, 8, 2.0], [1, 16, 5.0]], prefill=[[8, 1.0]], state_bytes=[[8, 64]])
+    other = PartTimes(decode=[[1, 8, 3.0], [1, 16, 4.0]], prefill=[[8, 0.5]])
+    assert one.faster(other) == PartTimes(decode=[[1, 8, 2.0], [1, 16, 4.0]], prefill=[[8, 0.5]], state_bytes=[[8, 64]])

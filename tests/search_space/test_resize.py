@@ -4,7 +4,7 @@ from collections import Counter
 import pytest
 
 from search_space.layouts.layout import Block, Layout
-from search_space.layouts.resize import keeps_shares, resize, scaled_counts
+from search_space.layouts.resize import keeps_shares, pattern, resize, scaled_counts
 
 MIXERS = {"A": "attention", "G": "gla", "H": "hgrn", "R": "retnet"}
 
@@ -14,13 +14,15 @@ def layout(letters):
 
 
 def letters(layout):
-    return "".join({mixer: letter for letter, mixer in MIXERS.items()}[b.mixer] for b in layout.layers)
+    return "".join({mixer: letter for letter, mixer in MIXERS.items()}[b.mixer.kind] for b in layout.layers)
 
 
 RANDOM = [
     "".join(random.Random(seed).choices("AGHR", [1, 3, 2, 1], k=length))
     for seed, length in enumerate([1, 2, 3, 5, 6, 6, 7, 8, 11, 12, 24, 24])
 ]
+
+STRETCHED = [original for original in RANDOM if pattern(layout(original), len(original)) is None]
 
 
 @pytest.mark.parametrize("original", RANDOM)
@@ -29,7 +31,7 @@ def test_same_depth_is_the_same_layout(original):
 
 
 @pytest.mark.parametrize("factor", [2, 4, 5])
-@pytest.mark.parametrize("original", RANDOM)
+@pytest.mark.parametrize("original", STRETCHED)
 def test_a_multiple_repeats_every_layer_and_back(original, factor):
     stretched = resize(layout(original), factor * len(original))
     assert letters(stretched) == "".join(letter * factor for letter in original)
@@ -50,7 +52,7 @@ def test_any_depth_has_so_many_layers_and_keeps_the_shares(original):
                 assert abs(resized.count(letter) - count * depth / len(original)) < 1
 
 
-@pytest.mark.parametrize("original", RANDOM)
+@pytest.mark.parametrize("original", STRETCHED)
 def test_stretching_keeps_the_first_and_the_last_layer(original):
     for depth in range(len(original), 50):
         resized = letters(resize(layout(original), depth))
@@ -60,7 +62,6 @@ def test_stretching_keeps_the_first_and_the_last_layer(original):
 @pytest.mark.parametrize(
     "original, depth, expected",
     [
-        ("GGA" * 8, 6, "GAGGAG"),  # mid-stack: neither the first nor the last layer
         ("G" * 23 + "A", 6, "GGGGGA"),
         ("A" + "G" * 23, 6, "AGGGGG"),
         ("G" * 11 + "A" + "G" * 12, 6, "GGAGGG"),
@@ -84,16 +85,32 @@ def test_a_single_layer_stays_single_and_near_its_depth(place):
         assert abs((resized.index("A") + 0.5) / depth - (place + 0.5) / 24) <= 1 / depth
 
 
-def test_counts_do_not_depend_on_the_order():
-    one, other = Counter(layout("AGHRAGHA").layers), Counter(layout("RAHGAHAG").layers)
-    for depth in range(1, 30):
-        assert scaled_counts(one, depth) == scaled_counts(other, depth)
+@pytest.mark.parametrize("original", [*RANDOM, "GGA" * 4, "GGGA" * 3 + "GG", "GAHGAHGA"])
+def test_counts_are_those_of_the_resized_layout(original):
+    for depth in range(1, 50):
+        assert scaled_counts(layout(original), depth) == Counter(resize(layout(original), depth).layers)
+
+
+@pytest.mark.parametrize(
+    ("original", "depth", "expected"),
+    [
+        ("GGGA" * 12, 24, "GGGA" * 6),
+        ("GGGA" * 6, 48, "GGGA" * 12),
+        ("GGGA" * 12, 6, "GGGAGG"),
+        ("GGGA" * 12, 4, "GGGA"),
+        ("GGGA" * 6 + "GG", 13, "GGGAGGGAGGGAG"),
+        ("GA", 6, "GGGAAA"),  # once is no pattern
+        ("GAGA", 3, "GAG"),
+    ],
+)
+def test_a_pattern_is_repeated(original, depth, expected):
+    assert letters(resize(layout(original), depth)) == expected
 
 
 def test_rare_kinds_keep_one_layer_at_the_cost_of_the_frequent_one():
-    counts = {Block(mixer): count for mixer, count in [("gla", 21), ("attention", 1), ("hgrn", 1), ("retnet", 1)]}
-    assert list(scaled_counts(counts, 6).values()).count(1) == 3
-    assert scaled_counts(counts, 6)[Block("gla")] == 3
+    counts = scaled_counts(layout("G" * 7 + "A" + "G" * 7 + "H" + "G" * 7 + "R"), 6)
+    assert list(counts.values()).count(1) == 3
+    assert counts[Block("gla")] == 3
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,13 @@ from itertools import product
 
 import pytest
 
-from search_space import counting
 from search_space.cost.cost import cost
-from search_space.cost.objectives import EFFICIENCY
+from search_space.cost.objectives import cost_objectives
 from search_space.cost.target import Target
 from search_space.errors import InputError
 from search_space.layouts.layout import Block, Layout
+from search_space.parts.part import Part
+from search_space.space import counting
 from search_space.space.choices import SpaceConfig
 from search_space.space.constraints import Constraints
 from search_space.space.space import Space
@@ -25,38 +26,38 @@ def space(target=TARGET, constraints=None, **fields):
 
 def everything(of):
     """All layouts that the decisions of a space lead to."""
-    for chosen in product(*(slot.choices for slot in of.slots)):
-        yield of.layout({slot.name: choice for slot, choice in zip(of.slots, chosen, strict=True)})
+    for chosen in product(*(decision.choices for decision in of.decisions)):
+        yield of.layout({d.name: choice for d, choice in zip(of.decisions, chosen, strict=True)})
 
 
 def count(layout, mixer):
-    return sum(block.mixer == mixer for block in layout.layers)
+    return sum(block.mixer.kind == mixer for block in layout.layers)
 
 
 def test_every_layer_decides_alone():
     of = space()
-    assert [slot.layers for slot in of.slots] == [(0,), (1,), (2,), (3,)]
-    assert all(slot.choices == ("attention", "gla", "hgrn") for slot in of.slots)
+    assert [d.layers for d in of.decisions] == [(0,), (1,), (2,), (3,)]
+    assert all(d.choices == ("attention", "gla", "hgrn") for d in of.decisions)
 
 
 def test_tied_in_blocks():
     of = space(layers=5, tie="block", tie_size=2)
-    assert [slot.layers for slot in of.slots] == [(0, 1), (2, 3), (4,)]
+    assert [d.layers for d in of.decisions] == [(0, 1), (2, 3), (4,)]
     names = ["gla", "attention", "hgrn"]
-    layout = of.layout({slot.name: name for slot, name in zip(of.slots, names, strict=True)})
+    layout = of.layout({d.name: name for d, name in zip(of.decisions, names, strict=True)})
     assert str(layout) == "gla*2 attention*2 hgrn"
 
 
 def test_tied_in_a_pattern():
     of = space(layers=5, tie="pattern", tie_size=2)
-    assert [slot.layers for slot in of.slots] == [(0, 2, 4), (1, 3)]
-    layout = of.layout({slot.name: name for slot, name in zip(of.slots, ["gla", "attention"], strict=True)})
+    assert [d.layers for d in of.decisions] == [(0, 2, 4), (1, 3)]
+    layout = of.layout({d.name: name for d, name in zip(of.decisions, ["gla", "attention"], strict=True)})
     assert str(layout) == "gla attention gla attention gla"
 
 
 def test_choices_of_single_layers():
     of = space(per_layer={"0": ["hgrn"], 3: ["attention", "gated_attention"]})
-    assert [slot.choices for slot in of.slots] == [
+    assert [d.choices for d in of.decisions] == [
         ("hgrn",),
         ("attention", "gla", "hgrn"),
         ("attention", "gla", "hgrn"),
@@ -66,17 +67,53 @@ def test_choices_of_single_layers():
 
 def test_tied_layers_take_what_all_of_them_may_be():
     of = space(tie="block", tie_size=2, per_layer={1: ["retnet", "hgrn", "gla"]})
-    assert of.slots[0].choices == ("gla", "hgrn")
+    assert of.decisions[0].choices == ("gla", "hgrn")
 
 
 def test_blocks_with_options():
     of = space(choices=["local", "gla"], blocks={"local": {"mixer": "sliding_window", "window": 16}})
-    layout = of.layout({slot.name: "local" for slot in of.slots})
-    assert set(layout.layers) == {Block("sliding_window", {"window": 16})}
+    layout = of.layout({d.name: "local" for d in of.decisions})
+    assert set(layout.layers) == {Block(Part("sliding_window", {"window": 16}))}
+
+
+FIELDS = {
+    "local": {"mixer": "sliding_window", "window": {"choose": [8192, 512]}, "mlp": {"ratio": {"choose": [2, 2.75]}}}
+}
+
+
+def test_options_that_the_search_chooses():
+    of = space(layers=2, choices=["gla", "local"], blocks=FIELDS)
+    assert [(d.name, d.choices, d.ordered) for d in of.decisions[:3]] == [
+        ("layer_0", ("gla", "local"), False),
+        ("layer_0.local.window", (512, 8192), True),
+        ("layer_0.local.mlp.ratio", (2, 2.75), True),
+    ]
+    assert of.size == (1 + 4) ** 2 == len(set(everything(of)))
+    layout = of.layout(
+        {
+            "layer_0": "local",
+            "layer_0.local.window": 8192,
+            "layer_0.local.mlp.ratio": 2,
+            "layer_1": "gla",
+            "layer_1.local.window": 8192,  # counts for nothing
+            "layer_1.local.mlp.ratio": 2.75,
+        }
+    )
+    assert str(layout) == "sliding_window(window=8192)/swiglu(ratio=2) gla"
+    values = of.values(layout)
+    assert values["layer_0.local.window"] == 8192 and values["layer_1.local.window"] == 512
+    assert of.code(layout) == [[1.0, 1.0, 0.0], [0.0, 0.0, 0.0]]
+    assert set(of.blocks) >= {"gla", "local(window=512, mlp.ratio=2)", "local(window=8192, mlp.ratio=2.75)"}
+
+
+def test_a_limit_on_a_choice_means_all_its_blocks():
+    of = space(layers=2, choices=["gla", "local"], blocks=FIELDS, constraints={"at_most": {"local": 1}})
+    assert of.size == 1 + 2 * 4
 
 
 CASES = {
     "free": {},
+    "fields": {"layers": 3, "choices": ["gla", "local"], "blocks": FIELDS, "constraints": {"at_least": {"local": 1}}},
     "blocks": {"tie": "block", "tie_size": 3},
     "pattern": {"tie": "pattern", "tie_size": 3},
     "one layer differs": {"per_layer": {1: ["retnet", "gla"]}},
@@ -101,9 +138,10 @@ CASES = {
 
 @pytest.mark.parametrize("fields", CASES.values(), ids=CASES)
 def test_size_and_samples_agree_with_enumeration(fields):
-    of = space(layers=5, **fields)
+    of = space(**{"layers": 5, **fields})
     feasible = [layout for layout in everything(of) if of.feasible(layout)]
     assert of.size == len(feasible) == len(set(feasible))
+    assert set(of.all(10_000)) == set(feasible) and of.all(1) is None
     rng = random.Random(0)
     drawn = Counter(of.sample(rng) for _ in range(60 * of.size))
     assert set(drawn) == set(feasible)
@@ -114,7 +152,7 @@ def test_size_and_samples_agree_with_enumeration(fields):
 def test_decisions_lead_back(fields):
     of = space(**fields)
     for layout in everything(of):
-        assert of.layout(of.decisions(layout)) == layout
+        assert of.layout(of.values(layout)) == layout
 
 
 @pytest.mark.parametrize(
@@ -130,7 +168,7 @@ def test_decisions_lead_back(fields):
 )
 def test_layouts_outside_have_no_decisions(names):
     of = space(tie="block", tie_size=2, constraints={"not_first": ["attention"]})
-    assert of.decisions(Layout.from_dict({"layers": names})) is None
+    assert of.values(Layout.from_dict({"layers": names})) is None
 
 
 def test_violations_are_amounts():
@@ -170,7 +208,7 @@ def test_a_mixer_means_all_its_blocks_and_a_block_only_itself():
 def test_budgets_are_kept(key, attention):
     """Budgets at exactly what one layout costs: it is allowed, and nothing dearer is drawn."""
     mixers = ["attention"] * attention + ["gated_deltanet"] * (12 - attention)
-    limit = EFFICIENCY[key.removeprefix("max_")].of(cost(Layout.from_dict({"layers": mixers}), TARGET))
+    limit = cost_objectives()[key.removeprefix("max_")](cost(Layout.from_dict({"layers": mixers}), TARGET))
     of = space(layers=12, choices=["attention", "gated_deltanet"], constraints={key: limit})
     assert of.feasible(Layout.from_dict({"layers": mixers}))
     rng = random.Random(0)
@@ -209,7 +247,7 @@ def test_budgets_with_limits_on_counts():
 def test_deep_spaces_are_counted_at_once(tie, size):
     of = space(layers=400, tie=tie, tie_size=size, constraints={"at_most": {"attention": 100}})
     assert of.feasible(of.sample(random.Random(0)))
-    assert of.size < 3 ** len(of.slots)
+    assert of.size < 3 ** len(of.decisions)
 
 
 LOCAL = {"local": {"mixer": "sliding_window", "window": 8}}
@@ -225,6 +263,18 @@ LOCAL = {"local": {"mixer": "sliding_window", "window": 8}}
         ({"choices": ["lokal"], "blocks": LOCAL}, "space.choices", "did you mean 'local'?"),
         ({"choices": ["gla", "it"], "blocks": {"it": {"mixer": "gla"}}}, "space.choices", "gla is the same"),
         ({"blocks": {"a": {"window": 3}}}, "space.blocks.a", "a mapping with a mixer"),
+        (
+            {"blocks": {"a": {"mixer": "gla", "heads": {"choose": []}}}},
+            "space.blocks.a.heads",
+            "different plain values",
+        ),
+        ({"blocks": {"a": {"mixer": "gla", "heads": {"choose": [2, 2]}}}}, "space.blocks.a.heads", "different"),
+        ({"blocks": {"a": {"mixer": "gla", "heads": {"choose": 2}}}}, "space.blocks.a.heads", "different"),
+        (
+            {"blocks": {"a": {"mixer": "gla", "heads": {"choose": list(range(1, 2000))}}}},
+            "space.blocks.a",
+            "at most 1000",
+        ),
         ({"per_layer": {4: ["gla"]}}, "space.per_layer.4", "a layer from 0 to 3"),
         ({"per_layer": {"last": ["gla"]}}, "space.per_layer.last", "a layer from 0 to 3"),
         ({"per_layer": {1: []}}, "space.per_layer.1", "at least one"),
