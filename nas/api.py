@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def search(
-    config: Config | str = "laptop",
+    config: Config | str | Path = "laptop",
     *,
     out: str | Path | None = None,
     stop: threading.Event | None = None,
@@ -39,7 +39,7 @@ def search(
     Whatever ends it early (`stop`, Ctrl-C, an error), no run that ended is lost: `nas.open(out).resume()` goes on.
 
     Args:
-        config: the whole configuration, or the name of a preset.
+        config: the whole configuration, or a preset or file to load.
         out: new folder of the search; by default one under runs/.
         stop: ends the search when it is set, from another thread or from `on_progress`.
         on_progress: is told how far the search is, about once a second.
@@ -64,7 +64,7 @@ def search(
     return Search(folder.path)
 
 
-def evaluate(layout: Layout | str, config: Config | str = "laptop", seeds: int = 1) -> Evaluation:
+def evaluate(layout: Layout | str, config: Config | str | Path = "laptop", seeds: int = 1) -> Evaluation:
     """Trains and scores one layout as a search with `config` would, in this process.
 
         >>> import nas
@@ -74,7 +74,7 @@ def evaluate(layout: Layout | str, config: Config | str = "laptop", seeds: int =
 
     Args:
         layout: a layout, or its short notation.
-        config: the whole configuration, or the name of a preset.
+        config: the whole configuration, or a preset or file to load.
         seeds: how many to train with; scores are means over them.
 
     Raises:
@@ -137,7 +137,7 @@ def build(layout: Layout | str, at: Target | Config | None = None, seed: int | N
     return build_model(at.layout(layout), at.sizes, seed)
 
 
-def mixers(config: Config | str = "laptop") -> list[MixerRow]:
+def mixers(config: Config | str | Path = "laptop") -> list[MixerRow]:
     """The catalogue of token mixers at both scales, those that installed packages announce included.
 
         >>> import nas
@@ -145,14 +145,14 @@ def mixers(config: Config | str = "laptop") -> list[MixerRow]:
         ['attention', 'gated_attention', 'sliding_window']
 
     Args:
-        config: the whole configuration, or the name of a preset; its target and proxy are the two scales.
+        config: the whole configuration, or a preset or file to load; its target and proxy are the two scales.
     """
     from nas.catalogue import mixer_rows
 
     return mixer_rows(_configured(config))
 
 
-def _configured(config: Config | str) -> Config:
-    from nas.config import load
+def _configured(config: Config | str | Path) -> Config:
+    from nas.config import Config, load
 
-    return load(config) if isinstance(config, str) else config
+    return config if isinstance(config, Config) else load(config)
