@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import threading
 
+    from nas.catalogue import MixerRow
     from nas.config import Config
     from nas.handle import Search
     from nas.search.evaluate import Evaluation
@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from search_space.cost.cost import Cost
     from search_space.cost.target import Target
     from search_space.layouts.layout import Layout
+    from search_space.model import Model
 
 
 def search(
-    config: Config | str = "laptop",
+    config: Config | str | Path = "laptop",
     *,
     out: str | Path | None = None,
     stop: threading.Event | None = None,
@@ -38,7 +39,7 @@ def search(
     Whatever ends it early (`stop`, Ctrl-C, an error), no run that ended is lost: `nas.open(out).resume()` goes on.
 
     Args:
-        config: the whole configuration, or the name of a preset.
+        config: the whole configuration, or a preset or file to load.
         out: new folder of the search; by default one under runs/.
         stop: ends the search when it is set, from another thread or from `on_progress`.
         on_progress: is told how far the search is, about once a second.
@@ -63,7 +64,7 @@ def search(
     return Search(folder.path)
 
 
-def evaluate(layout: Layout | str, config: Config | str = "laptop", seeds: int = 1) -> Evaluation:
+def evaluate(layout: Layout | str, config: Config | str | Path = "laptop", seeds: int = 1) -> Evaluation:
     """Trains and scores one layout as a search with `config` would, in this process.
 
         >>> import nas
@@ -73,7 +74,7 @@ def evaluate(layout: Layout | str, config: Config | str = "laptop", seeds: int =
 
     Args:
         layout: a layout, or its short notation.
-        config: the whole configuration, or the name of a preset.
+        config: the whole configuration, or a preset or file to load.
         seeds: how many to train with; scores are means over them.
 
     Raises:
@@ -108,48 +109,50 @@ def cost(layout: Layout | str, target: Target | None = None) -> Cost:
     return price(as_layout(layout), target or Target())
 
 
-@dataclass(frozen=True, kw_only=True)
-class MixerInfo:
-    """A token mixer in the catalogue.
+def build(layout: Layout | str, at: Target | Config | None = None, seed: int | None = None) -> Model:
+    """A layout as a torch module: tokens [N, L] -> logits [N, L, V].
+
+        >>> import nas
+        >>> import torch
+        >>> sizes = nas.Target(layers=4, width=256, heads=4, mlp_width=704, vocabulary=100)
+        >>> nas.build("gla*3 attention", sizes)(torch.zeros(1, 16, dtype=torch.long)).shape
+        torch.Size([1, 16, 100])
 
     Args:
-        name: as layouts and spaces name it.
-        source: the paper that it follows.
-        state: the memory that a sequence needs, as a formula.
-        flops: decode FLOPs beside the projections, as a formula.
-        options: names of its options.
+        layout: a layout, or its short notation.
+        at: the target whose sizes and depth it takes, by default a 1.3B model; or a configuration, for its proxy.
+        seed: of the initial values; None takes them from torch's own generator.
+
+    Raises:
+        InputError: the layout cannot be built at these sizes.
     """
+    from nas.config import Config
+    from nas.search.evaluate import as_layout
+    from search_space.cost.target import Target
+    from search_space.model import build_model
 
-    name: str
-    source: str
-    state: str
-    flops: str
-    options: tuple[str, ...]
+    layout, at = as_layout(layout), at or Target()
+    if isinstance(at, Config):
+        return build_model(at.scale.layout(layout), at.scale.sizes(at.suite().vocabulary), seed)
+    return build_model(at.layout(layout), at.sizes, seed)
 
 
-def mixers() -> list[MixerInfo]:
-    """The catalogue of token mixers, those that installed packages announce included.
+def mixers(config: Config | str | Path = "laptop") -> list[MixerRow]:
+    """The catalogue of token mixers at both scales, those that installed packages announce included.
 
-    >>> import nas
-    >>> [mixer.name for mixer in nas.mixers()][:3]
-    ['attention', 'gated_attention', 'sliding_window']
+        >>> import nas
+        >>> [mixer.name for mixer in nas.mixers()][:3]
+        ['attention', 'gated_attention', 'sliding_window']
+
+    Args:
+        config: the whole configuration, or a preset or file to load; its target and proxy are the two scales.
     """
-    from search_space.mixers import MIXERS, option_names
+    from nas.catalogue import mixer_rows
 
-    kinds = {name: MIXERS.get(name) for name in MIXERS.names()}
-    return [
-        MixerInfo(
-            name=name,
-            source=kind.source,
-            state=kind.state_formula,
-            flops=kind.flops_formula,
-            options=tuple(option_names(kind)),
-        )
-        for name, kind in kinds.items()
-    ]
+    return mixer_rows(_configured(config))
 
 
-def _configured(config: Config | str) -> Config:
-    from nas.config import load
+def _configured(config: Config | str | Path) -> Config:
+    from nas.config import Config, load
 
-    return load(config) if isinstance(config, str) else config
+    return config if isinstance(config, Config) else load(config)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nas.config import Config, load
+from nas.config import load
 from nas.results.export import export, write_all
 from nas.results.exporters import find_exporter
 from nas.results.folder import Folder
@@ -23,6 +23,7 @@ from search_space.layouts.layout import Layout
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
@@ -255,6 +256,6 @@ def _check_keys(overrides: Sequence[str], *allowed: str) -> None:
 
 def _changed(target: Target, size: str, value: int | None) -> Target:
     try:
-        return target if value is None else replace(target, **{size: value})
+        return target if value is None else replace(target, **{size: value})  # type: ignore[arg-type]
     except InputError as error:
         raise InputError(f"--{size}", value, f"one that the target can have ({error})") from error

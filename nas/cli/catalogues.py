@@ -6,17 +6,29 @@ from pathlib import Path
 import click
 
 from nas.cli.group import config_option, main, overrides_argument
-from search_space.errors import InputError
+from search_space.errors import InputError, one_of
 
 
 @main.command()
-def mixers() -> None:
-    """The catalogue of mixers: name, source, state and cost formulas."""
+@click.argument("name", required=False)
+@config_option
+@overrides_argument
+def mixers(name: str | None, source: str, overrides: tuple[str, ...]) -> None:
+    """The catalogue of mixers at both scales, or one of them with its source and options."""
     import nas
+    from nas.catalogue import table
 
-    for mixer in nas.mixers():
-        click.echo(f"{mixer.name}\n  source:  {mixer.source}\n  state:   {mixer.state}\n  FLOPs:   {mixer.flops}")
-        click.echo(f"  options: {', '.join(mixer.options) or 'none'}")
+    config = nas.load(source, overrides)
+    rows = nas.mixers(config)
+    if name is None:
+        click.echo(table(rows, config.target.context, config.training.length), nl=False)
+        return
+    found = [row for row in rows if row.name == name]
+    if not found:
+        raise InputError("NAME", name, one_of(name, [row.name for row in rows]))
+    click.echo(table(found, config.target.context, config.training.length), nl=False)
+    click.echo(f"source:  {found[0].source}")
+    click.echo("options: " + (", ".join(f"{key}={value}" for key, value in found[0].options.items()) or "none"))
 
 
 @main.command()

@@ -110,6 +110,7 @@ def _plain(error: Exception) -> str:
         ("Integer", "an integer"),
         ("Float", "a number"),
         ("Boolean", "true or false"),
+        ("not a valid bool", "true or false"),
         ("'None' for field", "a value (not empty)"),
         ("ListConfig", "a list, such as [a, b]"),
         ("is not a subclass", "a mapping of keys"),

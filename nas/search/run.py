@@ -73,7 +73,11 @@ def _run(
             folder,
             pool,
             Proposer(
-                space, config.search.objectives, costs_of(config), config.search.sampler, config.search.seed + len(records)
+                space,
+                config.search.objectives,
+                costs_of(config),
+                config.search.sampler,
+                config.search.seed + len(records),
             ),
             book,
             partial(make_job, config),

@@ -54,7 +54,7 @@ def check_layout(config: Config, suite: Suite, layout: Layout) -> None:
 
 
 def _check_objectives(config: Config, suite: Suite) -> None:
-    """Asks the objectives of a run for their values of a made-up one, which has the scores that a real one will have."""
+    """Asks the objectives for their values of a made-up run, which has all scores that a real one will have."""
     scores = dict.fromkeys([f"{label}/{g}" for label, task in suite.tasks.items() for g in task.groups], 0.0)
     scores |= dict.fromkeys(suite.tasks, 0.0)
     run = Result(seed=0, steps=1, status="complete", recall=0.0, accuracy=scores, loss=scores)

@@ -16,9 +16,11 @@ def test_version():
 
 
 def test_catalogues():
-    assert {line for line in nas("mixers").stdout.splitlines() if line[0] != " "} == {
-        mixer.name for mixer in front_door.mixers()
-    }
+    lines = nas("mixers").stdout.splitlines()
+    assert all(any(line.startswith(row.name) for line in lines) for row in front_door.mixers())
+    one = nas("mixers", "gla").stdout
+    assert "2312.06635" in one and "retnet" not in one
+    assert "did you mean 'gla'" in nas("mixers", "gal").stderr
     assert all(each.name in nas("published").stdout for each in front_door.published())
 
 

@@ -97,6 +97,14 @@ def test_a_layout_may_be_short_notation():
     assert nas.cost("gla*23 attention") == nas.cost(nas.Layout.parse("gla*23 attention"), nas.Target())
 
 
+def test_a_layout_is_a_module_at_both_scales():
+    config = nas.load("smoke")
+    with torch.device("meta"):
+        target, proxy = (nas.build("gla*3 attention", at) for at in (config.target, config))
+    assert sum(p.numel() for p in target.parameters()) == nas.cost("gla*3 attention", config.target).parameters
+    assert proxy.embedding.weight.shape == (config.suite().vocabulary, config.proxy.width)
+
+
 def test_the_process_is_left_as_it_was(tmp_path, monkeypatch):
     """Threads and signal handlers are the caller's."""
     handlers = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
@@ -166,9 +174,9 @@ def test_mlflow_is_told_how_a_search_ended(tmp_path, monkeypatch, how):
 
 
 def test_bad_input_writes_nothing(tmp_path):
-    with pytest.raises(nas.InputError, match="space.choices=mambo"):
+    with pytest.raises(nas.InputError, match=r"space\.choices=mambo"):
         nas.search(nas.load("smoke", [*QUIET, "space.choices=[mambo]"]), out=tmp_path / "run")
-    with pytest.raises(nas.InputError, match="config.yaml"):
+    with pytest.raises(nas.InputError, match=r"config\.yaml"):
         nas.open(tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+import nas as front_door
 from nas.config import load
 from nas.results.folder import Folder
 from nas.search.setup import read_trials
@@ -229,8 +230,9 @@ def test_a_search_over_ray(tmp_path, tiny):
     folder = tmp_path / "run"
     local = [o for o in tiny if not o.startswith("workers")]
     overrides = [*local, *QUIET, "search.trials=6", "search.seeds=1", "workers.count=2"]
-    result = nas("search", "--config", "smoke", "--out", folder, *overrides)
-    assert result.exit_code == 0, result.output
+    handler = signal.getsignal(signal.SIGTERM)
+    front_door.search(load("smoke", overrides), out=folder)
+    assert signal.getsignal(signal.SIGTERM) == handler, "Ray sets one of its own"
     config = load(folder / "config.yaml")
     trials = read_trials(Folder(folder), config)
     assert len(trials) == 6 and all(t.state == "complete" for t in trials)

@@ -1,0 +1,1 @@
+"""What a search found: records, trials, the front, picks and exports."""
