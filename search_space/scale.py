@@ -19,7 +19,7 @@ proxy's sizes:
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cached_property
 from itertools import product
 from typing import Any
 
@@ -116,6 +116,7 @@ class Scaled:
     floor: bool
 
 
+@dataclass(frozen=True)
 class Scale:
     """The rule for one target, one proxy and one length of sequences.
 
@@ -125,23 +126,35 @@ class Scale:
         length: tokens of the sequences that the proxy is trained on.
     """
 
-    def __init__(self, target: Target, proxy: Proxy, length: int):
-        self.target, self.proxy, self.length = target, proxy, length
-        self._factors = {
+    target: Target
+    proxy: Proxy
+    length: int
+
+    @cached_property
+    def state_factor(self) -> float:
+        """Elements of a matrix state in the proxy, for each in the target."""
+        return self.proxy.state / self._built(REFERENCE).cost().state_elements
+
+    @cached_property
+    def _factors(self) -> dict[Scaling, float]:
+        target, proxy = self.target, self.proxy
+        width = proxy.width / target.width
+        # Widths of projections are heads x size, so these two factors multiply to that of the width.
+        heads = width**2 / self.state_factor
+        return {
+            Scaling.HEADS: heads,
+            Scaling.HEAD_SIZE: width / heads,
             Scaling.ATTENTION_HEADS: proxy.heads / target.heads,
             Scaling.ATTENTION_HEAD_SIZE: (proxy.width / proxy.heads) / (target.width / target.heads),
-            Scaling.WIDTH: proxy.width / target.width,
+            Scaling.WIDTH: width,
             Scaling.MLP_RATIO: proxy.mlp_scale,
-            Scaling.LENGTH: length / target.context,
+            Scaling.LENGTH: self.length / target.context,
         }
-        reference = self._built(REFERENCE)
-        self._state_factor = proxy.state / reference.cost().state_elements
-        # Widths of projections are heads x size, so the two factors multiply to that of the width.
-        head_factor = self._factors[Scaling.WIDTH] ** 2 / self._state_factor
-        self._factors[Scaling.HEADS] = head_factor
-        self._factors[Scaling.HEAD_SIZE] = self._factors[Scaling.WIDTH] / head_factor
-        self.part = cache(self._part)
-        self.block = cache(self._block)
+
+    @cached_property
+    def _blocks(self) -> dict[Block, Block]:
+        """Blocks of the target -> blocks of the proxy, as far as they are known."""
+        return {}
 
     def __reduce__(self):
         return Scale, (self.target, self.proxy, self.length)
@@ -172,7 +185,7 @@ class Scale:
         """A mixer at both scales."""
         target, mixer = self._built(part).cost(), self.part(part)
         proxy = self._cost(mixer)
-        return Scaled(target, proxy, mixer, 0 < target.state_elements * self._state_factor < self.proxy.width)
+        return Scaled(target, proxy, mixer, 0 < target.state_elements * self.state_factor < self.proxy.width)
 
     def check(self, blocks: Mapping[str, Block]) -> None:
         """Raises InputError for two blocks that are the same at the target, or become so at the proxy.
@@ -188,8 +201,12 @@ class Scale:
                     expected = f"blocks that differ at the {where}: {first} and {name} are the same there"
                     raise InputError("space.choices", f"{first}, {name}", expected)
 
-    def _block(self, block: Block) -> Block:
-        return Block(self.part(block.mixer) if block.mixer else block.mixer, self._channel_mixer(block.mlp))
+    def block(self, block: Block) -> Block:
+        """The block with the proxy's options."""
+        if block not in self._blocks:
+            mixer = self.part(block.mixer) if block.mixer else block.mixer
+            self._blocks[block] = Block(mixer, self._channel_mixer(block.mlp))
+        return self._blocks[block]
 
     def _channel_mixer(self, part: Part) -> Part:
         if not part:
@@ -202,7 +219,8 @@ class Scale:
                 options[name] = max(1, round(options[name] * self.proxy.width)) / self.proxy.width
         return Part(part.kind, {**dict(part.options), **options})
 
-    def _part(self, part: Part) -> Part:
+    def part(self, part: Part) -> Part:
+        """The mixer with the proxy's options."""
         own = dict(part.options)
         branches = own.get(BRANCHES) or options_of(mixer_class(part)).get(BRANCHES)
         if branches:
@@ -231,7 +249,7 @@ class Scale:
     def _matrix_state(self, part: Part, built: Mixer, group: Mapping[str, Scaling]) -> dict[str, int]:
         """Heads and head sizes whose state is in proportion; of these, the ones nearest to the published shape."""
         exact = {name: getattr(built, name) * self._factors[how] for name, how in group.items()}
-        proportional = built.cost().state_elements * self._state_factor
+        proportional = built.cost().state_elements * self.state_factor
         wanted = max(self.proxy.width, proportional)
 
         def distance(sizes: dict[str, int]) -> tuple[bool, float]:
