@@ -262,11 +262,11 @@ class Scale:
         heads = [name for name, how in group.items() if how is Scaling.HEADS]
         sizes = [name for name in group if name not in heads]
         choices: list[dict[str, int]] = []
-        for counts in product(*(_near(exact[name], 1) for name in heads)):
+        for counts in product(*(_whole(exact[name]) for name in heads)):
             # Where whole heads are too many or too few, their sizes make up for it.
             whole = math.prod(count / exact[name] for count, name in zip(counts, heads, strict=True))
             more = (wanted / (proportional * whole)) ** (1 / len(sizes)) if sizes else 1.0
-            for chosen in product(*(_near(exact[name] * more, SIZE_STEP) for name in sizes)):
+            for chosen in product(*(_near(exact[name] * more) for name in sizes)):
                 choices.append(dict(zip([*heads, *sizes], [*counts, *chosen], strict=True)))
         found = min(choices, key=distance)
         if distance(found)[0]:
@@ -298,10 +298,15 @@ class Scale:
         return (bool(block.mixer), *full)
 
 
-def _near(exact: float, step: int) -> list[int]:
-    """Multiples of `step` around a number: two below and two above, at least one step."""
-    below = math.floor(exact / step)
-    return sorted({step * max(1, below + more) for more in (-1, 0, 1, 2)})
+def _near(exact: float) -> list[int]:
+    """Head sizes around a number: two below and two above."""
+    below = math.floor(exact / SIZE_STEP)
+    return sorted({SIZE_STEP * max(1, below + more) for more in (-1, 0, 1, 2)})
+
+
+def _whole(exact: float) -> range:
+    """Whole numbers around one, more below than above: fewer heads can each be larger."""
+    return range(max(1, math.floor(exact) - 8), math.floor(exact) + 3)
 
 
 def _divisor(heads: int, wanted: float) -> int:

@@ -1,0 +1,1 @@
+"""What a layout costs at the target, and the objectives."""

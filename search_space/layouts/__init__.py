@@ -1,0 +1,1 @@
+"""Layouts: what sits in each layer, published ones, and how they change their depth."""

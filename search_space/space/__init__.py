@@ -1,0 +1,1 @@
+"""What may be searched: choices, decisions, constraints."""
