@@ -5,6 +5,7 @@ Shapes: B sequences, T tokens, D model width, V vocabulary, M scored positions.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 from zlib import crc32
 
 import torch
@@ -69,7 +70,11 @@ class Layer(nn.Module):
         super().__init__()
         dims = sizes.dims(layer, layers)
         self.scale = min(1.0, sizes.residual / layers) if sizes.residual else 1.0
-        self.mixer = self.mixer_norm = self.shift = self.mlp = self.mlp_norm = None
+        self.mixer: Any = None
+        self.mixer_norm: Any = None
+        self.shift: Any = None
+        self.mlp: Any = None
+        self.mlp_norm: Any = None
         if block.mixer:
             _seed(seed, layer, block.mixer)
             self.mixer = build_mixer(block.mixer, dims)
@@ -144,11 +149,11 @@ class Model(nn.Module):
                 nn.init.normal_(self.embedding.weight, std=std)
             self.head = None if sizes.tied_embeddings else nn.Linear(sizes.width, sizes.vocabulary, bias=False)
             depth = len(blocks)
-            self.layers = nn.ModuleList(Layer(b, sizes, i, depth, seed) for i, b in enumerate(blocks))
+            self.layers: Any = nn.ModuleList(Layer(b, sizes, i, depth, seed) for i, b in enumerate(blocks))
         self.norm = RMSNorm(sizes.width)
         self.logit_scale = 1 / (std * sizes.width**0.5) if std else 1.0
         for part in dict.fromkeys(block.mixer for block in blocks if block.mixer):
-            same = [layer.mixer for layer, block in zip(self.layers, blocks, strict=True) if block.mixer == part]
+            same: Any = [layer.mixer for layer, block in zip(self.layers, blocks, strict=True) if block.mixer == part]
             type(same[0]).share(same)
 
     def forward(self, tokens: Tensor, scored: Tensor | tuple[Tensor, Tensor] | None = None) -> Tensor:
@@ -166,7 +171,8 @@ class Model(nn.Module):
     def prefill(self, tokens: Tensor, states: Sequence[State] | None = None) -> tuple[Tensor, list[State]]:
         """Logits after the last of the tokens [B, T], as [B, V], and the states of the layers."""
         x, new = self.embedding(tokens), []
-        for layer, state in zip(self.layers, states or [None] * len(self.layers), strict=True):
+        known: Sequence[State | None] = states or [None] * len(self.layers)
+        for layer, state in zip(self.layers, known, strict=True):
             x, after = layer(x, state)
             new.append(after)
         return self.logits(x[:, -1]), new

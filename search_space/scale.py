@@ -30,7 +30,7 @@ from search_space.cost.target import Target
 from search_space.errors import InputError, one_of
 from search_space.layouts.layout import Block, Layout
 from search_space.model import SHIFTS, Sizes
-from search_space.parts.base import Mixer, PartCost, Scaling
+from search_space.parts.base import PartCost, Scaling
 from search_space.parts.build import (
     build_channel_mixer,
     build_mixer,
@@ -238,7 +238,7 @@ class Scale:
             rest |= self._matrix_state(Part(part.kind, rest), built, groups[True])
         return Part(part.kind, {**rest, **exceptions})
 
-    def _size(self, name: str, how: Scaling, built: Mixer) -> int:
+    def _size(self, name: str, how: Scaling, built: Any) -> int:
         exact = getattr(built, name) * self._factors[how]
         if how is Scaling.LENGTH:
             return max(SHORTEST, math.ceil(exact - 1e-9))
@@ -246,7 +246,7 @@ class Scale:
             return max(2, 2 * round(exact / 2))  # even, as positions turn pairs
         return max(1, round(exact))
 
-    def _matrix_state(self, part: Part, built: Mixer, group: Mapping[str, Scaling]) -> dict[str, int]:
+    def _matrix_state(self, part: Part, built: Any, group: Mapping[str, Scaling]) -> dict[str, int]:
         """Heads and head sizes whose state is in proportion; of these, the ones nearest to the published shape."""
         exact = {name: getattr(built, name) * self._factors[how] for name, how in group.items()}
         proportional = built.cost().state_elements * self.state_factor
@@ -274,7 +274,7 @@ class Scale:
             raise InputError("proxy.state", self.proxy.state, expected)
         return found
 
-    def _built(self, part: Part) -> Mixer:
+    def _built(self, part: Part) -> Any:
         with torch.device("meta"):
             return build_mixer(self.target.part(part), self.target.sizes.dims(), part.kind)
 

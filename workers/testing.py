@@ -20,6 +20,7 @@ import pytest
 
 from search_space.cost.target import Target
 from search_space.layouts.layout import Block, Layout
+from search_space.parts.part import Part
 from search_space.scale import Proxy, Scale
 from workers.jobs import Job, Outcome, run_job
 from workers.pool import Pool
@@ -33,7 +34,7 @@ def tiny_job(trial: int, seeds: tuple[int, ...] = (0,), mixer: str = "gla") -> J
     """A job of a fraction of a second on a CPU."""
     return Job(
         trial=trial,
-        layout=Layout((Block(mixer),)),
+        layout=Layout((Block(Part(mixer)),)),
         seeds=seeds,
         scale=Scale(Target(), Proxy(width=16, state=64), 16),
         training=Training(length=16, steps=2, batch=2, evaluations=1, test_sequences=2, device="cpu"),

@@ -6,6 +6,7 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
 from nas.search.problem import Problem
@@ -45,12 +46,12 @@ class Proposer:
     ):
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.problem = Problem(space, tuple(objectives), costs)
-        self._distributions = {
+        self._distributions: dict[str, BaseDistribution] = {
             d.name: IntDistribution(0, len(d.choices) - 1) if d.ordered else CategoricalDistribution(d.choices)
             for d in space.decisions
         }
         factory = SAMPLERS.get(sampler, key="search.sampler")
-        directions = {"high": "maximize", "low": "minimize"}
+        directions = {"high": StudyDirection.MAXIMIZE, "low": StudyDirection.MINIMIZE}
         self._study = optuna.create_study(
             directions=[directions[goal.better] for goal in self.problem.goals.values()],
             sampler=factory(self.problem, seed),
@@ -121,8 +122,3 @@ class Proposer:
         """The reverse of `_values`."""
         decisions = self.problem.space.decisions
         return {d.name: d.choices.index(values[d.name]) if d.ordered else values[d.name] for d in decisions}
-
-    @property
-    def distributions(self) -> dict[str, BaseDistribution]:
-        """Optuna's distribution of each decision."""
-        return dict(self._distributions)

@@ -101,7 +101,7 @@ def measure(config: Config, grid: Grid, check: int, save: Callable[[Profile], No
         raise InputError("target.profile", target.profile, "null where a profile is to be made")
     space, rng = Space(config.space, target), random.Random(config.search.seed)
     blocks: dict[str, Block | None] = {ENDS: None}
-    for block in sorted({block for slot in space.slots for block in space.blocks(slot)}, key=str):
+    for block in sorted(space.blocks.values(), key=str):
         mixer = target.part(block.mixer)
         blocks |= {str(mixer): Block(mixer, NONE)} if mixer else {}
         blocks |= {str(block.mlp): Block(NONE, block.mlp)} if block.mlp else {}
@@ -115,9 +115,9 @@ def measure(config: Config, grid: Grid, check: int, save: Callable[[Profile], No
     whole: dict[Layout, list[float]] = {}
     with tqdm(total=PASSES * (len(blocks) + check), file=sys.stderr, unit="part", mininterval=_every()) as bar:
         for _ in range(PASSES):
-            for name, block in blocks.items():
+            for name, alone in blocks.items():
                 bar.set_description(name, refresh=False)
-                times = profiler.part(block, grid.points, grid.prompts)
+                times = profiler.part(alone, grid.points, grid.prompts)
                 profile.parts[name] = profile.parts.get(name, times).faster(times)
                 save(profile)
                 bar.update()

@@ -44,8 +44,8 @@ class Block:
         InputError: both are left out.
     """
 
-    mixer: Part | str
-    mlp: Part | str = MLP
+    mixer: Part
+    mlp: Part = MLP
 
     def __post_init__(self):
         for name in ("mixer", "mlp"):
@@ -236,7 +236,7 @@ def find_block(name: Any, blocks: Mapping[str, Block], key: str) -> Block:
     mixer, slash, mlp = name.partition("/")
     if mixer not in MIXERS.names() and mixer != NONE.kind and ":" not in mixer:
         raise InputError(key, name, one_of(name, [*blocks, *MIXERS.names()]))
-    block = Block(mixer, mlp if slash else MLP)
+    block = Block(Part(mixer), Part(mlp) if slash else MLP)
     _check_parts(block, key)
     return block
 

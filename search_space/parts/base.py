@@ -166,7 +166,7 @@ class Mixer(LayerPart):
         The default finds out what grows from short inputs, and takes the window from `cost`.
         """
         weight = next(self.parameters())
-        width = self.output.out_features  # type: ignore[union-attr]
+        width: Any = self.output.out_features  # type: ignore[union-attr]
         few, more = (self(weight.new_zeros(1, tokens, width))[1] for tokens in (2, 3))
         kept = max((cache.kept(context) for cache in self.cost().caches), default=0)
         state: State = {}

@@ -14,6 +14,7 @@ Shapes: B sequences, T tokens, D model width.
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -30,7 +31,7 @@ from search_space.parts.build import options_of
 BATCH = 3
 LENGTHS = [1, 2, 17, 33]
 SPLITS = [(1, 1), (1, 16), (16, 17), (2, 31)]
-CLOSE = {"atol": 2e-5, "rtol": 1e-4}
+CLOSE: dict[str, Any] = {"atol": 2e-5, "rtol": 1e-4}
 
 DIMS = Dims(width=32, heads=2, mlp_width=48, layer=1, layers=3)
 """Sizes that the contract builds a mixer at: in the middle of three layers."""
@@ -155,7 +156,7 @@ class MixerContract:
     @pytest.mark.parametrize("scale", [1.0, 30.0], ids=["usual-inputs", "large-inputs"])
     def test_gradients_are_finite_and_reach_every_parameter(self, build, scale):
         """Of the deepest of three layers that share what they share over depth."""
-        layers = [seeded(lambda i=i: build(replace(DIMS, layer=i))) for i in range(3)]
+        layers = [seeded(partial(build, replace(DIMS, layer=i))) for i in range(3)]
         mixer = layers[-1]
         type(mixer).share(layers)
         x = (scale * tokens(33)).requires_grad_()

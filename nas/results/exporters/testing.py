@@ -16,13 +16,14 @@ from nas.results.exporters import Exporter, find_exporter
 from search_space.cost.target import Target
 from search_space.errors import InputError
 from search_space.layouts.layout import Block, Layout
+from search_space.parts.part import Part
 
 TARGET = Target(layers=6, width=512, heads=8, kv_heads=8, mlp_width=1408)
 LAYOUTS = {
-    "attention": Layout((Block("attention"),) * 6),
-    "one other layer": Layout((*(Block("gla"),) * 5, Block("attention"))),
-    "another order": Layout((Block("attention"), *(Block("gla"),) * 5)),
-    "linear": Layout((Block("gated_deltanet"),) * 6),
+    "attention": Layout((Block(Part("attention")),) * 6),
+    "one other layer": Layout((*(Block(Part("gla")),) * 5, Block(Part("attention")))),
+    "another order": Layout((Block(Part("attention")), *(Block(Part("gla")),) * 5)),
+    "linear": Layout((Block(Part("gated_deltanet")),) * 6),
 }
 
 
@@ -70,7 +71,7 @@ class ExporterContract:
 
     def test_a_layout_of_another_depth_is_resized(self, export: Exporter) -> None:
         """The depth is that of the target."""
-        short, long = (Layout((Block("attention"),) * depth) for depth in (2, 6))
+        short, long = (Layout((Block(Part("attention")),) * depth) for depth in (2, 6))
         try:
             assert export(short, TARGET) == export(long, TARGET)
         except InputError:
