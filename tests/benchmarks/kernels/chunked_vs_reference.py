@@ -58,8 +58,8 @@ def main() -> None:
     lines = [
         "# Chunked forms against naive recurrences",
         "",
-        f"Made by `python -m tests.benchmarks.kernels.chunked_vs_reference` on {time.strftime('%Y-%m-%d')}; one thread of "
-        f"a CPU ({platform.machine()}), torch {torch.__version__}, float32; best of {REPEATS['chunked']} (naive: of "
+        f"Made by `python -m tests.benchmarks.kernels.chunked_vs_reference` on {time.strftime('%Y-%m-%d')}; one thread "
+        f"of a CPU ({platform.machine()}), torch {torch.__version__}, float32; best of {REPEATS['chunked']} (naive: of "
         f"{REPEATS['reference']}), milliseconds.",
         "",
         "| operator | B, T, H, K, V | naive, both ways | chunked | ratio | naive, forward | chunked | ratio |",

@@ -4,8 +4,8 @@ The public operators run on CPU tensors with launches replaced: each is written 
 it (types, alignment, constants), once for every configuration that the tuner would try, and then compiled for a GPU
 generation. The results of such a run are rubbish, but its launches are those of a GPU.
 
-    python -m tests.kernels.triton.compiling            # checks the training shapes and prints a table
-    python -m tests.kernels.triton.compiling --write    # all shapes; writes tests/benchmarks/results/compiled_kernels.md
+    python -m tests.kernels.triton.compiling          # checks the training shapes and prints a table
+    python -m tests.kernels.triton.compiling --write  # all shapes; writes tests/benchmarks/results/compiled_kernels.md
 
 TRITON_INTERPRET must not be set.
 
