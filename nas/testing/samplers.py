@@ -7,7 +7,7 @@ class TestMine(SamplerContract):
 """
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 
 import pytest
@@ -77,14 +77,18 @@ class SamplerContract:
         """Passes on a made-up run."""
         proposer.tell(layout, wanted(proposer, measured(layout)))
 
+    def ask(self, proposer: Proposer, taken: Collection[Layout]) -> Layout:
+        """A layout; there is one left."""
+        layout = proposer.propose(taken)
+        assert layout is not None and layout not in taken
+        return layout
+
     def found(self, proposer: Proposer, count: int) -> list[Layout]:
         """Layouts proposed one after the other, each told before the next."""
         layouts: list[Layout] = []
         for _ in range(count):
-            layout = proposer.propose(layouts)
-            assert layout is not None
-            layouts.append(layout)
-            self.tell(proposer, layout)
+            layouts.append(self.ask(proposer, layouts))
+            self.tell(proposer, layouts[-1])
         return layouts
 
     def test_it_proposes_new_feasible_layouts(self, space: Space) -> None:
@@ -97,15 +101,13 @@ class SamplerContract:
         assert len(set(layouts)) == 10
 
     def test_several_may_be_asked_for_before_any_is_told(self, space: Space) -> None:
-        proposer, layouts = self.proposer(space), []
+        proposer, layouts = self.proposer(space), list[Layout]()
         for _ in range(3):
-            together = []
             for _ in range(4):
-                together.append(proposer.propose([*layouts, *together]))
-            for layout in reversed(together):
+                layouts.append(self.ask(proposer, layouts))
+            for layout in reversed(layouts[-4:]):
                 self.tell(proposer, layout)
-            layouts += together
-        assert None not in layouts and len(set(layouts)) == 12
+        assert len(set(layouts)) == 12
 
     def test_the_same_seed_gives_the_same_proposals(self) -> None:
         space = Space(SPACES["fields"], TARGET)
@@ -114,15 +116,15 @@ class SamplerContract:
 
     def test_further_seeds_failures_and_other_layouts_are_taken(self) -> None:
         space = Space(SPACES["limits"], TARGET)
-        proposer, drawn, taken = self.proposer(space), random.Random(1), set()
+        proposer, drawn, taken = self.proposer(space), random.Random(1), set[Layout]()
         for _ in range(10):
             elsewhere, outside = space.sample(drawn), Layout.parse("(deltanet)*5")
             for layout in (elsewhere, elsewhere, outside):
                 self.tell(proposer, layout)
-            failed = proposer.propose(taken | {elsewhere})
+            failed = self.ask(proposer, taken | {elsewhere})
             proposer.tell(failed, None)
             taken |= {elsewhere, failed}
-        assert proposer.propose(taken) not in taken
+        assert self.ask(proposer, taken)
 
     def test_a_used_up_space_ends_the_proposals(self) -> None:
         space = Space(SpaceConfig(layers=3, choices=["attention", "gla"]), TARGET)
