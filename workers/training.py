@@ -16,7 +16,7 @@ from search_space.errors import InputError
 from search_space.layouts.layout import Layout
 from search_space.model import Sizes, build_model
 from workers.stack import Single, Stack
-from workers.tasks.suite import Scores, Suite
+from workers.suite.suite import Scores, Suite
 
 Checkpoint = dict[str, Any]
 """Everything that a paused run needs to go on; `torch.save` stores it."""

@@ -13,7 +13,7 @@ from search_space.errors import InputError
 from search_space.scale import Proxy, Scale
 from search_space.space.choices import SpaceConfig
 from workers.pool import Workers
-from workers.tasks.suite import Suite, build_suite
+from workers.suite.suite import Suite, build_suite
 from workers.training import Training
 
 FORMAT = 1

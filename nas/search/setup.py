@@ -18,7 +18,7 @@ from search_space.model import build_model
 from search_space.space.space import Space
 from tracking.store import Store
 from workers.jobs import Job
-from workers.tasks.suite import Suite
+from workers.suite.suite import Suite
 from workers.training import Result
 
 

@@ -16,7 +16,7 @@ from torch.profiler import ProfilerActivity, profile
 from nas.config import load
 from search_space.layouts.layout import Block, Layout
 from search_space.mixers import MIXERS
-from workers.tasks.suite import build_suite
+from workers.suite.suite import build_suite
 from workers.training import Run
 
 RESULTS = Path(__file__).parent / "results" / "cpu_step.md"

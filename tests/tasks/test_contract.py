@@ -2,9 +2,9 @@ import sys
 
 import pytest
 
+from workers.suite.suite import build_suite
 from workers.tasks import TASKS
-from workers.tasks.suite import build_suite
-from workers.tasks.testing import TaskContract
+from workers.testing import TaskContract
 
 OPTIONS = {"mqar": {"pairs": [4, 8]}, "fuzzy_recall": {"key_tokens": [2, 3], "pairs": [4, 8], "value_tokens": 2}}
 
@@ -19,7 +19,7 @@ class TestBuiltIn(TaskContract):
 OWN = '''
 from dataclasses import dataclass
 import torch
-from workers.tasks.base import Batch, Task
+from workers.suite.task import Batch, Task
 
 @dataclass(frozen=True, kw_only=True)
 class Copy(Task):

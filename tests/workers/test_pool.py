@@ -1,7 +1,8 @@
 import pytest
 
 from workers.pool import LocalPool, RayPool, Workers
-from workers.testing import PoolContract, tiny_job
+from workers.testing import PoolContract
+from workers.testing.pools import tiny_job
 
 
 class TestLocal(PoolContract):

@@ -7,8 +7,8 @@ import torch
 from torch import Generator
 
 from search_space.errors import InputError
-from workers.tasks.base import IGNORED, Batch, Task
-from workers.tasks.sampling import check_levels, check_positive, distinct, levels
+from workers.suite.sampling import check_levels, check_positive, distinct, levels
+from workers.suite.task import IGNORED, Batch, Task
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,9 +6,9 @@ import torch
 from torch import Generator, Tensor
 
 from search_space.errors import InputError
-from workers.tasks.base import IGNORED, Batch
+from workers.suite.sampling import check_levels, check_positive
+from workers.suite.task import IGNORED, Batch
 from workers.tasks.recall import Recall
-from workers.tasks.sampling import check_levels, check_positive
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ import torch
 
 pytest.importorskip("fla")
 
-from tests.benchmarks import kernels as benchmark
+from tests.benchmarks.kernels import gpu as benchmark
 
 
 @pytest.fixture

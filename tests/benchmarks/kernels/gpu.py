@@ -1,6 +1,6 @@
 """The Triton kernels against flash-linear-attention's and torch's, on a GPU.
 
-    python -m tests.benchmarks.kernels [--only REGEX] [--wheels FOLDER] [--out FOLDER]
+    python -m tests.benchmarks.kernels.gpu [--only REGEX] [--wheels FOLDER] [--out FOLDER]
 
 Needs torch, triton and the peer: installed (`pip install -e '.[test]'`), or as wheels of fla-core and einops in FOLDER.
 Every finished row is kept in FOLDER/kernels_<device>.json, so a run that was cut off, or one with --only, adds to what
@@ -27,7 +27,7 @@ from torch.nn.functional import logsigmoid, normalize, scaled_dot_product_attent
 
 import kernels
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parents[1] / "results"
 TOKENS = 32768
 LENGTHS = (512, 2048, 8192, 32768)
 DECODED = 64
@@ -408,7 +408,9 @@ def main() -> None:
     if options.wheels:
         unpack(options.wheels)
     if not torch.cuda.is_available():
-        sys.exit("no GPU: this benchmark measures on one. `python -m tests.benchmarks.roofline` says what to expect.")
+        sys.exit(
+            "no GPU: this benchmark measures on one. `python -m tests.benchmarks.kernels.roofline` says what to expect."
+        )
     import fla
     import triton
 
@@ -420,7 +422,7 @@ def main() -> None:
     about = {
         "device": device, "torch": torch.__version__, "triton": triton.__version__, "fla": fla.__version__,
         "python": platform.python_version(), "commit": commit or os.environ.get("COMMIT", "unknown"),
-        "command": "python -m " + " ".join(["tests.benchmarks.kernels", *sys.argv[1:]]),
+        "command": "python -m " + " ".join(["tests.benchmarks.kernels.gpu", *sys.argv[1:]]),
         "flops": flops, "bandwidth": bandwidth,
     }  # fmt: skip
     rows = {(r["name"], r["model"], r["kind"], r["length"]): r for r in kept["rows"]}

@@ -1,6 +1,7 @@
 """The chunked forms against the naive recurrences, on a CPU.
 
-Run as `python -m tests.benchmarks.chunked_vs_reference`; writes tests/benchmarks/results/chunked_vs_reference.md.
+Run as `python -m tests.benchmarks.kernels.chunked_vs_reference`; writes
+tests/benchmarks/results/chunked_vs_reference.md.
 """
 
 import platform
@@ -14,7 +15,7 @@ from kernels.delta_rule import IMPLEMENTATIONS as DELTA
 from kernels.gated_scan import IMPLEMENTATIONS as SCAN
 from kernels.linear_attention import IMPLEMENTATIONS as LINEAR
 
-RESULTS = Path(__file__).parent / "results" / "chunked_vs_reference.md"
+RESULTS = Path(__file__).parents[1] / "results" / "chunked_vs_reference.md"
 REPEATS = {"reference": 5, "chunked": 15}
 
 
@@ -57,8 +58,8 @@ def main() -> None:
     lines = [
         "# Chunked forms against naive recurrences",
         "",
-        f"Made by `python -m tests.benchmarks.chunked_vs_reference` on {time.strftime('%Y-%m-%d')}; one thread of a "
-        f"CPU ({platform.machine()}), torch {torch.__version__}, float32; best of {REPEATS['chunked']} (naive: of "
+        f"Made by `python -m tests.benchmarks.kernels.chunked_vs_reference` on {time.strftime('%Y-%m-%d')}; one thread "
+        f"of a CPU ({platform.machine()}), torch {torch.__version__}, float32; best of {REPEATS['chunked']} (naive: of "
         f"{REPEATS['reference']}), milliseconds.",
         "",
         "| operator | B, T, H, K, V | naive, both ways | chunked | ratio | naive, forward | chunked | ratio |",

@@ -14,8 +14,8 @@ from torch import Generator, Tensor
 from torch.nn.functional import cross_entropy
 
 from search_space.errors import InputError, one_of
+from workers.suite.task import IGNORED, Batch, Task
 from workers.tasks import TASKS
-from workers.tasks.base import IGNORED, Batch, Task
 
 Scores = dict[str, dict[str, float]]
 """{"accuracy": {name: share right}, "loss": {name: nats}}, as `Suite.score` names them."""
@@ -161,7 +161,7 @@ def _build_task(label: str, options: dict[str, Any], length: int) -> Task:
     name = options.pop("task", label)
     kind = TASKS.get(name, key=key)
     if not (isinstance(kind, type) and issubclass(kind, Task)):
-        raise InputError(key, name, "a subclass of workers.tasks.base.Task")
+        raise InputError(key, name, "a subclass of workers.suite.task.Task")
     defaults = {f.name: f.default for f in fields(kind) if f.name != "length"}
     for name, value in options.items():
         if name not in defaults:

@@ -4,8 +4,10 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from kernels import rotary
+from search_space.channel_mixers.swiglu import SwiGLU
 from search_space.errors import InputError
-from search_space.parts.nn import RMSNorm, ShortConvolution, SwiGLU
+from search_space.parts.base import Dims
+from search_space.parts.nn import RMSNorm, ShortConvolution
 
 
 @pytest.mark.parametrize("activation", [False, True], ids=["plain", "silu"])
@@ -47,7 +49,7 @@ def test_rms_norm_and_its_gate():
 
 
 def test_swiglu_has_three_matrices():
-    mlp = SwiGLU(8, 20)
+    mlp = SwiGLU(Dims(width=8, heads=1, mlp_width=20))
     gate, value = mlp.input.weight.chunk(2)
     x = torch.randn(3, 8)
     assert_close(mlp(x), (F.silu(x @ gate.T) * (x @ value.T)) @ mlp.output.weight.T)

@@ -2,7 +2,7 @@
 
 A task of your own passes it too:
 
-    from workers.tasks.testing import TaskContract
+    from workers.testing import TaskContract
 
     class TestMine(TaskContract):
         @pytest.fixture
@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Generator
 
-from workers.tasks.base import IGNORED, Batch, Task
+from workers.suite.task import IGNORED, Batch, Task
 
 
 def generator(seed: int = 0) -> Generator:

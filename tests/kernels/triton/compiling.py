@@ -4,8 +4,8 @@ The public operators run on CPU tensors with launches replaced: each is written 
 it (types, alignment, constants), once for every configuration that the tuner would try, and then compiled for a GPU
 generation. The results of such a run are rubbish, but its launches are those of a GPU.
 
-    python -m tests.kernels.compiling            # checks the training shapes and prints a table
-    python -m tests.kernels.compiling --write    # all shapes; writes tests/benchmarks/results/compiled_kernels.md
+    python -m tests.kernels.triton.compiling          # checks the training shapes and prints a table
+    python -m tests.kernels.triton.compiling --write  # all shapes; writes tests/benchmarks/results/compiled_kernels.md
 
 TRITON_INTERPRET must not be set.
 
@@ -39,7 +39,7 @@ from triton.runtime.jit import JITFunction, create_function_from_signature
 
 import kernels
 
-TABLE = Path(__file__).parents[1] / "benchmarks" / "results" / "compiled_kernels.md"
+TABLE = Path(__file__).parents[2] / "benchmarks" / "results" / "compiled_kernels.md"
 TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
 SHARED = {90: 227 * 1024, 80: 163 * 1024}
 """Bytes of shared memory that a program can have, by compute capability."""

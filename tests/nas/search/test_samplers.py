@@ -92,7 +92,7 @@ def test_thompson_finds_the_front_of_a_plain_problem(space):
 
 
 def test_a_users_sampler_comes_in_by_dotted_path(space):
-    proposer = Proposer(space, efficiency, "tests.nas.test_samplers:my_sampler", seed=0)
+    proposer = Proposer(space, efficiency, "tests.nas.search.test_samplers:my_sampler", seed=0)
     assert proposer.propose(()) is not None
 
 

@@ -7,7 +7,7 @@ import yaml
 
 from nas.results.export import export, write_all
 from nas.results.exporters import find_exporter
-from nas.results.exporters.testing import ExporterContract
+from nas.testing import ExporterContract
 from search_space.cost.target import Target
 from search_space.errors import InputError
 from search_space.layouts.layout import Layout

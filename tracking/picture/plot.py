@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from search_space.cost.objectives import Objective
-from tracking.figure_key import quantity
-from tracking.labels import place_labels
+from tracking.picture.key import quantity
+from tracking.picture.labels import place_labels
 from tracking.records import TrialRecord, axes_of
 
 if TYPE_CHECKING:

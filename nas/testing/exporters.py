@@ -1,6 +1,6 @@
 """The contract of an exporter, for users' own as well.
 
-from nas.results.exporters.testing import ExporterContract
+from nas.testing import ExporterContract
 
 class TestMine(ExporterContract):
     exporter = "my_package.formats:Mine"

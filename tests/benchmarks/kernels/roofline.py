@@ -1,12 +1,12 @@
 """What operators have to do at least, and what our kernels do by design, in FLOPs, bytes and time on an H100.
 
-Run as `python -m tests.benchmarks.roofline`; needs no GPU, measures nothing, writes
+Run as `python -m tests.benchmarks.kernels.roofline`; needs no GPU, measures nothing, writes
 tests/benchmarks/results/kernels_roofline.md.
 """
 
 from collections.abc import Iterator
 
-from tests.benchmarks.kernels import CHUNK, DECODED, RESULTS, TOKENS, WINDOW, Work, cases
+from tests.benchmarks.kernels.gpu import CHUNK, DECODED, RESULTS, TOKENS, WINDOW, Work, cases
 
 FLOPS, BANDWIDTH = 989e12, 3.35e12
 """An H100 SXM by its datasheet."""
@@ -90,7 +90,7 @@ def main() -> None:
     lines = [
         "# What the kernels have to do, and what they do by design",
         "",
-        "Made by `python -m tests.benchmarks.roofline`; nothing here was measured. bf16, states fp32. "
+        "Made by `python -m tests.benchmarks.kernels.roofline`; nothing here was measured. bf16, states fp32. "
         f"Times: {TOKENS} tokens (decode: {DECODED} sequences; attention: {8 * TOKENS} cached tokens) on an H100 "
         "SXM by its datasheet (989 TFLOP/s, 3.35 TB/s), whichever of FLOPs and bytes takes longer.",
         "",

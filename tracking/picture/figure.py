@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from search_space.cost.objectives import Objective
-from tracking.figure_chart import INK, Label, draw_chart, losses_of, main_mixer, mixer_colours, third_of
-from tracking.figure_key import draw_key
+from tracking.picture.key import draw_key
+from tracking.picture.plot import INK, Label, draw_chart, losses_of, main_mixer, mixer_colours, third_of
 from tracking.records import TrialRecord, axes_of
 
 STYLE: Any = {

@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 
 from search_space.checks import positive
 from search_space.errors import InputError
-from workers.tasks.base import IGNORED, Batch
+from workers.suite.task import IGNORED, Batch
 
 WARM_UP = 0.3
 """Share of the training after which a curriculum draws from all levels."""
