@@ -259,15 +259,14 @@ class Scale:
                 off = math.inf
             return off > math.log(TOLERANCE), off + sum(abs(math.log(sizes[n] / exact[n])) for n in group)
 
-        heads = [name for name, how in group.items() if how is Scaling.HEADS]
-        sizes = [name for name in group if name not in heads]
+        *first, last = sorted(group, key=lambda name: group[name] is Scaling.HEAD_SIZE)
         choices: list[dict[str, int]] = []
-        for counts in product(*(_whole(exact[name]) for name in heads)):
-            # Where whole heads are too many or too few, their sizes make up for it.
-            whole = math.prod(count / exact[name] for count, name in zip(counts, heads, strict=True))
-            more = (wanted / (proportional * whole)) ** (1 / len(sizes)) if sizes else 1.0
-            for chosen in product(*(_near(exact[name] * more) for name in sizes)):
-                choices.append(dict(zip([*heads, *sizes], [*counts, *chosen], strict=True)))
+        for chosen in product(*(_near(exact[n]) if group[n] is Scaling.HEAD_SIZE else _whole(exact[n]) for n in first)):
+            # What whole numbers make too many or too few, the last size makes up for.
+            sizes = dict(zip(first, chosen, strict=True))
+            rest = math.prod(exact[name] / size for name, size in sizes.items()) * wanted / proportional
+            step = _near if group[last] is Scaling.HEAD_SIZE else _whole
+            choices += [{**sizes, last: size} for size in step(exact[last] * rest)]
         found = min(choices, key=distance)
         if distance(found)[0]:
             expected = f"a number that gives {part.kind} a state of about {wanted:.0f} elements in whole heads"
