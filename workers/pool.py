@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from search_space.checks import not_negative, or_none, positive, positive_number
 from search_space.errors import InputError
 from workers.jobs import Job, Outcome, run_job
 
@@ -35,12 +36,9 @@ class Workers:
     def __post_init__(self):
         if self.pool not in ("ray", "local"):
             raise InputError("workers.pool", self.pool, "ray or local")
-        if self.count is not None and self.count < 1:
-            raise InputError("workers.count", self.count, "a positive integer or null")
-        if not self.cpus > 0:
-            raise InputError("workers.cpus", self.cpus, "a positive number")
-        if not self.gpus >= 0:
-            raise InputError("workers.gpus", self.gpus, "zero or more")
+        or_none(positive, "workers.count", self.count)
+        positive_number("workers.cpus", self.cpus)
+        not_negative("workers.gpus", self.gpus)
 
 
 class Pool(Protocol):
