@@ -5,5 +5,6 @@ Inherit a contract in a test file. Assertions are shown in full if the test file
 """
 
 from nas.testing.exporters import ExporterContract
+from nas.testing.samplers import SamplerContract
 
-__all__ = ["ExporterContract"]
+__all__ = ["ExporterContract", "SamplerContract"]
