@@ -19,8 +19,8 @@ FIRST_STEPS = 10
 """Steps after which a job tells how long it will take."""
 
 Fault = Literal["layout", "worker", "time", "node"]
-"""Whose fault an error is: that of the layout; or of the place where it ran, which is the worker process that ended, the
-time limit, or a machine that took along all that ran on it."""
+"""Whose fault an error is: the layout's; or that of the place where it ran, which is the worker process (it ended), the
+time limit, or a machine (it took along all that ran on it)."""
 
 
 @dataclass(frozen=True, kw_only=True)
