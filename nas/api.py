@@ -46,6 +46,7 @@ def search(
 
     Raises:
         InputError: something in the configuration cannot be used; nothing is written then.
+        WorkersLost: the workers are gone and cannot be had again (`workers.errors`); the search can be resumed.
     """
     from nas.handle import Search
     from nas.results.folder import Folder

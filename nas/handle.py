@@ -11,6 +11,7 @@ from nas.results.export import export, write_all
 from nas.results.exporters import find_exporter
 from nas.results.folder import Folder
 from nas.results.pick import pick
+from nas.results.running import RunningJob, read_running
 from nas.results.trials import Trial, front_of
 from nas.search.evaluate import Evaluation, as_layout, evaluate
 from nas.search.progress import Progress
@@ -31,16 +32,20 @@ class Status:
 
     Args:
         running: whether a process is searching in the folder.
+        jobs: what it runs.
         states: "complete", "diverged" and "failed" -> number of trials.
         runs: runs that ended; a trial has one for each seed.
+        lost: runs that were lost with the place where they ran, and are tried again.
         elapsed: seconds spent.
         seconds: the budget of seconds; None without one.
         most_trials: the budget of layouts; None without one.
     """
 
     running: bool
+    jobs: tuple[RunningJob, ...]
     states: dict[str, int]
     runs: int
+    lost: int
     elapsed: float
     seconds: float | None
     most_trials: int | None
@@ -169,10 +174,13 @@ class Search:
     def status(self) -> Status:
         """How far the search is."""
         records, trials, budget = self.folder.read(), self.trials, self.config.search
+        lost = sum(record.lost for record in records)
         return Status(
             running=self.folder.running(),
+            jobs=tuple(read_running(self.folder)),
             states={state: sum(t.state == state for t in trials) for state in ("complete", "diverged", "failed")},
-            runs=len(records),
+            runs=len(records) - lost,
+            lost=lost,
             elapsed=records[-1].elapsed if records else 0.0,
             seconds=budget.seconds,
             most_trials=budget.trials,
@@ -198,6 +206,7 @@ class Search:
 
         Raises:
             InputError: the overrides cannot be used, or another process works in the folder.
+            WorkersLost: as in `nas.search`.
         """
         source = self.folder.checked_config()
         _check_keys(overrides, "search", "workers", "tracking")

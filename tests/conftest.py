@@ -1,4 +1,5 @@
 import os
+import sys
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -27,3 +28,36 @@ TINY = [
 @pytest.fixture
 def tiny() -> list[str]:
     return list(TINY)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_worker_process():
+    """Local pools take over the process of the one before: it takes seconds to start."""
+    from workers.pools import local
+
+    spare, new, close = [], local.Worker, local.LocalPool.close
+
+    def place():
+        return [*sys.path, os.getcwd()], {k: v for k, v in os.environ.items() if k != "PYTEST_CURRENT_TEST"}
+
+    def start():
+        while spare:
+            worker, where = spare.pop()
+            if where == place():
+                return worker
+            worker.end()
+        return new()
+
+    def keep(pool):
+        if spare or pool._running or not pool._worker.ready:
+            close(pool)
+        else:
+            pool._jobs.clear()
+            spare.append((pool._worker, place()))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(local, "Worker", start)
+        patch.setattr(local.LocalPool, "close", keep)
+        yield
+    for worker, _ in spare:
+        worker.end()

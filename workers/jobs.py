@@ -2,18 +2,25 @@
 
 import json
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from search_space.layouts.layout import Layout
 from search_space.scale import Scale
 from workers.suite.suite import Suite, build_suite
-from workers.training import Result, Training, train
+from workers.training import Result, Run, Training
+
+FIRST_STEPS = 10
+"""Steps after which a job tells how long it will take."""
+
+Fault = Literal["layout", "worker", "time", "node"]
+"""Whose fault an error is: the layout's; or that of the place where it ran, which is the worker process (it ended), the
+time limit, or a machine (it took along all that ran on it)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,14 +50,19 @@ class Outcome:
 
     Args:
         results: one for each seed, in their order; empty after an error.
-        error: what the job ended with instead (a traceback).
-        lost: whether the error is that of the place where the job ran (a worker that died), not of its layout.
+        error: what the job ended with instead (a traceback, or a line).
+        fault: whose fault the error is.
     """
 
     job: Job
     results: tuple[Result, ...] = ()
     error: str | None = None
-    lost: bool = False
+    fault: Fault = "layout"
+
+    @property
+    def lost(self) -> bool:
+        """Whether the error is that of the place where the job ran, not of its layout."""
+        return self.error is not None and self.fault != "layout"
 
 
 @lru_cache(maxsize=4)
@@ -69,13 +81,20 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def run_job(job: Job) -> Outcome:
-    """Runs a job in this process, on one thread; errors come back as values."""
+def run_job(job: Job, on_pace: Callable[[float], None] = lambda seconds: None) -> Outcome:
+    """Runs a job in this process, on one thread; errors come back as values.
+
+    Args:
+        job: to be run.
+        on_pace: is told, after the first steps, how many seconds the whole training is expected to take.
+    """
     try:
         with _one_thread():
             suite = _suite(json.dumps(job.tasks), job.training.length)
             layout, sizes = job.scale.layout(job.layout), job.scale.sizes(suite.vocabulary)
-            results, _ = train(layout, sizes, job.training, suite, job.seeds)
-        return Outcome(job=job, results=results)
-    except Exception:
+            run = Run(layout, sizes, job.training, suite, job.seeds)
+            run.advance(FIRST_STEPS)
+            on_pace(run.seconds / run.step * job.training.steps)
+            return Outcome(job=job, results=run.advance(job.training.steps))
+    except (Exception, SystemExit):  # a layout that asks the process to end costs its own job alone
         return Outcome(job=job, error=traceback.format_exc())

@@ -11,6 +11,7 @@ import click
 
 from nas import __version__
 from search_space.errors import InputError, one_of
+from workers.errors import WorkersLost
 
 EPILOG = "Machine-readable output goes to standard output, progress to standard error. Bad input ends with code 2."
 
@@ -23,6 +24,8 @@ class Group(click.Group):
             code = super().main(args, prog_name, **{**extra, "standalone_mode": False})
         except InputError as error:
             fail(str(error))
+        except WorkersLost as error:
+            fail(str(error), code=1)
         except click.exceptions.NoArgsIsHelpError as error:
             click.echo(error.format_message())
             sys.exit(2)

@@ -10,7 +10,9 @@ from nas.cli.group import folder_argument, main, overrides_argument, terminable
 @main.command()
 @folder_argument
 def status(folder: Path) -> None:
-    """Trials by state, budget spent, and the front so far."""
+    """Trials by state, what runs and since when, budget spent, and the front so far."""
+    import time
+
     import nas
     from nas.results.front import front_table
 
@@ -21,6 +23,11 @@ def status(folder: Path) -> None:
     states = ", ".join(f"{count} {state}" for state, count in now.states.items())
     click.echo(f"{opened.path}: {'running' if now.running else 'not running'}")
     click.echo(f"{sum(now.states.values())} trials ({states}), {now.runs} runs")
+    if now.lost:
+        click.echo(f"{now.lost} runs were lost with the place where they ran, and tried again")
+    for job in now.jobs:
+        seeds = f"seed{'s' * (len(job.seeds) > 1)} {', '.join(map(str, job.seeds))}"
+        click.echo(f"runs for {time.time() - job.since:.0f} s: trial {job.trial}, {seeds}, {job.layout}")
     click.echo(f"{now.elapsed:.0f} s spent; budget: {limit}")
     click.echo(front_table(opened.trials, opened.config), nl=False)
 

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import click
@@ -19,7 +20,7 @@ def search(source: str, out: Path | None, overrides: tuple[str, ...]) -> None:
     from nas.cli.bar import search_bar
 
     config = nas.load(source, overrides)
-    with terminable(), search_bar() as bar:
+    with terminable(), redirect_stdout(sys.stderr), search_bar() as bar:  # Ray and mixers may print
         found = nas.search(config, out=out, on_progress=bar)
     _show(found)
 
@@ -33,7 +34,7 @@ def resume(folder: Path, overrides: tuple[str, ...]) -> None:
     from nas.cli.bar import search_bar
 
     opened = nas.open(folder)
-    with terminable(), search_bar() as bar:
+    with terminable(), redirect_stdout(sys.stderr), search_bar() as bar:
         found = opened.resume(overrides, on_progress=bar)
     _show(found)
 
@@ -44,7 +45,7 @@ def _show(found) -> None:
     trials, folder = found.trials, found.folder
     click.echo(front_table(trials, found.config), nl=False)
     if not any(t.state == "complete" for t in trials):
-        errors = [f.error.strip().splitlines()[-1] for t in trials for f in t.failures]
+        errors = [r.failure.error.strip().splitlines()[-1] for r in folder.read() if r.failure]
         diverged = sum(t.state == "diverged" for t in trials)
         why = f"the first error: {errors[0]}" if errors else f"{diverged} of {len(trials)} layouts diverged"
         fail(f"nothing was found in {folder.path}; {why}", code=1)
@@ -79,6 +80,6 @@ def audit(folder: Path, layouts: int, seeds: int, longer: float) -> None:
     from nas.study.audit import table
 
     opened = nas.open(folder)
-    with terminable(), audit_bar() as bar:
+    with terminable(), redirect_stdout(sys.stderr), audit_bar() as bar:
         found = opened.audit(layouts, seeds, longer, bar)
     click.echo(table(found), nl=False)

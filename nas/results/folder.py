@@ -3,6 +3,7 @@
 config.yaml     the whole configuration, as it was last resumed with; `nas search --config` repeats the search from it
 runs.jsonl      one line for every run that ended: the record from which everything else is rebuilt
 audit.jsonl     the same of the runs of `nas audit`
+running.json    what is under way, while a process searches
 mlflow.db       what MLflow shows, with artifacts/ beside it; .tracking_id names the search's run there
 front.svg, front.json, layouts/    the front, written when a search ends or pauses
 """
@@ -33,6 +34,7 @@ class Folder:
         self.front_figure = self.path / "front.svg"
         self.front_json = self.path / "front.json"
         self.layouts = self.path / "layouts"
+        self.running_jobs = self.path / "running.json"
         self._lock = self.path / ".lock"
         self._was_there = False
 

@@ -30,6 +30,19 @@ class Failure:
     error: str
 
 
+@dataclass(frozen=True)
+class Proposal:
+    """What a proposed layout followed from, beside the search's seed and the number of its trial.
+
+    Args:
+        known: how many runs were on record when it was asked for.
+        noted: what the sampler noted about it.
+    """
+
+    known: int
+    noted: dict[str, Any] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
     """A run that ended: one layout, one seed. It holds a result or a failure.
@@ -43,6 +56,7 @@ class RunRecord:
         elapsed: seconds of search, over all its sessions, when the run ended; runs that were one job share it.
         result: of a run that was trained.
         failure: of a run that was not.
+        proposal: of a layout's first run, if the search proposed it.
         objectives: measured objective of the search -> value, for readers of the file; the program works them out
             from the result.
     """
@@ -55,7 +69,13 @@ class RunRecord:
     elapsed: float
     result: Result | None = None
     failure: Failure | None = None
+    proposal: Proposal | None = None
     objectives: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def lost(self) -> bool:
+        """Whether it failed with the place where it ran: such a run uses up no seed and is tried again."""
+        return self.failure is not None and self.failure.of == "place"
 
     @staticmethod
     def of(outcome: Outcome, origin: Origin | None, elapsed: float, objectives: Sequence[str]) -> "list[RunRecord]":
@@ -86,7 +106,8 @@ class RunRecord:
 
     def to_line(self) -> str:
         """As a line of JSON, in the present format."""
-        parts = {"origin": self.origin, "result": self.result, "failure": self.failure}
+        names = ("origin", "result", "failure", "proposal")
+        parts = {name: getattr(self, name) for name in names}
         fields = {**vars(self), **{name: part and asdict(part) for name, part in parts.items()}}
         if self.origin is not None:
             fields["origin"] = {"name": self.origin.name, "layout": self.origin.layout.to_dict()}
@@ -129,6 +150,8 @@ def _read_1(fields: dict[str, Any]) -> RunRecord:
         fields["result"] = Result(**{**result, "curves": curves})
     if failure is not None:
         fields["failure"] = Failure(**failure)
+    if fields.get("proposal") is not None:
+        fields["proposal"] = Proposal(**fields["proposal"])
     return RunRecord(**{**fields, "layout": Layout.from_dict(fields["layout"])})
 
 

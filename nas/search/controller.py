@@ -3,12 +3,15 @@
 import threading
 import time
 from collections.abc import Callable, Iterable
-from itertools import groupby
+from dataclasses import replace
+from itertools import count, groupby
 
 from nas.config.settings import Search
 from nas.results.folder import Folder
-from nas.results.records import RunRecord, value_of
+from nas.results.records import Proposal, RunRecord, value_of
+from nas.results.running import RunningJob, clear_running, write_running
 from nas.results.trials import Trial, TrialBook, mark_front
+from nas.search.losses import Choice, Losses
 from nas.search.progress import Progress
 from nas.search.proposer import Proposer
 from search_space.cost.objectives import OBJECTIVES
@@ -21,9 +24,6 @@ CONFIRM_SHARE = 0.2
 """Share of the jobs that goes to further seeds of layouts that may be on the front..."""
 CONFIRM_FROM = 0.85
 """...and share of the budget after which nothing else is done while such layouts lack seeds."""
-
-Choice = tuple[Layout, Origin | None]
-"""What to train next, and where it was published, if it was."""
 
 
 class Controller:
@@ -57,7 +57,10 @@ class Controller:
         self._queue = list(queue)
         self._objectives = {name: OBJECTIVES.get(name) for name in search.objectives}
         self._used_up = False
-        self._running: dict[tuple[Layout, tuple[int, ...]], Origin | None] = {}
+        self._running: dict[tuple[Layout, tuple[int, ...]], tuple[Origin | None, RunningJob]] = {}
+        self._losses = Losses()
+        self._proposals: dict[Layout, Proposal] = {}
+        self._known = 0
         self._numbers: dict[Layout, int] = {}
         self._durations: list[float] = []
         self._jobs = self._confirmations = 0
@@ -91,9 +94,20 @@ class Controller:
 
     def replay(self, records: Iterable[RunRecord]) -> None:
         """Takes over what earlier sessions found."""
+        lost: dict[Layout, Origin | None] = {}
         for (_, elapsed), job in groupby(records, lambda record: (record.trial, record.elapsed)):
-            self._count(list(job))
+            runs = list(job)
+            first = runs[0]
             self._elapsed_before = elapsed
+            if first.proposal is not None:
+                self._proposals[first.layout] = first.proposal
+            if first.lost:
+                self._take_note(runs)
+                lost[first.layout] = first.origin
+            else:
+                self._count(runs)
+                lost.pop(first.layout, None)
+        self._losses.waiting = list(lost.items())
         mark_front(self.book.trials, self.search.objectives)
 
     def run(self) -> bool:
@@ -103,6 +117,12 @@ class Controller:
             Whether it came to its end; it did not where it was stopped.
         """
         self._begin = time.monotonic()
+        try:
+            return self._run()
+        finally:
+            clear_running(self.folder)
+
+    def _run(self) -> bool:
         while not self.stop.is_set():
             submitted = len(self._running) < self.pool.slots and self._submit_next()
             if not self._running:
@@ -116,21 +136,38 @@ class Controller:
     def _submit_next(self) -> bool:
         if self._time_is_up():
             return False
-        chosen = self._next_queued() or self._confirm() or self._propose() or self._confirm(anyway=True)
+        chosen = self._lost() or self._next_queued() or self._confirm() or self._propose() or self._confirm(anyway=True)
         if chosen is None:
             return False
         layout, origin = chosen
-        number = self._numbers.setdefault(layout, max(self._numbers.values(), default=-1) + 1)
+        number = self._numbers.setdefault(layout, self._next_number())
         job = self.make_job(number, layout, tuple(self._seeds_left(layout)[: self.search.seeds_per_job]))
-        self._running[layout, job.seeds] = origin
+        shown = RunningJob(trial=number, layout=str(layout), seeds=job.seeds, since=time.time())
+        self._running[layout, job.seeds] = (origin, shown)
         self.pool.submit(job)
+        self._show()
         return True
+
+    def _show(self) -> None:
+        write_running(self.folder, [shown for _, shown in self._running.values()])
+
+    def _next_number(self) -> int:
+        """The lowest that is free: a trial that was lost with an earlier session leaves its own to the next."""
+        taken = set(self._numbers.values())
+        return next(number for number in count() if number not in taken)
 
     def _time_is_up(self) -> bool:
         if self.search.seconds is None:
             return False
         expected = max(self._durations[-8:], default=0.0)
         return self.elapsed + expected > self.search.seconds
+
+    def _lost(self) -> Choice | None:
+        while self._losses.waiting:
+            layout, origin = self._losses.waiting.pop(0)
+            if self._seeds_left(layout):
+                return layout, origin
+        return None
 
     def _next_queued(self) -> Choice | None:
         while self._queue and not self._out_of_trials():
@@ -142,9 +179,12 @@ class Controller:
     def _propose(self) -> Choice | None:
         if self._used_up or self._out_of_trials():
             return None
-        layout = self.proposer.propose(self._numbers)
+        layout = self.proposer.propose(self._numbers, self._next_number())
         self._used_up = layout is None  # and stays so: the space does not change, and no layout is given back
-        return None if layout is None else (layout, None)
+        if layout is None:
+            return None
+        self._proposals[layout] = Proposal(self._known, self.proposer.noted(layout))
+        return layout, None
 
     def _out_of_trials(self) -> bool:
         return self.search.trials is not None and len(self._numbers) >= self.search.trials
@@ -169,7 +209,8 @@ class Controller:
         """Seeds that the layout may still be trained with.
 
         A layout has `search.seeds` runs in all. Those under way count, and so do those that failed: each of them
-        takes one of the seeds, the lowest first, so that a seed on which a run failed is not tried again.
+        takes one of the seeds, the lowest first, so that a seed on which a run failed is not tried again. Runs that
+        were lost with the place where they ran do not count.
         """
         trial = self.book.get(layout)
         used = {seed for running, seeds in self._running if running == layout for seed in seeds}
@@ -180,25 +221,44 @@ class Controller:
         return unused[len(unused) - max(0, self.search.seeds - runs) :]
 
     def _finish(self, outcome: Outcome) -> None:
-        origin = self._running.pop((outcome.job.layout, outcome.job.seeds))
-        records = RunRecord.of(outcome, origin, self.elapsed, self.search.objectives)
+        origin, _ = self._running.pop((outcome.job.layout, outcome.job.seeds))
+        outcome = self._losses.judge(outcome)
+        records = self._records(outcome, origin)
         self.folder.append(records)
+        self._show()
+        if outcome.lost:
+            self._take_note(records)
+            self._losses.add(outcome, origin)
+            return
         trial = self._count(records)
         moved = mark_front(self.book.trials, self.search.objectives)
         self.on_job(trial, moved, outcome.error)
 
+    def _records(self, outcome: Outcome, origin: Origin | None) -> list[RunRecord]:
+        layout = outcome.job.layout
+        first, *others = RunRecord.of(outcome, origin, self.elapsed, self.search.objectives)
+        if self.book.get(layout) is None:
+            first = replace(first, proposal=self._proposals.get(layout))
+        return [first, *others]
+
+    def _take_note(self, records: list[RunRecord]) -> None:
+        """Of runs on record: their trial has its number, and they are known."""
+        self._numbers.setdefault(records[0].layout, records[0].trial)
+        self._known += len(records)
+
     def _count(self, records: list[RunRecord]) -> Trial:
         """Takes the runs of a job into account, a new one or one of an earlier session."""
         layout = records[0].layout
-        self._numbers.setdefault(layout, records[0].trial)
+        self._take_note(records)
         self._jobs += 1
         self._confirmations += self.book.get(layout) is not None
         results = [record.result for record in records if record.result is not None]
         if results:
             self._durations.append(sum(result.seconds for result in results))
         for record in records:
+            noted = record.proposal.noted if record.proposal else {}
             trial = self.book.add(record)
-            self.proposer.tell(layout, self._values(record, trial))
+            self.proposer.tell(layout, self._values(record, trial), noted)
         return trial
 
     def _values(self, record: RunRecord, trial: Trial) -> dict[str, float] | None:

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import optuna
@@ -26,7 +27,8 @@ class Proposer:
     """A study in memory over the decisions of a space, with the objectives of the search.
 
     The record of the search is the run folder, not the study, which is rebuilt from it on resume; so a sampler sees
-    every run (several seeds of a layout are several observations) and none is lost with the process.
+    every run (several seeds of a layout are several observations) and none is lost with the process. A proposal
+    follows from the seed, its number and what the study holds: each has a sampler and random numbers of its own.
 
     Args:
         space: what may be proposed.
@@ -50,19 +52,26 @@ class Proposer:
             d.name: IntDistribution(0, len(d.choices) - 1) if d.ordered else CategoricalDistribution(d.choices)
             for d in space.decisions
         }
-        factory = SAMPLERS.get(sampler, key="search.sampler")
+        self._sampler = SAMPLERS.get(sampler, key="search.sampler")
+        self._seed = seed
         directions = {"high": StudyDirection.MAXIMIZE, "low": StudyDirection.MINIMIZE}
         self._study = optuna.create_study(
             directions=[directions[goal.better] for goal in self.problem.goals.values()],
-            sampler=factory(self.problem, seed),
+            sampler=self._sampler(self.problem, seed),  # so that one that cannot be made is found out now
         )
         self._asked: dict[Layout, optuna.Trial] = {}
-        self._random = random.Random(seed)
         self._listed = frozenset(space.all(FEW) or ())
 
-    def propose(self, taken: Collection[Layout]) -> Layout | None:
-        """A feasible layout that is not in `taken`; None when the space is used up."""
+    def propose(self, taken: Collection[Layout], number: int | None = None) -> Layout | None:
+        """A feasible layout that is not in `taken`; None when the space is used up.
+
+        Args:
+            taken: layouts that need not be proposed any more.
+            number: of the proposal; by default the number of layouts that are taken.
+        """
         space = self.problem.space
+        generator = random.Random(f"{self._seed} {len(taken) if number is None else number}")
+        self._study.sampler = self._sampler(self.problem, generator.getrandbits(32))
         self.problem.taken.clear()
         self.problem.taken.update(taken)
         if self._listed and self._listed <= self.problem.taken:
@@ -70,48 +79,59 @@ class Proposer:
         for _ in range(ATTEMPTS):
             trial = self._study.ask(self._distributions)
             layout = space.layout(self._values(trial.params))
-            if not space.feasible(layout):
-                # Samplers ignore what failed, and propose it again.
-                self._study.tell(trial, state=TrialState.PRUNED)
-            elif layout in self.problem.taken:
-                # Its score is known to the study: to tell it again would make it look surer, to prune it worse.
+            if layout in self.problem.taken or not space.feasible(layout):
+                # Samplers ignore what failed: it leaves no trace that a study rebuilt on resume would lack.
                 self._study.tell(trial, state=TrialState.FAIL)
             else:
                 self._asked[layout] = trial
                 return layout
-        return self._draw()
+        return self._draw(generator)
 
-    def _draw(self) -> Layout | None:
+    def _draw(self, generator: random.Random) -> Layout | None:
         if self._listed:
             left = sorted(self._listed - self.problem.taken, key=lambda layout: layout.key)
-            return self._random.choice(left)
+            return generator.choice(left)
         for _ in range(DRAWS):
-            layout = self.problem.space.sample(self._random)
+            layout = self.problem.space.sample(generator)
             if layout not in self.problem.taken:
                 return layout
         return None
 
-    def tell(self, layout: Layout, values: Mapping[str, float] | None) -> None:
+    def noted(self, layout: Layout) -> dict[str, Any]:
+        """What the sampler noted about a layout that it proposed and that was not told yet, as plain data."""
+        trial = self._asked.get(layout)
+        return {} if trial is None else dict(self._study.get_trials(deepcopy=False)[trial.number].system_attrs)
+
+    def tell(
+        self, layout: Layout, values: Mapping[str, float] | None, noted: Mapping[str, Any] = MappingProxyType({})
+    ) -> None:
         """Passes on what a run of `layout` scored.
 
         Args:
             layout: proposed, or from elsewhere.
             values: measured objective -> value; None for a run that ended with an error.
+            noted: about a layout that was proposed in an earlier session.
         """
         trial = self._asked.pop(layout, None)
-        if values is None:
-            if trial is not None:
-                self._study.tell(trial, state=TrialState.PRUNED)
-            return
-        known = {**self.problem.costs(layout), **values}
-        scores = [known[name] for name in self.problem.objectives]
+        scores, state = None, TrialState.PRUNED
+        if values is not None:
+            known = {**self.problem.costs(layout), **values}
+            scores, state = [known[name] for name in self.problem.objectives], TrialState.COMPLETE
         if trial is not None:
-            self._study.tell(trial, scores)
+            self._study.tell(trial, scores, state=state)
             return
         chosen = self.problem.space.values(layout)
         if chosen is not None:
-            params = self._params(chosen)
-            self._study.add_trial(create_trial(params=params, distributions=self._distributions, values=scores))
+            params, attributes = self._params(chosen), dict(noted)
+            self._study.add_trial(
+                create_trial(
+                    params=params,
+                    distributions=self._distributions,
+                    values=scores,
+                    state=state,
+                    system_attrs=attributes,
+                )
+            )
 
     def _values(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Values of the decisions from Optuna's parameters, which hold the ranks of numbers."""

@@ -16,6 +16,7 @@ from nas.search.proposer import Proposer
 from nas.search.setup import costs_of, make_job, queued
 from search_space.space.space import Space
 from tracking.runs import Tracker
+from workers.errors import WorkersLost
 from workers.pool import open_pool
 
 logger = logging.getLogger(__name__)
@@ -47,11 +48,15 @@ def run(
     Raises:
         InputError: another process searches in the folder, or the workers that the configuration asks for cannot be
             had.
+        WorkersLost: the workers are gone and cannot be had again.
     """
     with folder.lock():
         folder.mend()
         folder.write_config(config.to_yaml())  # a search that is resumed may have another budget
-        return _run(config, folder, space, stop, on_progress)
+        try:
+            return _run(config, folder, space, stop, on_progress)
+        except WorkersLost as error:
+            raise WorkersLost(f"{error}; `nas resume {folder.path}` goes on") from error
 
 
 def _run(
@@ -77,7 +82,7 @@ def _run(
                 config.search.objectives,
                 costs_of(config),
                 config.search.sampler,
-                config.search.seed + len(records),
+                config.search.seed,
             ),
             book,
             partial(make_job, config),

@@ -86,10 +86,11 @@ def costs_of(config: Config) -> Callable[[Layout], dict[str, float]]:
 
 
 def read_trials(folder: Folder, config: Config) -> list[Trial]:
-    """All trials of a folder, with their standing on the front."""
+    """All trials of a folder, with their standing on the front; runs that were lost with their place are none."""
     book = TrialBook(costs_of(config))
     for each in folder.read():
-        book.add(each)
+        if not each.lost:
+            book.add(each)
     mark_front(book.trials, config.search.objectives)
     return book.trials
 

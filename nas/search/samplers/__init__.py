@@ -1,4 +1,5 @@
-"""The catalogue of samplers. Each is a function (problem, seed) -> optuna sampler.
+"""The catalogue of samplers. Each is a function (problem, seed) -> optuna sampler, called for every proposal: what a
+sampler knows it has from the study, so that a search that is resumed goes on as one that was not interrupted.
 
 `problem` (nas.search.problem.Problem) holds the space, the objectives and what layouts cost. A new sampler is a file
 beside this one and a line here; a user's own comes in by a dotted path, and any Optuna sampler will do. The study's

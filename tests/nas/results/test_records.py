@@ -52,7 +52,7 @@ def test_a_job_leaves_a_record_for_every_seed():
 
 @pytest.mark.parametrize("lost, of", [(False, "layout"), (True, "place")])
 def test_a_job_that_failed_leaves_its_seeds(lost, of):
-    found = RunRecord.of(Outcome(job=JOB, error="no", lost=lost), None, 2.0, ["recall"])
+    found = RunRecord.of(Outcome(job=JOB, error="no", fault="worker" if lost else "layout"), None, 2.0, ["recall"])
     assert [(r.seed, r.result, r.failure) for r in found] == [
         (7, None, Failure(of, "no")),
         (8, None, Failure(of, "no")),

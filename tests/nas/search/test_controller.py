@@ -41,11 +41,14 @@ class Proposer:
     def __init__(self, most, log):
         self.most, self.log, self.told = most, log, []
 
-    def propose(self, taken):
+    def propose(self, taken, number):
         self.log.append("propose")
         return None if len(taken) >= self.most else Layout((Block("gla"),) * (len(taken) + 1))
 
-    def tell(self, layout, values):
+    def noted(self, layout):
+        return {}
+
+    def tell(self, layout, values, noted):
         self.told.append((len(layout.layers), values))
 
 

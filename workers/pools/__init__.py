@@ -1,0 +1,1 @@
+"""The pools: one process beside this one, or Ray."""
