@@ -64,7 +64,8 @@ OPTIONS = {
     "delta_rule": lambda: {"initial_state": draw(*STATE)},
     "gated_scan": lambda: {"initial_state": draw(BATCH, 6)},
     "linear_attention": lambda: {"initial_state": draw(*STATE, models=0)},
-    "short_convolution": lambda: {"initial_state": draw(BATCH, 3, 6), "activation": True},
+    "short_convolution": lambda: {"initial_state": draw(BATCH, 3, 6), "bias": draw(6), "activation": True},
+    "short_convolution_step": lambda: {"bias": draw(6)},
     "softmax_attention": lambda: {"initial_state": (draw(BATCH, 4, HEADS, 8), draw(BATCH, 4, HEADS, 5)), "window": 7},
 }
 

@@ -1,0 +1,38 @@
+"""Costs of the mixers of released hybrids, from the sizes of their papers; d is the width."""
+
+import pytest
+
+from search_space.parts.matrix_state import CHUNK
+from tests.mixers.test_costs import cost
+
+WIDTHS = pytest.mark.parametrize("d", [1024, 2048])
+
+
+@WIDTHS
+def test_lightning(d):
+    found = cost("lightning", d)
+    assert found.product_flops == 2 * 5 * d**2
+    assert found.parameters == 5 * d**2 + d  # one norm over all heads
+    assert (found.state_elements, found.conv_elements) == (128 * d, 0)
+    assert found.decode_flops == 5 * 128 * d
+    assert found.prefill_flops == (4 * 128 + 2 * CHUNK) * d == 640 * d
+
+
+@WIDTHS
+def test_mamba2(d):
+    found = cost("mamba2", d)
+    products = 6 * d**2 + 256 * d + d**2 // 32
+    assert found.product_flops == 2 * products
+    convolution, norm, by_head = 5 * (2 * d + 256), 2 * d, 3 * d // 32
+    assert found.parameters == products + convolution + norm + by_head
+    assert (found.state_elements, found.conv_elements) == (256 * d, 3 * (2 * d + 256))
+    assert found.decode_flops == 5 * 256 * d + 4 * d
+    assert found.prefill_flops == 1408 * d + 4 * d
+
+
+def test_groups_of_mamba2_have_keys_and_queries_of_their_own():
+    one, eight = cost("mamba2", 2048), cost("mamba2", 2048, n_groups=8)
+    more = 7 * 2 * 128
+    assert eight.product_flops - one.product_flops == 2 * more * 2048
+    assert eight.parameters - one.parameters == more * 2048 + 5 * more
+    assert eight.state_elements == one.state_elements

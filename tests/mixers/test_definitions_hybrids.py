@@ -1,0 +1,81 @@
+"""The mixers of released hybrids against their equations, like tests/mixers/test_definitions.py."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+from torch.testing import assert_close
+
+from search_space.errors import InputError
+from search_space.parts.base import Dims
+from search_space.parts.build import build_mixer
+from search_space.parts.part import Part
+from tests.mixers.test_definitions import CLOSE, SIZES, B, D, H, K, T, V, build, convolved, heads, projected, remembered
+
+
+def normal(mixer, x, size=None):
+    """RMS norm over groups of `size`, with a gain for every element."""
+    size = size or x.shape[-1]
+    groups = x.unflatten(-1, (-1, size))
+    return (groups / (groups.square().mean(-1, keepdim=True) + 1e-5).sqrt()).flatten(-2) * mixer.norm.weight
+
+
+def softplus(x):
+    return torch.log1p(x.exp())
+
+
+@pytest.mark.parametrize("conv", [0, 4])
+@pytest.mark.parametrize("slopes", ["minimax", "tnl"])
+def test_lightning(slopes, conv):
+    mixer, x = build("lightning", {**SIZES, "slopes": slopes, "conv": conv}, layer=1, layers=5)
+    qkv, gate = projected(mixer, x, H * (2 * K + V), H * V)
+    q, k, v = F.silu(convolved(mixer, qkv) if conv else qkv).split([H * K, H * K, H * V], -1)
+    slope = {
+        "minimax": [2 ** (-8 * (h + 1) / H) * (1 - 1 / 4 + 1e-5) for h in range(H)],
+        "tnl": [8 * h / H * (1 - 1 / 5) for h in range(H)],
+    }[slopes]
+    decay = torch.tensor(slope).double().neg().exp()[:, None, None].expand(B, T, H, 1, 1)
+    o = K**0.5 * remembered(heads(q), heads(k), heads(v), decay)
+    o = normal(mixer, o.flatten(-2)) * torch.sigmoid(gate)
+    assert_close(mixer(x)[0], o @ mixer.output.weight.T, atol=2e-6, rtol=2e-6)
+
+
+def test_lightning_hardly_forgets_in_the_last_layer():
+    decays = [build_mixer("lightning", Dims(width=256, heads=2, layer=i, layers=4)).log_decay for i in range(4)]
+    assert (torch.stack(decays).diff(dim=0) > 0).all()
+    assert (decays[-1] > -1e-5).all() and (decays[-1] < 0).all()
+    assert_close(decays[0], -(1 + 1e-5) * torch.tensor([2.0**-4, 2.0**-8]))
+    alone = build_mixer("lightning", Dims(width=256, heads=2)).log_decay
+    assert_close(alone, decays[0])
+
+
+def test_slopes_have_names():
+    with pytest.raises(InputError, match="slopes"):
+        build_mixer(Part("lightning", {"slopes": "alibi"}), Dims(width=32, heads=2))
+
+
+@pytest.mark.parametrize("conv", [0, 4])
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_mamba2(groups, conv):
+    mixer, x = build("mamba2", {**SIZES, "n_groups": groups, "conv": conv})
+    cbx, z, dt = projected(mixer, x, 2 * groups * K + H * V, H * V, H)
+    cbx = convolved(mixer, cbx) + mixer.conv.bias if conv else cbx
+    c, b, u = F.silu(cbx).split([groups * K, groups * K, H * V], -1)
+    c, b = (heads(y, groups).repeat_interleave(H // groups, 2) for y in (c, b))
+    dt = softplus(dt + mixer.step_bias)
+    decay = torch.exp(-mixer.log_rate.exp() * dt)[..., None, None]
+    o = K**0.5 * remembered(c, b, dt[..., None] * heads(u), decay) + mixer.skip[:, None] * heads(u)
+    o = normal(mixer, o.flatten(-2) * F.silu(z), H * V // groups)
+    assert_close(mixer(x)[0], o @ mixer.output.weight.T, **CLOSE)
+
+
+def test_initial_values_of_mamba2():
+    mixer = build_mixer(Part("mamba2", {"heads": 256}), Dims(width=64, heads=2))
+    rate, step = mixer.log_rate.exp(), F.softplus(mixer.step_bias)
+    assert 1 <= rate.min() < 2 and 15 < rate.max() <= 16
+    assert 0.001 <= step.min() < 0.002 and 0.05 < step.max() <= 0.1
+    assert (mixer.skip == 1).all()
+
+
+def test_groups_divide_the_heads():
+    with pytest.raises(InputError, match="n_groups"):
+        build_mixer(Part("mamba2", {"heads": 4, "n_groups": 3}), Dims(width=D, heads=2))

@@ -1,0 +1,91 @@
+"""Mixers against the classes of transformers, which we did not write: weights copied, values and gradients compared."""
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+pytest.importorskip("transformers", reason="transformers is not installed (pip install -e '.[test]')")
+
+from search_space.parts.base import Dims
+from search_space.parts.build import build_mixer
+from search_space.parts.part import Part
+
+D, T = 32, 21
+
+
+def ours(name, options, **dims):
+    torch.manual_seed(0)
+    mixer = build_mixer(Part(name, options), Dims(width=D, heads=4, **dims))
+    for parameter in mixer.parameters():  # so that biases and gains take part
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    return mixer
+
+
+def per_head(weight, heads):
+    """Rows that are interleaved by head, [q|k|v] of each, in our order."""
+    return weight.unflatten(0, (3, heads, -1)).transpose(0, 1).flatten(0, 2)
+
+
+def compare(mixer, theirs):
+    """Values, and gradients of the input and of the last projection."""
+    x = torch.randn(2, T, D, requires_grad=True)
+    found, expected = mixer(x)[0], theirs(x)
+    assert_close(found, expected, atol=2e-5, rtol=1e-4)
+    weights = torch.randn(found.shape)
+    gradients = [torch.autograd.grad((y * weights).sum(), x)[0] for y in (found, expected)]
+    assert_close(*gradients, atol=1e-4, rtol=1e-3)
+
+
+def test_lightning():
+    from transformers.models.minimax.configuration_minimax import MiniMaxConfig
+    from transformers.models.minimax.modeling_minimax import MiniMaxLightningAttention
+
+    config = MiniMaxConfig(
+        hidden_size=D, num_attention_heads=4, head_dim=6, num_hidden_layers=5, block_size=8, num_key_value_heads=4
+    )
+    mixer = ours("lightning", {"heads": 4, "key_size": 6, "value_size": 6}, layer=2, layers=5)
+    module = MiniMaxLightningAttention(config, layer_idx=2)
+    qkv, gate = mixer.input.weight.data.split([72, 24])
+    module.load_state_dict(
+        {
+            "qkv_proj.weight": per_head(qkv, 4),
+            "output_gate.weight": gate,
+            "out_proj.weight": mixer.output.weight.data,
+            "norm.weight": mixer.norm.weight.data,
+        },
+        strict=False,
+    )
+    module.norm.variance_epsilon = mixer.norm.eps
+    compare(mixer, lambda x: module(x, position_embeddings=None, attention_mask=None)[0])
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_mamba2(groups):
+    from transformers.models.mamba2.modeling_mamba2 import Mamba2Config, Mamba2Mixer
+
+    size, inner = 6, 64
+    config = Mamba2Config(
+        hidden_size=D, num_heads=4, head_dim=16, state_size=size, n_groups=groups, expand=2, chunk_size=8,
+        layer_norm_epsilon=1e-5, num_hidden_layers=1,
+    )  # fmt: skip
+    mixer = ours("mamba2", {"heads": 4, "key_size": size, "value_size": 16, "n_groups": groups})
+    module = Mamba2Mixer(config, layer_idx=0)
+
+    def reordered(rows):  # ours: C, B, x; theirs: x, B, C
+        c, b, x = rows.split([groups * size, groups * size, inner])
+        return torch.cat([x, b, c])
+
+    cbx, z, dt = mixer.input.weight.data.split(mixer.sizes)
+    module.load_state_dict(
+        {
+            "in_proj.weight": torch.cat([z, reordered(cbx), dt]),
+            "conv1d.weight": reordered(mixer.conv.weight.data),
+            "conv1d.bias": reordered(mixer.conv.bias.data),
+            "dt_bias": mixer.step_bias.data,
+            "A_log": mixer.log_rate.data,
+            "D": mixer.skip.data,
+            "norm.weight": mixer.norm.weight.data,
+            "out_proj.weight": mixer.output.weight.data,
+        }
+    )
+    compare(mixer, module)
