@@ -15,6 +15,8 @@ MIXERS = Catalogue(
         "hgrn2": "search_space.mixers.hgrn2:HGRN2",
         "deltanet": "search_space.mixers.deltanet:DeltaNet",
         "gated_deltanet": "search_space.mixers.gated_deltanet:GatedDeltaNet",
+        "short_conv": "search_space.mixers.short_conv:ShortConv",
+        "mamba": "search_space.mixers.mamba:Mamba",
         "mamba2": "search_space.mixers.mamba2:Mamba2",
         "parallel": "search_space.mixers.parallel:Parallel",
     },

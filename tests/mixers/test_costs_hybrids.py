@@ -36,3 +36,24 @@ def test_groups_of_mamba2_have_keys_and_queries_of_their_own():
     assert eight.product_flops - one.product_flops == 2 * more * 2048
     assert eight.parameters - one.parameters == more * 2048 + 5 * more
     assert eight.state_elements == one.state_elements
+
+
+@WIDTHS
+def test_short_conv(d):
+    found = cost("short_conv", d)
+    assert found.product_flops == 2 * 4 * d**2
+    assert found.parameters == 4 * d**2 + 3 * d
+    assert (found.state_elements, found.conv_elements) == (0, 2 * d)
+    assert found.decode_flops == found.prefill_flops == 2 * 3 * d + 2 * d
+    assert cost("short_conv", d, conv=7).conv_elements == 6 * d
+
+
+@WIDTHS
+def test_mamba(d):
+    found = cost("mamba", d)
+    products = 4 * d**2 + 2 * d * (d // 16 + 32) + 2 * d * d // 16 + 2 * d**2
+    assert products == 6.25 * d**2 + 64 * d
+    assert found.product_flops == 2 * products  # the decays are no matrix product
+    assert found.parameters == products + 10 * d + 34 * d + 2 * d
+    assert (found.state_elements, found.conv_elements) == (32 * d, 6 * d)
+    assert found.decode_flops == found.prefill_flops == 9 * 32 * d + 4 * d

@@ -5,7 +5,6 @@ import torch
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from search_space.errors import InputError
 from search_space.parts.base import Dims
 from search_space.parts.build import build_mixer
 from search_space.parts.part import Part
@@ -48,11 +47,6 @@ def test_lightning_hardly_forgets_in_the_last_layer():
     assert_close(alone, decays[0])
 
 
-def test_slopes_have_names():
-    with pytest.raises(InputError, match="slopes"):
-        build_mixer(Part("lightning", {"slopes": "alibi"}), Dims(width=32, heads=2))
-
-
 @pytest.mark.parametrize("conv", [0, 4])
 @pytest.mark.parametrize("groups", [1, 2, 4])
 def test_mamba2(groups, conv):
@@ -76,6 +70,36 @@ def test_initial_values_of_mamba2():
     assert (mixer.skip == 1).all()
 
 
-def test_groups_divide_the_heads():
-    with pytest.raises(InputError, match="n_groups"):
-        build_mixer(Part("mamba2", {"heads": 4, "n_groups": 3}), Dims(width=D, heads=2))
+@pytest.mark.parametrize("width", [3, 7])
+def test_short_conv(width):
+    mixer, x = build("short_conv", {"conv": width})
+    b, c, u = projected(mixer, x, D, D, D)
+    assert_close(mixer(x)[0], (c * convolved(mixer, b * u)) @ mixer.output.weight.T, **CLOSE)
+
+
+@pytest.mark.parametrize("conv", [0, 4])
+def test_mamba(conv, monkeypatch):
+    monkeypatch.setattr("search_space.mixers.mamba.BLOCK", 8)
+    channels, size, rank = 10, 3, 2
+    mixer, x = build("mamba", {"channels": channels, "key_size": size, "conv": conv})
+    u, z = projected(mixer, x, channels, channels)
+    u = F.silu(convolved(mixer, u) + mixer.conv.bias if conv else u)
+    low, key, query = (u @ mixer.selection.weight.T).split([rank, size, size], -1)
+    dt = softplus(low @ mixer.time_step.weight.T + mixer.step_bias)
+    rate = mixer.log_rate.exp().reshape(channels, size)
+    h, outputs = torch.zeros(B, channels, size, dtype=x.dtype), []
+    for t in range(T):
+        decay = torch.exp(-dt[:, t, :, None] * rate)
+        h = decay * h + (dt[:, t] * u[:, t])[..., None] * key[:, t, None]
+        outputs.append(torch.einsum("bcn,bn->bc", h, query[:, t]) + mixer.skip * u[:, t])
+    y = torch.stack(outputs, 1) * F.silu(z)
+    assert_close(mixer(x)[0], y @ mixer.output.weight.T, **CLOSE)
+
+
+def test_initial_values_of_mamba():
+    mixer = build_mixer("mamba", Dims(width=128, heads=2))
+    assert_close(mixer.log_rate.exp().view(256, 16), torch.arange(1.0, 17).expand(256, 16))
+    step = F.softplus(mixer.step_bias)
+    assert 0.001 <= step.min() < 0.002 and 0.05 < step.max() <= 0.1
+    assert mixer.rank == 8 and 0.3 < mixer.time_step.weight.abs().max() <= 8**-0.5
+    assert mixer.log_rate.dim() == 1  # so that it is spared weight decay

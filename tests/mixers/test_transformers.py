@@ -89,3 +89,42 @@ def test_mamba2(groups):
         }
     )
     compare(mixer, module)
+
+
+@pytest.mark.parametrize("width", [3, 7])
+def test_short_conv(width):
+    from transformers.models.lfm2.modeling_lfm2 import Lfm2Config, Lfm2ShortConv
+
+    config = Lfm2Config(hidden_size=D, conv_L_cache=width, conv_bias=False, num_hidden_layers=1, layer_types=["conv"])
+    mixer = ours("short_conv", {"conv": width})
+    module = Lfm2ShortConv(config, layer_idx=0)
+    module.load_state_dict(
+        {
+            "conv.weight": mixer.conv.weight.data,
+            "in_proj.weight": mixer.input.weight.data,
+            "out_proj.weight": mixer.output.weight.data,
+        }
+    )
+    compare(mixer, module)
+
+
+def test_mamba():
+    from transformers.models.mamba.modeling_mamba import MambaConfig, MambaMixer
+
+    config = MambaConfig(hidden_size=D, state_size=5, expand=2, time_step_rank=3, num_hidden_layers=1)
+    mixer = ours("mamba", {"key_size": 5, "rank": 3})
+    module = MambaMixer(config, layer_idx=0)
+    module.load_state_dict(
+        {
+            "in_proj.weight": mixer.input.weight.data,
+            "conv1d.weight": mixer.conv.weight.data,
+            "conv1d.bias": mixer.conv.bias.data,
+            "x_proj.weight": mixer.selection.weight.data,
+            "dt_proj.weight": mixer.time_step.weight.data,
+            "dt_proj.bias": mixer.step_bias.data,
+            "A_log": mixer.log_rate.data.view(2 * D, 5),
+            "D": mixer.skip.data,
+            "out_proj.weight": mixer.output.weight.data,
+        }
+    )
+    compare(mixer, module)
