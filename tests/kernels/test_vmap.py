@@ -29,6 +29,10 @@ CASES = {
         "delta_rule",
         lambda: [draw(*QK) / 3, draw(*QK) / 3, draw(*V), draw(*QK[:3]).sigmoid(), decay(*QK[:3])],
     ),
+    "delta_rule-by-key": (
+        "delta_rule",
+        lambda: [draw(*QK) / 3, draw(*QK) / 3, draw(*V), draw(*QK[:3]).sigmoid(), decay(*QK)],
+    ),
     "gated_scan": ("gated_scan", lambda: [draw(BATCH, TOKENS, 6), decay(BATCH, TOKENS, 6)]),
     "linear_attention": ("linear_attention", lambda: [draw(*QK), draw(*QK), draw(*V)]),
     "linear_attention-fixed": ("linear_attention", lambda: [draw(*QK), draw(*QK), draw(*V), decay(HEADS)]),
