@@ -18,6 +18,8 @@ MIXERS = Catalogue(
         "short_conv": "search_space.mixers.short_conv:ShortConv",
         "mamba": "search_space.mixers.mamba:Mamba",
         "mamba2": "search_space.mixers.mamba2:Mamba2",
+        "kda": "search_space.mixers.kda:KDA",
+        "rg_lru": "search_space.mixers.rg_lru:RGLRU",
         "parallel": "search_space.mixers.parallel:Parallel",
     },
 )

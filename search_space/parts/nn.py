@@ -77,6 +77,26 @@ class ShortConvolution(nn.Module):
         return short_convolution_step(x, weight, cache, bias=self.bias, activation=self.activation)
 
 
+class BlockLinear(nn.Module):
+    """A block-diagonal map with bias: each of N blocks of the input is mapped by itself.
+
+    Args:
+        blocks: N.
+        inputs: of each block.
+        outputs: of each block.
+    """
+
+    def __init__(self, blocks: int, inputs: int, outputs: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(blocks, inputs, outputs) * inputs**-0.5)
+        self.bias = nn.Parameter(torch.zeros(blocks, outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [..., N inputs] -> [..., N, outputs]."""
+        x = x.unflatten(-1, (self.weight.shape[0], -1))
+        return torch.einsum("...ni,nio->...no", x, self.weight) + self.bias
+
+
 def unit_length(x: Tensor, eps: float = 1e-6) -> Tensor:
     """x [..., K] scaled to length 1 in its last dimension."""
     scale = (x.square().sum(-1, keepdim=True) + eps).rsqrt()

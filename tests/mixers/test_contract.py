@@ -27,6 +27,8 @@ CASES = {
     "mamba-small": Part("mamba", {"channels": 12, "key_size": 3, "rank": 5, "conv": 0}),
     "mamba2-small": Part("mamba2", {"heads": 4, "key_size": 6, "value_size": 5, "n_groups": 2}),
     "mamba2-without-convolution": Part("mamba2", {"heads": 4, "key_size": 8, "value_size": 4, "conv": 0}),
+    "kda-small": Part("kda", {**SMALL, "value_size": 12, "conv": 0}),
+    "rg_lru-small": Part("rg_lru", {"state_size": 24, "block_size": 6, "conv": 0}),
     "attention-beside-gla": Part("parallel", {"branches": ["attention", "gla"]}),
     "three-side-by-side": Part(
         "parallel",

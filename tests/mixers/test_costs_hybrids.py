@@ -57,3 +57,27 @@ def test_mamba(d):
     assert found.parameters == products + 10 * d + 34 * d + 2 * d
     assert (found.state_elements, found.conv_elements) == (32 * d, 6 * d)
     assert found.decode_flops == found.prefill_flops == 9 * 32 * d + 4 * d
+
+
+@WIDTHS
+def test_kda(d):
+    found = cost("kda", d)
+    products = 4 * d**2 + 4 * 128 * d + d**2 // 128
+    assert found.product_flops == 2 * products
+    assert found.parameters == products + 12 * d + 128 + d + d // 128  # convolution, norm, biases and rates of decay
+    assert (found.state_elements, found.conv_elements) == (128 * d, 9 * d)
+    assert found.decode_flops == 7 * 128 * d
+    within = 2 * CHUNK * 3 * d + CHUNK**2 * (d // 128) / 3
+    assert found.prefill_flops == pytest.approx(6 * 128 * d + 2 * CHUNK * d + within)
+    assert found.prefill_flops == pytest.approx(1290 * d, rel=2e-3)
+
+
+@pytest.mark.parametrize(("d", "heads"), [(2560, 10), (4096, 16)])
+def test_rg_lru(d, heads):
+    """RecurrentGemma 2B and 9B."""
+    found = cost("rg_lru", d)
+    products = 3 * d**2 + 2 * d**2 // heads  # those of the gates are blocks, 3-D
+    assert found.product_flops == 2 * products
+    assert found.parameters == products + 5 * d + 2 * d + 3 * d + d  # convolution; biases of gates, ends; rates
+    assert (found.state_elements, found.conv_elements) == (d, 3 * d)
+    assert found.decode_flops == found.prefill_flops == 12 * d

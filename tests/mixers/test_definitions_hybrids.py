@@ -5,6 +5,7 @@ import torch
 from torch.nn import functional as F
 from torch.testing import assert_close
 
+from search_space.mixers.rg_lru import bounded_root
 from search_space.parts.base import Dims
 from search_space.parts.build import build_mixer
 from search_space.parts.part import Part
@@ -103,3 +104,69 @@ def test_initial_values_of_mamba():
     assert 0.001 <= step.min() < 0.002 and 0.05 < step.max() <= 0.1
     assert mixer.rank == 8 and 0.3 < mixer.time_step.weight.abs().max() <= 8**-0.5
     assert mixer.log_rate.dim() == 1  # so that it is spared weight decay
+
+
+@pytest.mark.parametrize("conv", [0, 4])
+def test_kda(conv):
+    mixer, x = build("kda", {**SIZES, "conv": conv})
+    qkv, gate, b, low = projected(mixer, x, H * (2 * K + V), V, H, V)
+    q, k, v = F.silu(convolved(mixer, qkv) if conv else qkv).split([H * K, H * K, H * V], -1)
+    q, k = (heads(y) / (heads(y).square().sum(-1, keepdim=True) + 1e-6).sqrt() for y in (q, k))
+    step = heads(softplus(low @ mixer.decay.weight.T + mixer.step_bias))
+    decay = torch.exp(-mixer.log_rate.exp()[:, None] * step)[..., None]
+    o = remembered(q, k, heads(v), decay, torch.sigmoid(b))
+    o = o / (o.square().mean(-1, keepdim=True) + 1e-5).sqrt() * mixer.norm.weight
+    o = o.flatten(-2) * torch.sigmoid(gate @ mixer.gate.weight.T)
+    assert_close(mixer(x)[0], o @ mixer.output.weight.T, **CLOSE)
+
+
+def test_initial_decays_of_kda():
+    mixer = build_mixer(Part("kda", {"heads": 64, "key_size": 4, "value_size": 4}), Dims(width=64, heads=2))
+    rate, step = mixer.log_rate.exp(), F.softplus(mixer.step_bias)
+    assert 1 <= rate.min() < 4 and 12 < rate.max() <= 16
+    assert 0.001 <= step.min() < 0.002 and 0.05 < step.max() <= 0.1
+
+
+@pytest.mark.parametrize("conv", [0, 4])
+@pytest.mark.parametrize(("block", "blocks"), [(12, 1), (6, 2), (5, 3)])
+def test_rg_lru(block, blocks, conv):
+    mixer, x = build("rg_lru", {"state_size": 12, "block_size": block, "conv": conv})
+    u, y = (x @ mixer.input.weight.T + mixer.input.bias).split([12, 12], -1)
+    u = convolved(mixer, u) + mixer.conv.bias if conv else u
+    assert mixer.gates.weight.shape == (blocks, 12 // blocks, 24 // blocks)
+    forget, enter = (torch.zeros(12, 12, dtype=x.dtype) for _ in range(2))
+    for n, weight in enumerate(mixer.gates.weight):  # blocks on the diagonal of whole matrices
+        at, size = slice(n * 12 // blocks, (n + 1) * 12 // blocks), 12 // blocks
+        forget[at, at], enter[at, at] = weight[:, :size], weight[:, size:]
+    r, i = (
+        torch.sigmoid(u @ matrix + bias.flatten())
+        for matrix, bias in zip((forget, enter), mixer.gates.bias.chunk(2, -1), strict=True)
+    )
+    a = torch.exp(-8 * softplus(mixer.log_rate) * r)
+    h, outputs = torch.zeros(B, 12, dtype=x.dtype), []
+    for t in range(T):
+        h = a[:, t] * h + (torch.sqrt(1 - a[:, t] ** 2) if t else 1) * i[:, t] * u[:, t]
+        outputs.append(h)
+    gelu = 0.5 * y * (1 + torch.tanh((2 / torch.pi) ** 0.5 * (y + 0.044715 * y**3)))
+    expected = (torch.stack(outputs, 1) * gelu) @ mixer.output.weight.T + mixer.output.bias
+    assert_close(mixer(x)[0], expected, **CLOSE)
+
+
+def test_initial_values_of_rg_lru():
+    mixer = build_mixer(Part("rg_lru", {"block_size": 64}), Dims(width=512, heads=2, layers=8))
+    radius = torch.exp(-F.softplus(mixer.log_rate))
+    assert 0.9 <= radius.min() < 0.91 and 0.99 < radius.max() <= 0.999
+    assert_close(radius.square().mean(), torch.tensor((0.9**2 + 0.999**2) / 2), atol=0.02, rtol=0)
+    variances = {mixer.gates.weight: 1 / 64, mixer.input.weight: 1 / 512, mixer.output.weight: 2 / 8 / 512}
+    variances[mixer.conv.weight] = 0.01 / 4
+    for weight, variance in variances.items():
+        assert weight.var().item() == pytest.approx(variance, rel=0.1)
+    assert not any(b.any() for b in (mixer.gates.bias, mixer.input.bias, mixer.output.bias, mixer.conv.bias))
+
+
+def test_the_root_of_rg_lru_has_a_bounded_slope():
+    x = torch.tensor([0.0, 1e-8, 0.25, 1.0], requires_grad=True)
+    y = bounded_root(x)
+    y.sum().backward()
+    assert_close(y, x.sqrt())
+    assert_close(x.grad, torch.tensor([1000.0, 1000.0, 1.0, 0.5]))

@@ -1,5 +1,7 @@
 """Mixers against the classes of transformers, which we did not write: weights copied, values and gradients compared."""
 
+import inspect
+
 import pytest
 import torch
 from torch.testing import assert_close
@@ -128,3 +130,67 @@ def test_mamba():
         }
     )
     compare(mixer, module)
+
+
+def test_kda(monkeypatch):
+    from transformers.models.kimi_linear import modeling_kimi_linear as kimi
+
+    # Where fla is installed, its kernel would be called instead, which needs a GPU.
+    plain = inspect.unwrap(kimi.chunk_kimi_delta_attention)
+    monkeypatch.setattr(kimi, "chunk_kimi_delta_attention", plain)
+    heads, size = 4, 8
+    config = kimi.KimiLinearConfig(
+        hidden_size=D, linear_num_heads=heads, linear_head_dim=size, linear_conv_kernel_dim=4, rms_norm_eps=1e-5,
+        num_hidden_layers=1, layer_types=["linear_attention"],
+    )  # fmt: skip
+    mixer = ours("kda", {"heads": heads, "key_size": size, "value_size": size})
+    module = kimi.KimiLinearDeltaAttention(config, layer_idx=0)
+    q, k, v, g, b, f = mixer.input.weight.data.split([heads * size] * 3 + [size, heads, size])
+    module.load_state_dict(
+        {
+            "q_proj.weight": q,
+            "k_proj.weight": k,
+            "v_proj.weight": v,
+            "conv1d.weight": mixer.conv.weight.data,
+            "forget_gate.f_a_proj.weight": f,
+            "forget_gate.f_b_proj.weight": mixer.decay.weight.data,
+            "forget_gate.dt_bias": mixer.step_bias.data,
+            "forget_gate.A_log": mixer.log_rate.data.view(1, 1, heads, 1),
+            "b_proj.weight": b,
+            "g_a_proj.weight": g,
+            "g_b_proj.weight": mixer.gate.weight.data,
+            "o_norm.weight": mixer.norm.weight.data,
+            "o_proj.weight": mixer.output.weight.data,
+        }
+    )
+    compare(mixer, module)
+
+
+def test_rg_lru():
+    from transformers.models.recurrent_gemma import modeling_recurrent_gemma as griffin
+
+    size, heads = 24, 4
+    config = griffin.RecurrentGemmaConfig(hidden_size=D, lru_width=size, num_attention_heads=heads)
+    mixer = ours("rg_lru", {"state_size": size, "block_size": size // heads})
+    module = griffin.RecurrentGemmaRecurrentBlock(config, layer_idx=0)
+    gates = [x.data.chunk(2, -1) for x in (mixer.gates.weight, mixer.gates.bias)]
+    (u, y), (of_u, of_y) = (x.data.chunk(2) for x in (mixer.input.weight, mixer.input.bias))
+    module.load_state_dict(
+        {
+            "linear_x.weight": u,
+            "linear_x.bias": of_u,
+            "linear_y.weight": y,
+            "linear_y.bias": of_y,
+            "linear_out.weight": mixer.output.weight.data,
+            "linear_out.bias": mixer.output.bias.data,
+            "conv_1d.weight": mixer.conv.weight.data,
+            "conv_1d.bias": mixer.conv.bias.data,
+            "rg_lru.recurrent_param": mixer.log_rate.data,
+            "rg_lru.recurrent_gate_weight": gates[0][0],
+            "rg_lru.input_gate_weight": gates[0][1],
+            "rg_lru.recurrent_gate_bias": gates[1][0],
+            "rg_lru.input_gate_bias": gates[1][1],
+        }
+    )
+    places = torch.arange(T)[None]
+    compare(mixer, lambda x: module(x, position_ids=places, attention_mask=None, use_cache=False)[0])

@@ -65,6 +65,8 @@ def test_the_shapes_are_the_published_ones_made_smaller():
     assert str(scale.part(Part("lightning"))) == "lightning(heads=4, key_size=8, value_size=8)"
     assert str(scale.part(Part("mamba2"))) == "mamba2(heads=16, key_size=8, value_size=4)"
     assert str(scale.part(Part("mamba"))) == "mamba(channels=64, key_size=1)"
+    assert str(scale.part(Part("kda"))) == "kda(heads=4, key_size=8, value_size=8)"
+    assert str(scale.part(Part("rg_lru"))) == "rg_lru(block_size=4, state_size=32)"  # eight blocks, as in the target
     assert str(scale.part(Part("short_conv"))) == "short_conv"
     assert str(scale.part(Part("hgrn"))) == "hgrn(state_size=32)"
 
