@@ -8,7 +8,7 @@ proxy's sizes:
 - Matrix states keep their proportions. `Proxy.state` says how many elements a DeltaNet layer's state has; every other
   mixer's has as many times more or fewer as in the target, within a factor of 1.25, and never fewer than the model is
   wide. Projections keep their width relative to the model's; heads and head sizes come as near to that as whole heads
-  and sizes that are multiples of 4 allow.
+  and sizes that are multiples of 4, or 1 or 2, allow.
 - Attention has `Proxy.heads` for the target's heads; key-value heads and heads of other blocks in proportion.
 - Vector states are in proportion to the width of the model.
 - Lengths (windows) are to the proxy's sequences what they are to the target's context, rounded up, and at least 2.
@@ -46,7 +46,7 @@ REFERENCE = Part("deltanet")
 TOLERANCE = 1.25
 """Factor by which a state may be off its proportion to the target's."""
 SIZE_STEP = 4
-"""Head sizes of matrix states are multiples of it."""
+"""Head sizes of matrix states are multiples of it, or where that is far too much, 1 or 2."""
 SHORTEST = 2
 """Tokens of the shortest window."""
 
@@ -252,7 +252,10 @@ class Scale:
         wanted = max(self.proxy.width, proportional)
 
         def distance(sizes: dict[str, int]) -> tuple[bool, float]:
-            elements = self._cost(Part(part.kind, {**dict(part.options), **sizes})).state_elements
+            try:
+                elements = self._cost(Part(part.kind, {**dict(part.options), **sizes})).state_elements
+            except InputError:  # heads that the part's groups do not divide
+                return True, math.inf
             off = abs(math.log(elements / wanted))
             if elements < self.proxy.width:
                 off = math.inf
@@ -299,7 +302,8 @@ class Scale:
 def _near(exact: float) -> list[int]:
     """Head sizes around a number: two below and two above."""
     below = math.floor(exact / SIZE_STEP)
-    return sorted({SIZE_STEP * max(1, below + more) for more in (-1, 0, 1, 2)})
+    small = {1, 2} if exact <= SIZE_STEP / 2 else set()
+    return sorted(small | {SIZE_STEP * max(1, below + more) for more in (-1, 0, 1, 2)})
 
 
 def _whole(exact: float) -> range:

@@ -220,6 +220,11 @@ def elementwise_cases() -> Iterator[Case]:
         lambda x, w: kernels.short_convolution(x[..., :4096], w, activation=True), slices,
     )  # fmt: skip
     yield Case(
+        "short_convolution", "4096 channels, width 4, SiLU, bias",
+        lambda x, w, b: kernels.short_convolution(x[..., :4096], w, bias=b, activation=True),
+        [*slices, torch.zeros(4096)],
+    )  # fmt: skip
+    yield Case(
         "short_convolution", "4096 channels, width 4",
         lambda x, w: kernels.short_convolution(x[..., :4096], w), slices, quick=False,
     )  # fmt: skip
@@ -231,6 +236,11 @@ def elementwise_cases() -> Iterator[Case]:
     yield Case(
         "short_convolution", "4096 channels, width 4, SiLU, step",
         lambda: kernels.short_convolution_step(wide[:, 0, :4096], taps, past, activation=True), [], training=False,
+    )  # fmt: skip
+    yield Case(
+        "short_convolution", "4096 channels, width 4, SiLU, bias, step",
+        lambda: kernels.short_convolution_step(wide[:, 0, :4096], taps, past, bias=taps[:, 0], activation=True), [],
+        training=False,
     )  # fmt: skip
     x, gate = bf16(4, 512, 4, 512), bf16(4, 512, 4096)
     for name, data, size in (("2048", bf16(4, 512, 2048), 2048), ("heads of 512", x, 512)):

@@ -142,11 +142,13 @@ def test_dtypes(monkeypatch):
     assert all(y.grad.dtype == y.dtype and y.grad.isfinite().all() for y in x.values())
 
 
-@pytest.mark.parametrize("decay", [True, False])
+@pytest.mark.parametrize("decay", [True, False, "by key"])
 @pytest.mark.parametrize("keys, values", [(16, 16), (128, 64), (256, 80), (5, 300)])
 def test_step(keys, values, decay, monkeypatch):
-    exact = sample(1, keys, values, batch=3, decay=decay)
+    exact = sample(1, keys, values, batch=3, decay=bool(decay))
     exact = {n: x if x is None or n == "state" else x[:, 0] for n, x in exact.items()}
+    if decay == "by key":
+        exact["log_decay"] = -3 * torch.rand_like(exact["k"])
     monkeypatch.setenv("KERNELS_BACKEND", "reference")
     expected = delta_rule_step(*exact.values())
     monkeypatch.setenv("KERNELS_BACKEND", "triton")
