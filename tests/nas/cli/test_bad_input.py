@@ -44,7 +44,7 @@ OVERRIDES = {
     "task too long": ("tasks.recall.pairs=[2, 30]", "tasks.recall.pairs", "from 1 to"),
     "unknown mixer option": ("proxy.options.gla.head=2", "proxy.options.gla.head=2", "did you mean 'heads'"),
     "indivisible heads": ("proxy.heads=3", "proxy.heads=3", "a divisor"),
-    "not a learning rate": ("training.learning_rate=nan", "training.learning_rate=nan", "a number"),
+    "not a learning rate": ("training.learning_rate=nan", "training.learning_rate=nan", "a positive number"),
     "no truth value": ("search.published=papers", "search.published=papers", "true or false"),
     "beyond certainty": ("search.reseed_above=2", "search.reseed_above=2", "a probability"),
     "missing text": ("text.paths=[/no/such/file]", "text.paths=/no/such/file", "exists"),
