@@ -2,7 +2,6 @@ import pytest
 
 from workers.pool import Workers
 from workers.pools.local import LocalPool
-from workers.pools.ray import RayPool
 from workers.testing import PoolContract, tiny_job
 
 
@@ -22,13 +21,6 @@ class TestLocal(PoolContract):
         pool.submit(tiny_job(0))
         pool.close()
         assert pool.wait(0) == []
-
-
-@pytest.fixture(scope="module")
-def ray_pool():
-    pool = RayPool(Workers(count=1))
-    yield pool
-    pool.close()
 
 
 class TestRay(PoolContract):
