@@ -25,13 +25,6 @@ class TestLocal(PoolContract):
         assert pool.wait(0) == []
 
 
-@pytest.fixture(scope="module")
-def ray_pool():
-    pool = RayPool(Workers(count=1))
-    yield pool
-    pool.close()
-
-
 class TestRay(PoolContract):
     @pytest.fixture
     def pool(self, ray_pool):
