@@ -54,11 +54,11 @@ class RGLRU(Mixer):
         self.output = nn.Linear(size, dims.width)
         nn.init.normal_(self.input.weight, std=dims.width**-0.5)
         nn.init.normal_(self.output.weight, std=(2 / (dims.layers * size)) ** 0.5)
-        nn.init.zeros_(self.input.bias)
-        nn.init.zeros_(self.output.bias)
         if conv:
             nn.init.normal_(self.conv.weight, std=(0.01 / conv) ** 0.5)
-            nn.init.zeros_(self.conv.bias)
+        for bias in (self.input.bias, self.output.bias, self.conv.bias):
+            if bias is not None:
+                nn.init.zeros_(bias)
 
     def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Mixes x [B, T, D]; see `Mixer.forward`."""

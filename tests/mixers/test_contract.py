@@ -1,5 +1,6 @@
 import pytest
 
+from search_space.channel_mixers import CHANNEL_MIXERS
 from search_space.mixers import MIXERS
 from search_space.parts.build import build_channel_mixer, build_mixer
 from search_space.parts.part import Part
@@ -44,6 +45,6 @@ class TestBuiltIn(MixerContract):
 
 
 class TestBuiltInChannelMixers(ChannelMixerContract):
-    @pytest.fixture(params=[Part("swiglu"), Part("swiglu", {"ratio": 2.75})], ids=str)
+    @pytest.fixture(params=[*map(Part, CHANNEL_MIXERS.names()), Part("swiglu", {"ratio": 2.75})], ids=str)
     def build(self, request):
         return lambda dims: build_channel_mixer(request.param, dims)

@@ -185,6 +185,7 @@ def cases() -> Iterator[Case]:
     yield matrix_step("linear_attention", "RetNet", 8, 256, 512, [torch.zeros(8)])
     yield matrix_step("delta_rule", "DeltaNet", 16, 128, 128, [bf16(8, 16), None])
     yield matrix_step("delta_rule", "Gated DeltaNet", 4, 256, 256, [bf16(8, 4), torch.zeros(8, 4)])
+    yield matrix_step("delta_rule", "KDA", 16, 128, 128, [bf16(8, 16), torch.zeros(8, 16, 128)])
     x = bf16(8, 2048)
     yield Case("gated_scan", "HGRN, step", lambda: kernels.gated_scan_step(x, x, x.float()), [], training=False)
     yield from attention_cases()
