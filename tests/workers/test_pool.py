@@ -2,7 +2,6 @@ import pytest
 
 from workers.pool import Workers
 from workers.pools.local import LocalPool
-from workers.pools.ray import RayPool
 from workers.testing import PoolContract
 from workers.testing.pools import tiny_job
 
