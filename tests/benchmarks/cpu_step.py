@@ -1,10 +1,9 @@
-"""A training step of each mixer on a CPU: how long, what takes the time, and what torch.compile would bring.
+"""A training step of each mixer on a CPU: how long it takes, and what takes the time.
 
 Run as `python -m tests.benchmarks.cpu_step` (one thread); writes tests/benchmarks/results/cpu_step.md.
 """
 
 import platform
-import shutil
 import time
 from collections import Counter
 from pathlib import Path
@@ -81,19 +80,6 @@ def shares(run: Run) -> Counter:
     return Counter({group: time / total for group, time in found.items()})
 
 
-def compiled(layout: Layout) -> tuple[float, float]:
-    """Seconds of the first step, and of those after it, with every block compiled."""
-    torch._dynamo.reset()
-    run = make_run(layout)
-    for block in run.models.model.layers:
-        block.compile(dynamic=False)
-    begin = time.perf_counter()
-    run._train_step()
-    first = time.perf_counter() - begin
-    run._train_step()
-    return first, seconds(run, STEPS)
-
-
 def main() -> None:
     """Measures, and writes the table."""
     torch.set_num_threads(1)
@@ -102,26 +88,18 @@ def main() -> None:
         "",
         f"Made by `python -m tests.benchmarks.cpu_step` on {time.strftime('%Y-%m-%d')}; one thread of a CPU "
         f"({platform.machine()}), torch {torch.__version__}. Preset `laptop`, all layers of one mixer; median of "
-        f"{STEPS} steps. Shares: of the time within torch's operators, by its profiler. Compiled: `torch.compile` of "
-        "every block; the first step compiles, with nothing cached on disk.",
+        f"{STEPS} steps. Shares: of the time within torch's operators, by its profiler.",
         "",
-        "| mixer | ms | three largest shares | compiled ms | ratio | first step, s | pays after, steps |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| mixer | ms | three largest shares |",
+        "| --- | --- | --- |",
     ]
-    compiler = shutil.which("g++") or shutil.which("clang++")
     for mixer in MIXERS.names():
         layout = Layout(tuple(Block(mixer) for _ in range(load("laptop").space.layers)))
         run = make_run(layout)
         seconds(run, 10)
         plain = seconds(run, STEPS)
         largest = ", ".join(f"{group} {share:.0%}" for group, share in shares(run).most_common(3))
-        cells = "no C++ compiler | - | - | -"
-        if compiler:
-            first, after = compiled(layout)
-            gained = plain - after
-            pays = f"{first / gained:.0f}" if gained > 0 else "never"
-            cells = f"{1e3 * after:.1f} | {plain / after:.2f} | {first:.0f} | {pays}"
-        lines.append(f"| {mixer} | {1e3 * plain:.1f} | {largest} | {cells} |")
+        lines.append(f"| {mixer} | {1e3 * plain:.1f} | {largest} |")
         print(lines[-1], flush=True)
         RESULTS.write_text("\n".join(lines) + "\n")
 
