@@ -23,12 +23,12 @@ docs: .venv/run
 	$(BIN)/python -m nas.config.reference > docs/configuration.md
 
 bench: .venv/test
-	$(BIN)/python -m tests.benchmarks.chunked_vs_reference
+	$(BIN)/python -m tests.benchmarks.kernels.chunked_vs_reference
 	$(BIN)/python -m tests.benchmarks.samplers
 
 # On a GPU: the Triton kernels against flash-linear-attention's and torch's.
 bench-kernels: .venv/test
-	$(BIN)/python -m tests.benchmarks.kernels $(ONLY:%=--only %)
+	$(BIN)/python -m tests.benchmarks.kernels.gpu $(ONLY:%=--only %)
 
 .venv/pip:
 	$(PYTHON) -m venv .venv

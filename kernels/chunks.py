@@ -7,6 +7,19 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+RANGE = 120.0
+"""Largest span of summed log decays in a chunk: half of it, as an exponent, is far from overflow in float32."""
+
+
+@torch.no_grad()
+def fitting_chunk(log_decay: Tensor, size: int, least: int = 1) -> int:
+    """The longest chunk, `size` or a fraction down to `least`, in which no summed log decay can span over RANGE."""
+    strongest = -log_decay.amin().item()
+    # "not <=", for NaN: of several models, one that diverged must not overflow the others.
+    while size > least and not strongest * (size - 1) <= RANGE:
+        size //= 2
+    return size
+
 
 def into_chunks(x: Tensor, size: int) -> Tensor:
     """x [B, T, H, ...] -> [B, H, N, C, ...]; the last chunk is filled up with zeros."""

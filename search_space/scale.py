@@ -8,7 +8,7 @@ proxy's sizes:
 - Matrix states keep their proportions. `Proxy.state` says how many elements a DeltaNet layer's state has; every other
   mixer's has as many times more or fewer as in the target, within a factor of 1.25, and never fewer than the model is
   wide. Projections keep their width relative to the model's; heads and head sizes come as near to that as whole heads
-  and sizes that are multiples of 4 allow.
+  and sizes that are multiples of 4, or 1 or 2, allow.
 - Attention has `Proxy.heads` for the target's heads; key-value heads and heads of other blocks in proportion.
 - Vector states are in proportion to the width of the model.
 - Lengths (windows) are to the proxy's sequences what they are to the target's context, rounded up, and at least 2.
@@ -25,7 +25,7 @@ from typing import Any
 
 import torch
 
-from search_space.checks import number, positive
+from search_space.checks import positive, positive_number
 from search_space.cost.target import Target
 from search_space.errors import InputError, one_of
 from search_space.layouts.layout import Block, Layout
@@ -46,7 +46,7 @@ REFERENCE = Part("deltanet")
 TOLERANCE = 1.25
 """Factor by which a state may be off its proportion to the target's."""
 SIZE_STEP = 4
-"""Head sizes of matrix states are multiples of it."""
+"""Head sizes of matrix states are multiples of it, or where that is far too much, 1 or 2."""
 SHORTEST = 2
 """Tokens of the shortest window."""
 
@@ -89,8 +89,7 @@ class Proxy:
         for key in ("width", "heads", "state", "shift_width"):
             positive(f"proxy.{key}", getattr(self, key))
         for key in ("mlp_scale", "residual", "embedding_std"):
-            if number(f"proxy.{key}", getattr(self, key)) <= 0:
-                raise InputError(f"proxy.{key}", getattr(self, key), "a positive number")
+            positive_number(f"proxy.{key}", getattr(self, key))
         if self.shift not in SHIFTS:
             raise InputError("proxy.shift", self.shift, one_of(self.shift, SHIFTS))
         if self.width % self.heads:
@@ -253,21 +252,23 @@ class Scale:
         wanted = max(self.proxy.width, proportional)
 
         def distance(sizes: dict[str, int]) -> tuple[bool, float]:
-            elements = self._cost(Part(part.kind, {**dict(part.options), **sizes})).state_elements
+            try:
+                elements = self._cost(Part(part.kind, {**dict(part.options), **sizes})).state_elements
+            except InputError:  # heads that the part's groups do not divide
+                return True, math.inf
             off = abs(math.log(elements / wanted))
             if elements < self.proxy.width:
                 off = math.inf
             return off > math.log(TOLERANCE), off + sum(abs(math.log(sizes[n] / exact[n])) for n in group)
 
-        heads = [name for name, how in group.items() if how is Scaling.HEADS]
-        sizes = [name for name in group if name not in heads]
+        *first, last = sorted(group, key=lambda name: group[name] is Scaling.HEAD_SIZE)
         choices: list[dict[str, int]] = []
-        for counts in product(*(_whole(exact[name]) for name in heads)):
-            # Where whole heads are too many or too few, their sizes make up for it.
-            whole = math.prod(count / exact[name] for count, name in zip(counts, heads, strict=True))
-            more = (wanted / (proportional * whole)) ** (1 / len(sizes)) if sizes else 1.0
-            for chosen in product(*(_near(exact[name] * more) for name in sizes)):
-                choices.append(dict(zip([*heads, *sizes], [*counts, *chosen], strict=True)))
+        for chosen in product(*(_near(exact[n]) if group[n] is Scaling.HEAD_SIZE else _whole(exact[n]) for n in first)):
+            # What whole numbers make too many or too few, the last size makes up for.
+            sizes = dict(zip(first, chosen, strict=True))
+            rest = math.prod(exact[name] / size for name, size in sizes.items()) * wanted / proportional
+            step = _near if group[last] is Scaling.HEAD_SIZE else _whole
+            choices += [{**sizes, last: size} for size in step(exact[last] * rest)]
         found = min(choices, key=distance)
         if distance(found)[0]:
             expected = f"a number that gives {part.kind} a state of about {wanted:.0f} elements in whole heads"
@@ -301,7 +302,8 @@ class Scale:
 def _near(exact: float) -> list[int]:
     """Head sizes around a number: two below and two above."""
     below = math.floor(exact / SIZE_STEP)
-    return sorted({SIZE_STEP * max(1, below + more) for more in (-1, 0, 1, 2)})
+    small = {1, 2} if exact <= SIZE_STEP / 2 else set()
+    return sorted(small | {SIZE_STEP * max(1, below + more) for more in (-1, 0, 1, 2)})
 
 
 def _whole(exact: float) -> range:

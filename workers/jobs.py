@@ -12,7 +12,7 @@ import torch
 
 from search_space.layouts.layout import Layout
 from search_space.scale import Scale
-from workers.tasks.suite import Suite, build_suite
+from workers.suite.suite import Suite, build_suite
 from workers.training import Result, Run, Training
 
 FIRST_STEPS = 10

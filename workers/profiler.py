@@ -206,4 +206,7 @@ class Profiler:
 
 
 def _bytes(state: Mapping[str, Any]) -> int:
-    return sum(x.numel() * x.element_size() for x in state.values() if isinstance(x, Tensor))
+    tensors = (x for x in state.values() if isinstance(x, Tensor))
+    return sum(x.numel() * x.element_size() for x in tensors) + sum(
+        _bytes(x) for x in state.values() if isinstance(x, Mapping)
+    )

@@ -12,7 +12,7 @@ from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
 from kernels.vmap import stacked
-from workers.tasks.base import IGNORED, Batch
+from workers.suite.task import IGNORED, Batch
 
 
 class FlatParameters:

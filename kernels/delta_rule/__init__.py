@@ -1,4 +1,6 @@
-"""The delta rule, with or without decay: the recurrence under DeltaNet and Gated DeltaNet.
+"""The delta rule, with or without decay: the recurrence under DeltaNet, Gated DeltaNet and KDA.
+
+Whole sequences with a decay by key have no Triton form yet: they run in the chunked form on a GPU, too.
 
 Shapes: B sequences, T tokens, H heads, K key size, V value size.
 """
@@ -30,10 +32,18 @@ def _plain(form: Callable) -> Callable:
     return run
 
 
+def _in_triton(
+    q: Tensor, k: Tensor, v: Tensor, beta: Tensor, log_decay: Tensor | None, state: Tensor | None, scale: float
+) -> tuple[Tensor, Tensor]:
+    by_key = log_decay is not None and log_decay.dim() == 4
+    form = IMPLEMENTATIONS["chunked"] if by_key else from_triton("delta_rule", "delta_rule")
+    return form(q, k, v, beta, log_decay, state, scale)
+
+
 IMPLEMENTATIONS = {
     "reference": _plain(reference.delta_rule),
     "chunked": _plain(chunked.delta_rule),
-    "triton": from_triton("delta_rule", "delta_rule"),
+    "triton": _in_triton,
 }
 
 
@@ -48,16 +58,17 @@ def delta_rule(
     scale: float | None = None,
     initial_state: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """S_t = a_t (I - b_t k_t k_t^T) S_{t-1} + b_t k_t v_t^T, o_t = scale S_t^T q_t (2412.06464, eq. 10).
+    """S_t = (I - b_t k_t k_t^T) diag(a_t) S_{t-1} + b_t k_t v_t^T, o_t = scale S_t^T q_t (2510.26692, eq. 1).
 
-    Without decay it is the delta rule of 2406.06484. Keys should have unit length and b_t lie in [0, 1].
+    With one decay for all keys it is 2412.06464, eq. 10, without decay the delta rule of 2406.06484. Keys should have
+    unit length and b_t lie in [0, 1].
 
     Args:
         q: [B, T, H, K].
         k: [B, T, H, K].
         v: [B, T, H, V].
         beta: b_t [B, T, H].
-        log_decay: log a_t [B, T, H], at most 0; None: no decay.
+        log_decay: log a_t, at most 0. None: no decay; [B, T, H]: by token; [B, T, H, K]: by token and key.
         scale: K^-0.5 by default.
         initial_state: S_0 [B, H, K, V]; zero by default.
 
@@ -69,11 +80,13 @@ def delta_rule(
     """
     batch, length, heads, keys = q.shape
     values = v.shape[-1]
+    by_key = log_decay is not None and log_decay.dim() == 4
+    decay_shape = (batch, length, heads, keys) if by_key else (batch, length, heads)
     check_shapes(
         k=(k, (batch, length, heads, keys)),
         v=(v, (batch, length, heads, values)),
         beta=(beta, (batch, length, heads)),
-        log_decay=(log_decay, (batch, length, heads)),
+        log_decay=(log_decay, decay_shape),
         initial_state=(initial_state, (batch, heads, keys, values)),
     )
     scale = keys**-0.5 if scale is None else scale
@@ -91,7 +104,7 @@ def delta_rule_step(
     *,
     scale: float | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """A single token: q, k [B, H, K], v [B, H, V], beta and log_decay [B, H] -> o [B, H, V], state."""
+    """A single token: q, k [B, H, K], v [B, H, V], beta [B, H], log_decay None, [B, H] or [B, H, K] -> o, state."""
     scale = q.shape[-1] ** -0.5 if scale is None else scale
     return pick(STEPS, q)(q, k, v, beta, log_decay, state, scale)
 
@@ -101,7 +114,8 @@ def _plain_step(
 ) -> tuple[Tensor, Tensor]:
     query, key, value, strength = (x.to(state.dtype) for x in (q * scale, k, v, beta))
     if log_decay is not None:
-        state = state * log_decay.to(state.dtype).exp()[..., None, None]
+        decay = log_decay.to(state.dtype).exp()
+        state = state * (decay[..., None] if decay.dim() == 3 else decay[..., None, None])
     held = torch.einsum("bhk,bhkv->bhv", key, state)
     state = state + key[..., None] * (strength[..., None] * (value - held))[..., None, :]
     return torch.einsum("bhk,bhkv->bhv", query, state).to(v.dtype), state

@@ -4,7 +4,8 @@ With g the running sum of log decays in a chunk and S the state before it, what 
 
     w_t = b_t (v_t - e^{g_t} S^T k_t - sum_{j<t} e^{g_t - g_j} (k_t . k_j) w_j),
 
-a unit lower-triangular system. It is solved for the values and for what S contributes to them, so that all chunks are
+with e^{g_t - g_j} inside the product k_t . k_j if the decay is by key (2510.26692, section 3). That is a unit
+lower-triangular system. It is solved for the values and for what S contributes to them, so that all chunks are
 solved at once and only S goes from chunk to chunk.
 
 Shapes: B sequences, T tokens, H heads, N chunks of C tokens, K key size, V value size.
@@ -13,28 +14,42 @@ Shapes: B sequences, T tokens, H heads, N chunks of C tokens, K key size, V valu
 import torch
 from torch import Tensor
 
-from kernels.chunks import decay_within, from_chunks, into_chunks
+from kernels.chunks import RANGE, decay_within, fitting_chunk, from_chunks, into_chunks
 from kernels.triangular import unit_triangular_inverse
 
 CHUNK = 16
+SHORTEST = 4
+"""Tokens of the shortest chunk, which only strong decays by key need."""
+STRONGEST = -RANGE / (SHORTEST - 1)
+"""Log decays by key are no less: what is left of a state is nothing beside what is written, also in float64."""
 
 
 def delta_rule(
     q: Tensor, k: Tensor, v: Tensor, beta: Tensor, log_decay: Tensor, state: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """q (scaled), k [B, T, H, K], v [B, T, H, V], beta, log_decay [B, T, H], state [B, H, K, V]."""
-    length = q.shape[1]
-    q, k, v, beta, log_decay = (into_chunks(x, CHUNK) for x in (q, k, v, beta, log_decay))
-    total = log_decay.cumsum(3)  # [B, H, N, C]
-    decay = decay_within(total)
-    since_start = total.exp()[..., None]
+    """q (scaled), k [B, T, H, K], v [B, T, H, V], beta, log_decay [B, T, H] (or [B, T, H, K]), state [B, H, K, V]."""
+    length, size, by_key = q.shape[1], CHUNK, log_decay.dim() == 4
+    if by_key:
+        log_decay = log_decay.clamp(min=STRONGEST)
+        size = fitting_chunk(log_decay, CHUNK, least=SHORTEST)
+    q, k, v, beta, log_decay = (into_chunks(x, size) for x in (q, k, v, beta, log_decay))
+    total = log_decay.cumsum(3)  # [B, H, N, C] or [B, H, N, C, K]
+    if by_key:
+        centre = (total[:, :, :, :1] + total[:, :, :, -1:]) / 2
+        read, written = (total - centre).exp(), k * (centre - total).exp()
+        # What lies above the diagonal may have overflown: nothing is done with it but to leave it out.
+        similar, attended = ((x * read @ written.mT).tril(up) for x, up in ((k, -1), (q, 0)))
+    else:
+        decay = decay_within(total)
+        similar, attended = (k @ k.mT * decay).tril(-1), q @ k.mT * decay
+        total = total[..., None]
+    since_start = total.exp()
     strength = beta[..., None]
-    keys = strength * k
-    inverse = unit_triangular_inverse((keys @ k.mT * decay).tril(-1))
-    solved = inverse @ torch.cat([strength * v, since_start * keys], -1)
+    inverse = unit_triangular_inverse(strength * similar)
+    solved = inverse @ torch.cat([strength * v, strength * since_start * k], -1)
     own, from_state = solved.split([v.shape[-1], k.shape[-1]], -1)  # [B, H, N, C, V] and [B, H, N, C, K]
-    to_end = (k * (total[..., -1:] - total).exp()[..., None]).mT  # [B, H, N, K, C]
-    kept = since_start[:, :, :, -1:]  # [B, H, N, 1, 1]
+    to_end = (k * (total[:, :, :, -1:] - total).exp()).mT  # [B, H, N, K, C]
+    kept = since_start[:, :, :, -1:].mT  # [B, H, N, 1 or K, 1]
     # S' = kept S + to_end (own - from_state S): linear in S, so both factors are made for all chunks at once.
     written = to_end @ own
     erased = to_end @ from_state
@@ -45,5 +60,5 @@ def delta_rule(
         state = keep * state + write - erase @ state
     before = torch.stack(states, 2)
     writes = own - from_state @ before
-    o = (q * since_start) @ before + (q @ k.mT * decay) @ writes
+    o = (q * since_start) @ before + attended @ writes
     return from_chunks(o, length), state

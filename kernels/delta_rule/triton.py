@@ -30,6 +30,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from kernels.backend import needs_gradient
+from kernels.delta_rule import IMPLEMENTATIONS
 from kernels.delta_rule.triton_backward import decay_between, gradients, load_rows, running_sum
 from kernels.tuning import block, packed, strides, tuned
 
@@ -258,7 +259,7 @@ def delta_rule_step_kernel(
     q_batch, q_head, k_batch, k_head, v_batch, v_head, beta_batch, beta_head, decay_batch, decay_head,
     scale, heads, crowd,
     KEYS: tl.constexpr, VALUES: tl.constexpr, BLOCK_KEYS: tl.constexpr, BLOCK_VALUES: tl.constexpr,
-    DECAY: tl.constexpr,
+    DECAY: tl.constexpr, BY_KEY: tl.constexpr,
 ):  # fmt: skip
     """One token of one sequence and head, for some of the value columns."""
     blocks = tl.cdiv(VALUES, BLOCK_VALUES)
@@ -273,7 +274,10 @@ def delta_rule_step_kernel(
     key = tl.load(k + batch * k_batch + head * k_head + row, mask=row < KEYS, other=0.0).to(tl.float32)
     value = tl.load(v + batch * v_batch + head * v_head + column, mask=column < VALUES, other=0.0).to(tl.float32)
     strength = tl.load(beta + batch * beta_batch + head * beta_head).to(tl.float32)
-    if DECAY:
+    if BY_KEY:
+        decays = tl.load(log_decay + batch * decay_batch + head * decay_head + row, mask=row < KEYS, other=0.0)
+        memory *= tl.exp(decays.to(tl.float32))[:, None]
+    elif DECAY:
         memory *= tl.exp(tl.load(log_decay + batch * decay_batch + head * decay_head).to(tl.float32))
     held = tl.sum(key[:, None] * memory, 0)
     memory += key[:, None] * (strength * (value - held))[None, :]
@@ -290,11 +294,13 @@ def delta_rule_step(
     if needs_gradient(*given):
         q, k, v, beta = (x[:, None] for x in (q, k, v, beta))
         log_decay = log_decay if log_decay is None else log_decay[:, None]
-        o, new_state = delta_rule(q, k, v, beta, log_decay, state, scale)
+        o, new_state = IMPLEMENTATIONS["triton"](q, k, v, beta, log_decay, state, scale)
         return o[:, 0], new_state.to(state.dtype)
     batch, heads, keys = q.shape
     values = v.shape[-1]
     q, k, v = (packed(x) for x in (q, k, v))
+    by_key = log_decay is not None and log_decay.dim() == 3
+    log_decay = packed(log_decay) if log_decay is not None and by_key else log_decay
     state = state.contiguous()
     o = torch.empty(batch, heads, values, device=v.device, dtype=v.dtype)
     new_state = torch.empty_like(state)
@@ -302,6 +308,6 @@ def delta_rule_step(
         q, k, v, beta, log_decay, state, o, new_state,
         *q.stride()[:2], *k.stride()[:2], *v.stride()[:2], *beta.stride(),
         *strides(log_decay, 2), scale, heads, triton.next_power_of_2(batch * heads),
-        KEYS=keys, VALUES=values, BLOCK_KEYS=block(keys), DECAY=log_decay is not None,
+        KEYS=keys, VALUES=values, BLOCK_KEYS=block(keys), DECAY=log_decay is not None, BY_KEY=by_key,
     )  # fmt: skip
     return o, new_state

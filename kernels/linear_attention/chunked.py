@@ -6,11 +6,9 @@ Shapes: B sequences, T tokens, H heads, N chunks of C tokens, K key size, V valu
 import torch
 from torch import Tensor
 
-from kernels.chunks import from_chunks, into_chunks
+from kernels.chunks import fitting_chunk, from_chunks, into_chunks
 
 CHUNK = 16
-RANGE = 120.0
-"""Largest span of summed log decays in a chunk: half of it, as an exponent, is far from overflow in float32."""
 
 
 def linear_attention(q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
@@ -18,7 +16,7 @@ def linear_attention(q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor, state: 
     length = q.shape[1]
     if log_decay.dim() < 4:
         log_decay = log_decay.expand(q.shape[:3])[..., None]
-    size = _chunk(log_decay)
+    size = min(fitting_chunk(log_decay, CHUNK), length)
     q, k, v, log_decay = (into_chunks(x, size) for x in (q, k, v, log_decay))
     total = log_decay.cumsum(3)  # [B, H, N, C, K or 1]
     centre = (total[:, :, :, :1] + total[:, :, :, -1:]) / 2
@@ -35,13 +33,3 @@ def linear_attention(q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor, state: 
         state = keep * state + write
     o = scores @ v + (q * total.exp()) @ torch.stack(states, 2)
     return from_chunks(o, length), state
-
-
-@torch.no_grad()
-def _chunk(log_decay: Tensor) -> int:
-    """The longest chunk, CHUNK or a fraction, in which no summed log decay can span more than RANGE."""
-    strongest, size = -log_decay.amin().item(), CHUNK
-    # "not <=", for NaN: of several models, one that diverged must not overflow the others.
-    while size > 1 and not strongest * (size - 1) <= RANGE:
-        size //= 2
-    return min(size, log_decay.shape[1])

@@ -11,7 +11,7 @@ from nas.config import Config
 from nas.results.folder import Folder
 from nas.results.trials import Trial, best_first, find_objectives, front_of, seed_spread
 from search_space.layouts.resize import resize
-from tracking.figure import draw_front
+from tracking.picture.figure import draw_front
 from tracking.records import TrialRecord
 
 

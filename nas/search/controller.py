@@ -20,6 +20,8 @@ from search_space.layouts.published import Origin
 from workers.jobs import Job, Outcome
 from workers.pool import Pool
 
+QUEUE_SHARE = 1 / 3
+"""Share of the budget after which published layouts wait until nothing is left to propose."""
 CONFIRM_SHARE = 0.2
 """Share of the jobs that goes to further seeds of layouts that may be on the front..."""
 CONFIRM_FROM = 0.85
@@ -136,7 +138,8 @@ class Controller:
     def _submit_next(self) -> bool:
         if self._time_is_up():
             return False
-        chosen = self._lost() or self._next_queued() or self._confirm() or self._propose() or self._confirm(anyway=True)
+        chosen = self._lost() or self._next_queued() or self._confirm() or self._propose()
+        chosen = chosen or self._next_queued(anyway=True) or self._confirm(anyway=True)
         if chosen is None:
             return False
         layout, origin = chosen
@@ -169,7 +172,9 @@ class Controller:
                 return layout, origin
         return None
 
-    def _next_queued(self) -> Choice | None:
+    def _next_queued(self, anyway: bool = False) -> Choice | None:
+        if not anyway and self.progress.spent >= QUEUE_SHARE:
+            return None
         while self._queue and not self._out_of_trials():
             layout, origin = self._queue.pop(0)
             if layout not in self._numbers:

@@ -1,6 +1,8 @@
 """Sets up a search: everything that follows from its configuration before anything runs."""
 
+from collections import Counter
 from collections.abc import Callable
+from itertools import zip_longest
 
 import torch
 
@@ -11,14 +13,14 @@ from nas.search.samplers import SAMPLERS
 from search_space.cost.cost import cost
 from search_space.cost.objectives import OBJECTIVES, cost_objectives
 from search_space.errors import InputError
-from search_space.layouts.layout import Layout
+from search_space.layouts.layout import Block, Layout
 from search_space.layouts.published import Origin, published_layouts
 from search_space.layouts.resize import keeps_shares, resize
 from search_space.model import build_model
 from search_space.space.space import Space
 from tracking.store import Store
 from workers.jobs import Job
-from workers.tasks.suite import Suite
+from workers.suite.suite import Suite
 from workers.training import Result
 
 
@@ -107,7 +109,15 @@ def queued(config: Config, space: Space) -> list[tuple[Layout, Origin]]:
         layout = resize(each.layout, depth)
         if keeps_shares(each.layout, depth) and space.values(layout) is not None and space.feasible(layout):
             found.setdefault(layout, Origin(each.name, each.layout))
-    return list(found.items())
+    return _in_turn(list(found.items()))
+
+
+def _in_turn(queue: list[tuple[Layout, Origin]]) -> list[tuple[Layout, Origin]]:
+    """One layout of each family in turn, so that the first few are spread over all; a family has one main block."""
+    families: dict[Block, list[tuple[Layout, Origin]]] = {}
+    for layout, origin in queue:
+        families.setdefault(Counter(layout.layers).most_common(1)[0][0], []).append((layout, origin))
+    return [each for turn in zip_longest(*families.values()) for each in turn if each is not None]
 
 
 def make_job(config: Config, trial: int, layout: Layout, seeds: tuple[int, ...]) -> Job:

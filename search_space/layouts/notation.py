@@ -3,7 +3,8 @@
     layout = item+          item = ("(" layout ")" | block) ["*" count]
     block  = part ["/" part]        part = name ["(" option "=" value {"," option "=" value} ")"]
 
-Values are YAML scalars or lists of them; the branches of `parallel` are parts.
+Values are YAML scalars or lists of them; the branches of `parallel` are parts. Options follow their name without a
+space: `attention (gla hgrn)*2` is a block and a group.
 """
 
 import re
@@ -95,8 +96,9 @@ class _Reader:
         """A name with its options."""
         if not re.match(r"[A-Za-z_]", self.token):
             raise self.wrong("the name of a mixer")
+        end = self.begin + len(self.token)
         name, options = self.advance(), {}
-        if self.token == "(":
+        if self.token == "(" and self.begin == end:  # after a space it begins a group
             self.advance()
             while self.token != ")":
                 option = self.advance()

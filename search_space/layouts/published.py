@@ -47,12 +47,13 @@ def published_layouts() -> tuple[Published, ...]:
     """All layouts of `published.yaml`, in its order."""
     sources = yaml.safe_load(files("search_space.layouts").joinpath("published.yaml").read_text(encoding="utf-8"))
     return tuple(
-        Published(name, entry["source"], entry["year"], _layout(pattern, entry["layers"]), entry.get("note", ""))
+        Published(name, entry["source"], entry["year"], _layout(pattern, entry.get("layers")), entry.get("note", ""))
         for entry in sources
         for name, pattern in entry["layouts"].items()
     )
 
 
-def _layout(pattern: str, layers: int) -> Layout:
-    """The pattern, as in `gla*2 attention`, repeated and cut at `layers` layers."""
-    return Layout(tuple(islice(cycle(Layout.parse(pattern).layers), layers)))
+def _layout(pattern: str, layers: int | None) -> Layout:
+    """The pattern, as in `gla*2 attention`, repeated and cut at `layers` layers if a number is given."""
+    layout = Layout.parse(pattern)
+    return Layout(tuple(islice(cycle(layout.layers), layers))) if layers else layout

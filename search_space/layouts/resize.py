@@ -2,8 +2,8 @@
 
 It takes published layouts to the depth of the proxy, and every layout to the depth of the target:
 
-1. A layout that repeats a pattern goes on repeating it, or is cut: its first layers recur with a period that fits into
-   it at least twice and into the new depth at least once.
+1. A layout that repeats a pattern goes on repeating it, or is cut: its first layers recur with a period that fits at
+   least twice into it, and at least twice into the new depth. (Once would put what closes the pattern last.)
 2. Any other layout is stretched. Each kind of block keeps its share of the layers, rounded by largest remainder (the
    rarer kind first among equals), and at least one layer. Where there are fewer layers than kinds, the most frequent
    kinds stay. Each kind keeps its places by relative depth, (i + 1/2) / layers. When a kind gets fewer layers, its
@@ -27,7 +27,7 @@ from search_space.layouts.layout import Block, Layout
 def pattern(layout: Layout, layers: int) -> tuple[Block, ...] | None:
     """The shortest pattern that the layout repeats and `layers` layers can hold; None where there is none."""
     depth = len(layout.layers)
-    for period in range(1, min(depth // 2, layers) + 1):
+    for period in range(1, min(depth, layers) // 2 + 1):
         if layout.layers[period:] == layout.layers[:-period]:
             return layout.layers[:period]
     return None

@@ -1,7 +1,5 @@
 """Gated DeltaNet."""
 
-import math
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -9,10 +7,9 @@ from torch.nn import functional as F
 from search_space.checks import head_size
 from search_space.parts.base import Dims
 from search_space.parts.matrix_state import DeltaRuleMixer
-from search_space.parts.nn import unit_length
+from search_space.parts.nn import step_bias, unit_length
 
 LARGEST_RATE = 16.0
-TIME_STEPS = 1e-3, 1e-1
 
 
 class GatedDeltaNet(DeltaRuleMixer):
@@ -60,8 +57,7 @@ class GatedDeltaNet(DeltaRuleMixer):
             extra=2 * heads,
         )
         self.log_rate = nn.Parameter((LARGEST_RATE * (1 - torch.rand(heads))).log())
-        step = torch.empty(heads).uniform_(*map(math.log, TIME_STEPS)).exp()
-        self.step_bias = nn.Parameter(step.expm1().log())  # softplus of it is the step
+        self.step_bias = nn.Parameter(step_bias(heads))
 
     def recurrence(self, qk: Tensor, v: Tensor, extra: Tensor, position: int) -> tuple[Tensor | None, ...]:
         """Unit queries and keys, values, writing strength, decay by head."""

@@ -11,6 +11,8 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from search_space.parts.nn import BlockLinear
+
 State = dict[str, Any]
 """What a mixer remembers of the tokens so far: tensors, all with the batch first, and ints."""
 
@@ -128,11 +130,12 @@ class LayerPart(nn.Module, ABC):
 
     def zero_output(self) -> None:
         """Makes the part answer with zeros, as it may at the start of training."""
-        nn.init.zeros_(self.output.weight)  # type: ignore[union-attr, arg-type]
+        for parameter in self.output.parameters():  # type: ignore[union-attr]
+            nn.init.zeros_(parameter)
 
     def weights(self) -> dict[str, Any]:
-        """`parameters` and `product_flops` as `PartCost` wants them, for a part whose products are `nn.Linear`."""
-        products = sum(m.weight.numel() for m in self.modules() if isinstance(m, nn.Linear))
+        """`parameters` and `product_flops` as `PartCost` wants them; products are `nn.Linear` and `BlockLinear`."""
+        products = sum(m.weight.numel() for m in self.modules() if isinstance(m, nn.Linear | BlockLinear))
         return {"parameters": sum(p.numel() for p in self.parameters()), "product_flops": 2.0 * products}
 
 

@@ -31,19 +31,24 @@ class MatrixStateMixer(Mixer):
         value_size: V, of each head.
         conv: width of the short convolution over queries, keys and values; 0 means none.
         activation: whether SiLU follows the convolution.
-        gated: whether SiLU of a further projection of the input gates the output.
+        gated: whether a further projection of the input gates the output, by SiLU unless `read` says otherwise.
         extra: further outputs of the input projection, for `recurrence`.
         norm_size: elements that the output norm takes together; None means each head by itself.
+        key_heads: G, heads of queries and keys; None means H.
+        conv_bias: whether the short convolution has a bias.
+        gate_size: outputs of the projection that gates; None means one for each value.
 
     Class attributes:
         operator: updates the state by a whole sequence.
         step_operator: updates it by a single token.
+        query_scale: factor of the queries; None means K^-0.5.
         flops_per_element: FLOPs that a decode step spends on an element of the state. Decayed linear attention: a
             multiplication by the decay, two for the outer product and its sum, two for reading.
     """
 
     operator: ClassVar[Callable] = staticmethod(linear_attention)
     step_operator: ClassVar[Callable] = staticmethod(linear_attention_step)
+    query_scale: ClassVar[float | None] = None
     flops_per_element: ClassVar[int] = 5
     scaled = {"heads": Scaling.HEADS, "key_size": Scaling.HEAD_SIZE, "value_size": Scaling.HEAD_SIZE}
 
@@ -59,16 +64,20 @@ class MatrixStateMixer(Mixer):
         gated: bool,
         extra: int = 0,
         norm_size: int | None = None,
+        key_heads: int | None = None,
+        conv_bias: bool = False,
+        gate_size: int | None = None,
     ):
         super().__init__()
         self.heads = positive("heads", heads)
         self.key_size = positive("key_size", key_size)
         self.value_size = positive("value_size", value_size)
         self.norm_size = norm_size or value_size
-        keys, values = heads * key_size, heads * value_size
-        self.sizes = [2 * keys + values, values if gated else 0, extra]
+        self.key_heads = key_heads or heads
+        values = heads * value_size
+        self.sizes = [2 * self.key_heads * key_size + values, (gate_size or values) if gated else 0, extra]
         self.input = nn.Linear(dims.width, sum(self.sizes), bias=False)
-        self.conv = ShortConvolution(self.sizes[0], conv, activation)
+        self.conv = ShortConvolution(self.sizes[0], conv, activation, bias=conv_bias)
         self.norm = RMSNorm(self.norm_size)
         self.output = nn.Linear(values, dims.width, bias=False)
 
@@ -77,7 +86,7 @@ class MatrixStateMixer(Mixer):
         """What the operator takes: q and k [..., H, K], v [..., H, V], then its gates.
 
         Args:
-            qk: queries, then keys, [..., 2 H, K], after the convolution.
+            qk: queries, then keys, [..., 2 G, K], after the convolution.
             v: values [..., H, V], after the convolution.
             extra: further outputs of the input projection [..., extra].
             position: place of the first token in its sequence.
@@ -89,31 +98,41 @@ class MatrixStateMixer(Mixer):
         position = state.get("position", 0)
         features, gate, extra = self.input(x).split(self.sizes, -1)
         features, conv = self.conv(features, state.get("conv"))
-        inputs = self.recurrence(*self._heads(features), extra, position)
-        o, memory = self.operator(*inputs, initial_state=state.get("memory"))
-        return self._read(o, gate), {"memory": memory, "conv": conv, "position": position + x.shape[1]}
+        qk, v = self._heads(features)
+        inputs = self.recurrence(qk, v, extra, position)
+        o, memory = self.operator(*inputs, initial_state=state.get("memory"), scale=self.query_scale)
+        y = self.output(self.read(o, v, gate))
+        return y, {"memory": memory, "conv": conv, "position": position + x.shape[1]}
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Mixes a single token x [B, D]; see `Mixer.step`."""
         position = state["position"]
         features, gate, extra = self.input(x).split(self.sizes, -1)
         features, conv = self.conv.step(features, state["conv"])
-        inputs = self.recurrence(*self._heads(features), extra, position)
-        o, memory = self.step_operator(*inputs, state["memory"])
-        return self._read(o, gate), {"memory": memory, "conv": conv, "position": position + 1}
+        qk, v = self._heads(features)
+        inputs = self.recurrence(qk, v, extra, position)
+        o, memory = self.step_operator(*inputs, state["memory"], scale=self.query_scale)
+        y = self.output(self.read(o, v, gate))
+        return y, {"memory": memory, "conv": conv, "position": position + 1}
 
     def _heads(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Splits convolved features into queries and keys [..., 2 H, K] and values [..., H, V]."""
+        """Splits convolved features into queries and keys [..., 2 G, K] and values [..., H, V]."""
         values = self.heads * self.value_size
         qk, v = features.split([self.sizes[0] - values, values], -1)
-        qk = qk.unflatten(-1, (2 * self.heads, self.key_size))
+        qk = qk.unflatten(-1, (2 * self.key_heads, self.key_size))
         return qk, v.unflatten(-1, (self.heads, self.value_size))
 
-    def _read(self, o: Tensor, gate: Tensor) -> Tensor:
-        """Output [..., D] from what the queries read, [..., H, V]."""
+    def read(self, o: Tensor, v: Tensor, gate: Tensor) -> Tensor:
+        """What the output projection takes, [..., H V]: the norm, then the gate.
+
+        Args:
+            o: what the queries read, [..., H, V].
+            v: values [..., H, V], after the convolution.
+            gate: outputs of the input projection [..., gate_size].
+        """
         o = o.flatten(-2).unflatten(-1, (-1, self.norm_size))
         gates = gate.unflatten(-1, (-1, self.norm_size)) if self.sizes[1] else None
-        return self.output(self.norm(o, gates).flatten(-2))
+        return self.norm(o, gates).flatten(-2)
 
     def initial_state(self, batch: int) -> State:
         """No memory, nothing convolved yet; the memory is float32 at least."""

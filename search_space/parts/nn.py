@@ -3,12 +3,16 @@
 Shapes: B sequences, T tokens, C channels, W width of a convolution.
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kernels import rms_norm, short_convolution, short_convolution_step
-from search_space.errors import InputError
+from search_space.checks import count
+
+TIME_STEPS = 1e-3, 1e-1
 
 
 class RMSNorm(nn.Module):
@@ -30,27 +34,28 @@ class RMSNorm(nn.Module):
 
 
 class ShortConvolution(nn.Module):
-    """Causal depthwise convolution over the last W tokens, without bias.
+    """Causal depthwise convolution over the last W tokens.
 
     Args:
         channels: C.
         width: W, tokens that an output sees, itself included; 0 means no convolution at all.
         activation: whether SiLU follows.
+        bias: whether each channel has a bias; without a convolution there is none.
 
     Raises:
         InputError: `width` is no such number; the key is "conv", the option's name in every mixer.
     """
 
-    def __init__(self, channels: int, width: int, activation: bool):
+    def __init__(self, channels: int, width: int, activation: bool, bias: bool = False):
         super().__init__()
-        if isinstance(width, bool) or not isinstance(width, int) or width < 0:
-            raise InputError("conv", width, "the width of a convolution, or 0 for none")
+        count("conv", width)
         self.channels, self.width, self.activation = channels, width, activation
         self.cached = max(width - 1, 0)
         if width:
             bound = width**-0.5
             # In the layout of nn.Conv1d, which also tells it from the matrices whose products count as FLOPs.
             self.weight = nn.Parameter(torch.empty(channels, 1, width).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(channels).uniform_(-bound, bound)) if width and bias else None
 
     def initial_cache(self, like: Tensor, batch: int) -> Tensor:
         """Cache [B, W - 1, C] before the first token, with the device and dtype of `like`."""
@@ -60,16 +65,44 @@ class ShortConvolution(nn.Module):
         """Convolves x [B, T, C], continuing from the last W - 1 inputs; returns output and new cache."""
         if not self.width:
             return F.silu(x) if self.activation else x, x[:, :0]
-        return short_convolution(x, self.weight.squeeze(1), activation=self.activation, initial_state=cache)
+        weight = self.weight.squeeze(1)
+        return short_convolution(x, weight, bias=self.bias, activation=self.activation, initial_state=cache)
 
     def step(self, x: Tensor, cache: Tensor) -> tuple[Tensor, Tensor]:
         """Same for a single token x [B, C]."""
         if not self.width:
             return F.silu(x) if self.activation else x, cache
-        return short_convolution_step(x, self.weight.squeeze(1), cache, activation=self.activation)
+        weight = self.weight.squeeze(1)
+        return short_convolution_step(x, weight, cache, bias=self.bias, activation=self.activation)
+
+
+class BlockLinear(nn.Module):
+    """A block-diagonal map with bias: each of N blocks of the input is mapped by itself.
+
+    Args:
+        blocks: N.
+        inputs: of each block.
+        outputs: of each block.
+    """
+
+    def __init__(self, blocks: int, inputs: int, outputs: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(blocks, inputs, outputs) * inputs**-0.5)
+        self.bias = nn.Parameter(torch.zeros(blocks, outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [..., N inputs] -> [..., N, outputs]."""
+        x = x.unflatten(-1, (self.weight.shape[0], -1))
+        return torch.einsum("...ni,nio->...no", x, self.weight) + self.bias
 
 
 def unit_length(x: Tensor, eps: float = 1e-6) -> Tensor:
     """x [..., K] scaled to length 1 in its last dimension."""
     scale = (x.square().sum(-1, keepdim=True) + eps).rsqrt()
     return x * scale.to(x.dtype)  # which autocast makes float32
+
+
+def step_bias(size: int) -> Tensor:
+    """Initial biases of time steps as Mamba has them, [size]: softplus of them is log-uniform in TIME_STEPS."""
+    step = torch.empty(size).uniform_(*map(math.log, TIME_STEPS)).exp()
+    return step.expm1().log()

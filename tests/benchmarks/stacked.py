@@ -20,7 +20,7 @@ from search_space.cost.target import Target
 from search_space.layouts.layout import Block, Layout
 from search_space.mixers import MIXERS
 from search_space.scale import Proxy, Scale
-from workers.tasks.suite import build_suite
+from workers.suite.suite import build_suite
 from workers.training import Run, Training
 
 RESULTS = Path(__file__).parent / "results"

@@ -63,34 +63,37 @@ def compare(function, exact, inputs, backend, monkeypatch, *, sliced=False):
         torch.testing.assert_close(value.cpu().double(), right, rtol=2e-5, atol=2e-5)
 
 
-def naive_convolution(x, weight, state, activation):
+def naive_convolution(x, weight, bias, state, activation):
     cached = weight.shape[1] - 1
     past = x.new_zeros(x.shape[0], cached, x.shape[2]) if state is None else state
     inputs = torch.cat([past, x], 1)
     y = torch.stack([(inputs[:, t : t + cached + 1] * weight.T).sum(1) for t in range(x.shape[1])], 1)
+    y = y if bias is None else y + bias
     return F.silu(y) if activation else y, inputs[:, x.shape[1] :]
 
 
+@pytest.mark.parametrize("bias", [False, True], ids=["unbiased", "biased"])
 @pytest.mark.parametrize("activation", [False, True], ids=["plain", "silu"])
 @pytest.mark.parametrize("past", [False, True], ids=["start", "past"])
 @pytest.mark.parametrize(
     ("width", "length", "channels"), [(1, 3, 5), (2, 1, 5), (3, 40, 70), (4, 1, 5), (4, 2, 5), (4, 70, 3), (5, 33, 65)]
 )
-def test_short_convolution(width, length, channels, past, activation, backend, monkeypatch):
-    inputs = [draw(2, length, channels), draw(channels, width), draw(2, width - 1, channels) if past else None]
+def test_short_convolution(width, length, channels, past, activation, bias, backend, monkeypatch):
+    inputs = [draw(2, length, channels), draw(channels, width), draw(channels) if bias else None]
+    inputs.append(draw(2, width - 1, channels) if past else None)
     compare(
-        lambda x, w, s: short_convolution(x, w, activation=activation, initial_state=s),
-        lambda x, w, s: naive_convolution(x, w, s, activation),
+        lambda x, w, b, s: short_convolution(x, w, bias=b, activation=activation, initial_state=s),
+        lambda x, w, b, s: naive_convolution(x, w, b, s, activation),
         inputs, backend, monkeypatch, sliced=length > 30,
     )  # fmt: skip
 
 
 @pytest.mark.parametrize("past", [False, True], ids=["start", "past"])
 def test_short_convolution_of_more_tokens_than_a_program_takes(past, backend, monkeypatch):
-    inputs = [draw(1, 515, 3), draw(3, 4), draw(1, 3, 3) if past else None]
+    inputs = [draw(1, 515, 3), draw(3, 4), draw(3), draw(1, 3, 3) if past else None]
     compare(
-        lambda x, w, s: short_convolution(x, w, activation=True, initial_state=s),
-        lambda x, w, s: naive_convolution(x, w, s, True),
+        lambda x, w, b, s: short_convolution(x, w, bias=b, activation=True, initial_state=s),
+        lambda x, w, b, s: naive_convolution(x, w, b, s, True),
         inputs, backend, monkeypatch,
     )  # fmt: skip
 
@@ -102,13 +105,13 @@ def test_short_convolution_step_by_step(width, activation, gradients, backend, m
     monkeypatch.setenv("KERNELS_BACKEND", backend)
     device = DEVICE if backend == "triton" else "cpu"
     channels = 5 if gradients else 300
-    inputs = draw(2, 6, channels), draw(channels, width), draw(2, width - 1, channels)
-    x, weight, state = (d.to(device).float() for d in inputs)
+    inputs = draw(2, 6, channels), draw(channels, width), draw(channels), draw(2, width - 1, channels)
+    x, weight, bias, state = (d.to(device).float() for d in inputs)
     weight.requires_grad_(gradients)
-    expected, last = naive_convolution(x, weight, state, activation)
+    expected, last = naive_convolution(x, weight, bias, state, activation)
     outputs = []
     for t in range(6):
-        y, state = short_convolution_step(x[:, t], weight, state, activation=activation)
+        y, state = short_convolution_step(x[:, t], weight, state, bias=bias, activation=activation)
         outputs.append(y)
     torch.testing.assert_close(torch.stack(outputs, 1), expected)
     torch.testing.assert_close(state, last)

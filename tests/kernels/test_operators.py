@@ -86,18 +86,31 @@ def test_linear_attention(kind, strength, length, backend, monkeypatch):
 @pytest.mark.parametrize("length", LENGTHS)
 @pytest.mark.parametrize("strength", [None, *STRENGTHS.values()], ids=["none", *STRENGTHS])
 @pytest.mark.parametrize("keys", ["different", "repeated"])
-def test_delta_rule(keys, strength, length, backend, monkeypatch):
+@pytest.mark.parametrize("kind", ["scalar", "vector"])
+def test_delta_rule(kind, keys, strength, length, backend, monkeypatch):
     k = normalize(draw(B, length, H, K, seed=1), dim=-1)
     if keys == "repeated":
         k = k[:, :1].expand(-1, length, -1, -1).contiguous()
     beta = 0.999 * torch.ones(B, length, H, dtype=torch.float64) if keys == "repeated" else draw(B, length, H).sigmoid()
     inputs = {
         "q": draw(B, length, H, K), "k": k, "v": draw(B, length, H, V), "beta": beta,
-        "log_decay": None if strength is None else log_decay("scalar", strength, length), "state": draw(B, H, K, V),
+        "log_decay": None if strength is None else log_decay(kind, strength, length), "state": draw(B, H, K, V),
     }  # fmt: skip
     compare(
         lambda x: delta_rule(x["q"], x["k"], x["v"], x["beta"], x["log_decay"], initial_state=x["state"]),
         inputs, backend, monkeypatch,
+    )  # fmt: skip
+
+
+def test_delta_rule_with_decays_that_leave_nothing(monkeypatch):
+    """Stronger than the shortest chunk can hold: of the state before, nothing counts."""
+    inputs = {
+        "q": draw(B, 33, H, K), "k": normalize(draw(B, 33, H, K, seed=1), dim=-1), "v": draw(B, 33, H, V),
+        "beta": draw(B, 33, H).sigmoid(), "log_decay": log_decay("vector", 1000.0, 33), "state": draw(B, H, K, V),
+    }  # fmt: skip
+    compare(
+        lambda x: delta_rule(x["q"], x["k"], x["v"], x["beta"], x["log_decay"], initial_state=x["state"]),
+        inputs, "chunked", monkeypatch,
     )  # fmt: skip
 
 
@@ -155,6 +168,8 @@ def sequences(length=23):
                              lambda s, q, k, v: linear_attention_step(q, k, v, None, s), (q, k, v), memory),
         "delta": (lambda s, *i: delta_rule(*i, initial_state=s),
                   lambda s, *i: delta_rule_step(*i, s), (q, k, v, beta, scalar), memory),
+        "delta, by key": (lambda s, *i: delta_rule(*i, initial_state=s),
+                          lambda s, *i: delta_rule_step(*i, s), (q, k, v, beta, vector), memory),
         "delta, no decay": (lambda s, *i: delta_rule(*i, initial_state=s),
                             lambda s, q, k, v, b: delta_rule_step(q, k, v, b, None, s), (q, k, v, beta), memory),
         "scan": (lambda s, *i: gated_scan(*i, initial_state=s),

@@ -64,6 +64,15 @@ def test_gated_delta_rule(inputs):
     close(found[1], state)
 
 
+def test_delta_rule_with_vector_decay(inputs):
+    q, k, v, beta = inputs
+    decay = 4 * logsigmoid(torch.randn(B, T, H, K))
+    o, state = naive("kda").naive_recurrent_kda(q=q, k=k, v=v, g=decay, beta=beta, output_final_state=True)
+    found = delta_rule(q, k, v, beta, decay)
+    close(found[0], o)
+    close(found[1], state)
+
+
 def test_delta_rule(inputs):
     q, k, v, beta = inputs
     head_first = [x.transpose(1, 2) for x in (q, k, v, beta)]

@@ -29,6 +29,10 @@ CASES = {
         "delta_rule",
         lambda: [draw(*QK) / 3, draw(*QK) / 3, draw(*V), draw(*QK[:3]).sigmoid(), decay(*QK[:3])],
     ),
+    "delta_rule-by-key": (
+        "delta_rule",
+        lambda: [draw(*QK) / 3, draw(*QK) / 3, draw(*V), draw(*QK[:3]).sigmoid(), decay(*QK)],
+    ),
     "gated_scan": ("gated_scan", lambda: [draw(BATCH, TOKENS, 6), decay(BATCH, TOKENS, 6)]),
     "linear_attention": ("linear_attention", lambda: [draw(*QK), draw(*QK), draw(*V)]),
     "linear_attention-fixed": ("linear_attention", lambda: [draw(*QK), draw(*QK), draw(*V), decay(HEADS)]),
@@ -64,7 +68,8 @@ OPTIONS = {
     "delta_rule": lambda: {"initial_state": draw(*STATE)},
     "gated_scan": lambda: {"initial_state": draw(BATCH, 6)},
     "linear_attention": lambda: {"initial_state": draw(*STATE, models=0)},
-    "short_convolution": lambda: {"initial_state": draw(BATCH, 3, 6), "activation": True},
+    "short_convolution": lambda: {"initial_state": draw(BATCH, 3, 6), "bias": draw(6), "activation": True},
+    "short_convolution_step": lambda: {"bias": draw(6)},
     "softmax_attention": lambda: {"initial_state": (draw(BATCH, 4, HEADS, 8), draw(BATCH, 4, HEADS, 5)), "window": 7},
 }
 

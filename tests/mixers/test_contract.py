@@ -1,5 +1,6 @@
 import pytest
 
+from search_space.channel_mixers import CHANNEL_MIXERS
 from search_space.mixers import MIXERS
 from search_space.parts.build import build_channel_mixer, build_mixer
 from search_space.parts.part import Part
@@ -14,12 +15,21 @@ CASES = {
     "sliding_window-of-16": Part("sliding_window", {**SMALL, "window": 16}),
     "sliding_window-of-1": Part("sliding_window", {"window": 1}),
     "retnet-small": Part("retnet", {**SMALL, "conv": 4}),
+    "lightning-small": Part("lightning", {**SMALL, "conv": 4}),
+    "lightning-with-linear-slopes": Part("lightning", {"heads": 4, "slopes": "tnl"}),
     "gla-small": Part("gla", {**SMALL, "conv": 4}),
     "hgrn-small": Part("hgrn", {"state_size": 24, "conv": 4}),
     "hgrn2-small": Part("hgrn2", {**SMALL, "conv": 4}),
     "deltanet-small": Part("deltanet", {**SMALL, "conv": 2}),
     "deltanet-without-convolution": Part("deltanet", {**SMALL, "conv": 0}),
     "gated_deltanet-small": Part("gated_deltanet", {**SMALL, "value_size": 12, "conv": 1}),
+    "short_conv-of-2": Part("short_conv", {"conv": 2}),
+    "short_conv-of-7": Part("short_conv", {"conv": 7}),
+    "mamba-small": Part("mamba", {"channels": 12, "key_size": 3, "rank": 5, "conv": 0}),
+    "mamba2-small": Part("mamba2", {"heads": 4, "key_size": 6, "value_size": 5, "n_groups": 2}),
+    "mamba2-without-convolution": Part("mamba2", {"heads": 4, "key_size": 8, "value_size": 4, "conv": 0}),
+    "kda-small": Part("kda", {**SMALL, "value_size": 12, "conv": 0}),
+    "rg_lru-small": Part("rg_lru", {"state_size": 24, "block_size": 6, "conv": 0}),
     "attention-beside-gla": Part("parallel", {"branches": ["attention", "gla"]}),
     "three-side-by-side": Part(
         "parallel",
@@ -35,6 +45,6 @@ class TestBuiltIn(MixerContract):
 
 
 class TestBuiltInChannelMixers(ChannelMixerContract):
-    @pytest.fixture(params=[Part("swiglu"), Part("swiglu", {"ratio": 2.75})], ids=str)
+    @pytest.fixture(params=[*map(Part, CHANNEL_MIXERS.names()), Part("swiglu", {"ratio": 2.75})], ids=str)
     def build(self, request):
         return lambda dims: build_channel_mixer(request.param, dims)

@@ -10,7 +10,10 @@ SMALL = Dims(width=32, heads=2)
 SIZES = {"heads": 2, "key_size": 8, "value_size": 12, "conv": 3}
 
 
-@pytest.mark.parametrize("name", [n for n in MIXERS.names() if n not in ("hgrn", "parallel")])
+WITHOUT_HEADS = {"hgrn", "rg_lru", "mamba", "short_conv", "parallel"}
+
+
+@pytest.mark.parametrize("name", [n for n in MIXERS.names() if n not in WITHOUT_HEADS])
 def test_the_same_options_mean_the_same_everywhere(name):
     mixer = build_mixer(Part(name, SIZES), SMALL)
     assert (mixer.heads, mixer.key_size, mixer.value_size, mixer.conv.width) == (2, 8, 12, 3)
@@ -40,7 +43,10 @@ BAD = {
     "key-value-heads-that-do-not-divide": ("attention", {"kv_heads": 3}, "blocks.a.kv_heads", "heads=2"),
     "no-key-value-heads": ("gated_attention", {"kv_heads": 0}, "blocks.a.kv_heads", "positive integer"),
     "empty-window": ("sliding_window", {"window": 0}, "blocks.a.window", "positive integer"),
-    "negative-convolution": ("gated_deltanet", {"conv": -1}, "blocks.a.conv", "0 for none"),
+    "negative-convolution": ("gated_deltanet", {"conv": -1}, "blocks.a.conv", "0 or more"),
+    "convolution-of-the-token-alone": ("short_conv", {"conv": 1}, "blocks.a.conv", "2 at least"),
+    "unknown-slopes": ("lightning", {"slopes": "alibi"}, "blocks.a.slopes", "one of minimax, tnl"),
+    "groups-that-do-not-divide": ("mamba2", {"heads": 4, "n_groups": 3}, "blocks.a.n_groups", "heads=4"),
     "no-branches": ("parallel", {"branches": []}, "blocks.a.branches", "two or more"),
     "unknown-branch": ("parallel", {"branches": ["gla", "glaa"]}, "blocks.a.branches[1]", "did you mean 'gla'"),
     "unknown-combination": (

@@ -136,6 +136,8 @@ def test_blocks_in_short(text, block):
         (" gla * 3 ", 3),
         ("(gla*2 attention)*8", 24),
         ("((gla hgrn)*2 attention)*3 gla/none", 16),
+        ("attention (gla hgrn)*2", 5),
+        ("gla/none (attention)", 2),
         ("(gla/none none/swiglu)*12", 24),
         (f"{ECHO}(window=4)*2 gla", 3),
     ],
@@ -194,7 +196,7 @@ def test_mistakes_in_short_notation(text, hint):
         ({"layers": ["a"], "blocks": {"a": {"mixer": "none", "heads": 2}}}, "blocks.a.heads", "no options"),
         ({"layers": ["a"], "blocks": {"a": {"mixer": "gla", "mlp": "swiglo"}}}, "blocks.a.mlp", "did you mean"),
         ({"layers": ["a"], "blocks": {"a": {"mixer": "gla", "mlp": 3}}}, "blocks.a.mlp", "channel mixer"),
-        ({"layers": ["gla/glu"]}, "layers[0]", "one of swiglu"),
+        ({"layers": ["gla/mlp"]}, "layers[0]", "one of geglu, glu"),
     ],
 )
 def test_mistakes_name_the_key(fields, key, hint):

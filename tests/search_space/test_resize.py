@@ -96,11 +96,12 @@ def test_counts_are_those_of_the_resized_layout(original):
     [
         ("GGGA" * 12, 24, "GGGA" * 6),
         ("GGGA" * 6, 48, "GGGA" * 12),
-        ("GGGA" * 12, 6, "GGGAGG"),
-        ("GGGA" * 12, 4, "GGGA"),
+        ("GGGA" * 12, 8, "GGGA" * 2),
+        ("GGGA" * 12, 11, "GGGAGGGAGGG"),
+        ("GGGGGA" * 4, 6, "GGGAGG"),  # once is no pattern: mid-stack
         ("GGGA" * 6 + "GG", 13, "GGGAGGGAGGGAG"),
         ("GA", 6, "GGGAAA"),  # once is no pattern
-        ("GAGA", 3, "GAG"),
+        ("GAGA", 5, "GAGAG"),
     ],
 )
 def test_a_pattern_is_repeated(original, depth, expected):

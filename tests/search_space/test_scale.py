@@ -31,7 +31,7 @@ def test_states_keep_their_ratio_to_the_target(preset, target, mixer):
     found = scale.scaled(Part(mixer))
     wanted = found.target.state_elements * scale.state_factor
     if not wanted:
-        assert found.proxy.state_elements == 0 and found.proxy.caches
+        assert found.proxy.state_elements == 0 and (found.proxy.caches or found.proxy.conv_elements)
     elif found.floor:
         assert wanted < found.proxy.state_elements == scale.proxy.width
     else:
@@ -41,13 +41,15 @@ def test_states_keep_their_ratio_to_the_target(preset, target, mixer):
 @pytest.mark.parametrize("part", [
     "gla(heads=8)", "gla(key_size=64)", "deltanet(heads=4)", "retnet(heads=16)", "retnet(value_size=256)",
     "gated_deltanet(heads=12)", "hgrn2(heads=1)", "hgrn2(key_size=8)", "deltanet(heads=2, key_size=512)",
+    "mamba2(n_groups=8)", "mamba2(heads=12, n_groups=3)", "lightning(heads=8)",
+    "mamba(channels=2048)", "mamba(key_size=64)",
 ])  # fmt: skip
 @pytest.mark.parametrize("preset", PRESETS)
 def test_so_do_those_of_blocks_with_options(preset, part):
     scale = scale_of(preset)
     block = Layout.parse(part).layers[0]
     options = dict(block.mixer.options)
-    if "heads" in options and 2048 % options["heads"]:
+    if "heads" in options and block.mixer.kind != "mamba2" and 2048 % options["heads"]:
         options |= {"key_size": 128, "value_size": 128}
     found = scale.scaled(Part(block.mixer.kind, options))
     wanted = max(scale.proxy.width, found.target.state_elements * scale.state_factor)
@@ -60,6 +62,12 @@ def test_the_shapes_are_the_published_ones_made_smaller():
     assert str(scale.part(Part("retnet"))) == "retnet(heads=2, key_size=16, value_size=32)"
     assert str(scale.part(Part("deltanet"))) == "deltanet(heads=4, key_size=8, value_size=8)"
     assert str(scale.part(Part("gated_deltanet"))) == "gated_deltanet(heads=2, key_size=16, value_size=16)"
+    assert str(scale.part(Part("lightning"))) == "lightning(heads=4, key_size=8, value_size=8)"
+    assert str(scale.part(Part("mamba2"))) == "mamba2(heads=16, key_size=8, value_size=4)"
+    assert str(scale.part(Part("mamba"))) == "mamba(channels=64, key_size=1)"
+    assert str(scale.part(Part("kda"))) == "kda(heads=4, key_size=8, value_size=8)"
+    assert str(scale.part(Part("rg_lru"))) == "rg_lru(block_size=4, state_size=32)"  # eight blocks, as in the target
+    assert str(scale.part(Part("short_conv"))) == "short_conv"
     assert str(scale.part(Part("hgrn"))) == "hgrn(state_size=32)"
 
 

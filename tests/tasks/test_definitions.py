@@ -7,17 +7,17 @@ import pytest
 import torch
 
 from search_space.errors import InputError
-from workers.tasks.base import IGNORED
-from workers.tasks.corpus import load_corpus, read_documents
+from workers.suite.corpus import load_corpus, read_documents
+from workers.suite.task import IGNORED
 from workers.tasks.fuzzy_recall import FuzzyRecall
 from workers.tasks.mqar import MQAR
 from workers.tasks.needle import Needle
 from workers.tasks.noisy_recall import NoisyRecall
 from workers.tasks.recall import Recall
 from workers.tasks.selective_copying import SelectiveCopying
-from workers.tasks.testing import generator
 from workers.tasks.text import Text, recall_hits
 from workers.tasks.variable_tracking import VariableTracking
+from workers.testing.tasks import generator
 
 
 def rows(batch):

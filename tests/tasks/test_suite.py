@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from search_space.errors import InputError
-from workers.tasks.base import IGNORED
-from workers.tasks.suite import build_suite
-from workers.tasks.testing import generator
+from workers.suite.suite import build_suite
+from workers.suite.task import IGNORED
+from workers.testing.tasks import generator
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from tests.tracking.examples import crowd, objectives, trial
-from tracking.figure import draw_front, notable, spread_out
-from tracking.figure_chart import draw_chart, mixer_colours
-from tracking.figure_key import quantity
-from tracking.labels import place_labels
+from tracking.picture.figure import draw_front, notable, spread_out
+from tracking.picture.key import quantity
+from tracking.picture.labels import place_labels
+from tracking.picture.plot import draw_chart, mixer_colours
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -2,7 +2,8 @@ import pytest
 
 from workers.pool import Workers
 from workers.pools.local import LocalPool
-from workers.testing import PoolContract, tiny_job
+from workers.testing import PoolContract
+from workers.testing.pools import tiny_job
 
 
 class TestLocal(PoolContract):

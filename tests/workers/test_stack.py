@@ -12,7 +12,7 @@ from search_space.mixers import MIXERS
 from search_space.scale import Proxy, Scale
 from tests.workers.test_training import job
 from workers.jobs import run_job
-from workers.tasks.suite import build_suite
+from workers.suite.suite import build_suite
 from workers.training import Run, Training
 
 SEEDS = 0, 1, 2

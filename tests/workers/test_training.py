@@ -16,7 +16,7 @@ from search_space.model import Model, build_model
 from search_space.scale import Proxy, Scale
 from workers.jobs import Job, run_job
 from workers.stack import FlatParameters
-from workers.tasks.suite import build_suite
+from workers.suite.suite import build_suite
 from workers.training import Run, Training, is_evaluation, train
 
 TRAINING = Training(length=24, steps=12, batch=6, evaluations=3, test_sequences=8, device="cpu")

@@ -6,8 +6,7 @@ import torch
 from torch import Generator, Tensor
 
 from search_space.errors import InputError
-from workers.tasks.base import IGNORED, Batch, Task
-from workers.tasks.sampling import (
+from workers.suite.sampling import (
     below,
     check_levels,
     check_positive,
@@ -17,6 +16,7 @@ from workers.tasks.sampling import (
     padded,
     statements_then_repeats,
 )
+from workers.suite.task import IGNORED, Batch, Task
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from workers.tasks.base import IGNORED, Batch, Task
-from workers.tasks.sampling import below, check_levels, check_positive, distinct, in_turn, levels
+from workers.suite.sampling import below, check_levels, check_positive, distinct, in_turn, levels
+from workers.suite.task import IGNORED, Batch, Task
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from workers.tasks.base import IGNORED, Batch, Task
-from workers.tasks.sampling import (
+from workers.suite.sampling import (
     check_levels,
     check_positive,
     distinct,
@@ -15,6 +14,7 @@ from workers.tasks.sampling import (
     padded,
     statements_then_repeats,
 )
+from workers.suite.task import IGNORED, Batch, Task
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,9 +6,9 @@ import torch
 from torch import Generator, Tensor
 
 from search_space.errors import InputError
-from workers.tasks.base import IGNORED, Batch, Task
-from workers.tasks.corpus import Corpus, load_corpus
-from workers.tasks.sampling import check_positive
+from workers.suite.corpus import Corpus, load_corpus
+from workers.suite.sampling import check_positive
+from workers.suite.task import IGNORED, Batch, Task
 
 
 def recall_hits(tokens: Tensor) -> Tensor:

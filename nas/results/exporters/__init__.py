@@ -1,7 +1,7 @@
 """The catalogue of export formats: what writes a layout for other tools.
 
 A new format is a file beside this one and a line here; a user's own comes in by a dotted path or an entry point.
-`nas.results.exporters.testing.ExporterContract` is the suite that each passes.
+`nas.testing.ExporterContract` is the suite that each passes.
 """
 
 from typing import Protocol

@@ -1,0 +1,196 @@
+"""Mixers against the classes of transformers, which we did not write: weights copied, values and gradients compared."""
+
+import inspect
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+pytest.importorskip("transformers", reason="transformers is not installed (pip install -e '.[test]')")
+
+from search_space.parts.base import Dims
+from search_space.parts.build import build_mixer
+from search_space.parts.part import Part
+
+D, T = 32, 21
+
+
+def ours(name, options, **dims):
+    torch.manual_seed(0)
+    mixer = build_mixer(Part(name, options), Dims(width=D, heads=4, **dims))
+    for parameter in mixer.parameters():  # so that biases and gains take part
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    return mixer
+
+
+def per_head(weight, heads):
+    """Rows that are interleaved by head, [q|k|v] of each, in our order."""
+    return weight.unflatten(0, (3, heads, -1)).transpose(0, 1).flatten(0, 2)
+
+
+def compare(mixer, theirs):
+    """Values, and gradients of the input and of the last projection."""
+    x = torch.randn(2, T, D, requires_grad=True)
+    found, expected = mixer(x)[0], theirs(x)
+    assert_close(found, expected, atol=2e-5, rtol=1e-4)
+    weights = torch.randn(found.shape)
+    gradients = [torch.autograd.grad((y * weights).sum(), x)[0] for y in (found, expected)]
+    assert_close(*gradients, atol=1e-4, rtol=1e-3)
+
+
+def test_lightning():
+    from transformers.models.minimax.configuration_minimax import MiniMaxConfig
+    from transformers.models.minimax.modeling_minimax import MiniMaxLightningAttention
+
+    config = MiniMaxConfig(
+        hidden_size=D, num_attention_heads=4, head_dim=6, num_hidden_layers=5, block_size=8, num_key_value_heads=4
+    )
+    mixer = ours("lightning", {"heads": 4, "key_size": 6, "value_size": 6}, layer=2, layers=5)
+    module = MiniMaxLightningAttention(config, layer_idx=2)
+    qkv, gate = mixer.input.weight.data.split([72, 24])
+    module.load_state_dict(
+        {
+            "qkv_proj.weight": per_head(qkv, 4),
+            "output_gate.weight": gate,
+            "out_proj.weight": mixer.output.weight.data,
+            "norm.weight": mixer.norm.weight.data,
+        },
+        strict=False,
+    )
+    module.norm.variance_epsilon = mixer.norm.eps
+    compare(mixer, lambda x: module(x, position_embeddings=None, attention_mask=None)[0])
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_mamba2(groups):
+    from transformers.models.mamba2.modeling_mamba2 import Mamba2Config, Mamba2Mixer
+
+    size, inner = 6, 64
+    config = Mamba2Config(
+        hidden_size=D, num_heads=4, head_dim=16, state_size=size, n_groups=groups, expand=2, chunk_size=8,
+        layer_norm_epsilon=1e-5, num_hidden_layers=1,
+    )  # fmt: skip
+    mixer = ours("mamba2", {"heads": 4, "key_size": size, "value_size": 16, "n_groups": groups})
+    module = Mamba2Mixer(config, layer_idx=0)
+
+    def reordered(rows):  # ours: C, B, x; theirs: x, B, C
+        c, b, x = rows.split([groups * size, groups * size, inner])
+        return torch.cat([x, b, c])
+
+    cbx, z, dt = mixer.input.weight.data.split(mixer.sizes)
+    module.load_state_dict(
+        {
+            "in_proj.weight": torch.cat([z, reordered(cbx), dt]),
+            "conv1d.weight": reordered(mixer.conv.weight.data),
+            "conv1d.bias": reordered(mixer.conv.bias.data),
+            "dt_bias": mixer.step_bias.data,
+            "A_log": mixer.log_rate.data,
+            "D": mixer.skip.data,
+            "norm.weight": mixer.norm.weight.data,
+            "out_proj.weight": mixer.output.weight.data,
+        }
+    )
+    compare(mixer, module)
+
+
+@pytest.mark.parametrize("width", [3, 7])
+def test_short_conv(width):
+    from transformers.models.lfm2.modeling_lfm2 import Lfm2Config, Lfm2ShortConv
+
+    config = Lfm2Config(hidden_size=D, conv_L_cache=width, conv_bias=False, num_hidden_layers=1, layer_types=["conv"])
+    mixer = ours("short_conv", {"conv": width})
+    module = Lfm2ShortConv(config, layer_idx=0)
+    module.load_state_dict(
+        {
+            "conv.weight": mixer.conv.weight.data,
+            "in_proj.weight": mixer.input.weight.data,
+            "out_proj.weight": mixer.output.weight.data,
+        }
+    )
+    compare(mixer, module)
+
+
+def test_mamba():
+    from transformers.models.mamba.modeling_mamba import MambaConfig, MambaMixer
+
+    config = MambaConfig(hidden_size=D, state_size=5, expand=2, time_step_rank=3, num_hidden_layers=1)
+    mixer = ours("mamba", {"key_size": 5, "rank": 3})
+    module = MambaMixer(config, layer_idx=0)
+    module.load_state_dict(
+        {
+            "in_proj.weight": mixer.input.weight.data,
+            "conv1d.weight": mixer.conv.weight.data,
+            "conv1d.bias": mixer.conv.bias.data,
+            "x_proj.weight": mixer.selection.weight.data,
+            "dt_proj.weight": mixer.time_step.weight.data,
+            "dt_proj.bias": mixer.step_bias.data,
+            "A_log": mixer.log_rate.data.view(2 * D, 5),
+            "D": mixer.skip.data,
+            "out_proj.weight": mixer.output.weight.data,
+        }
+    )
+    compare(mixer, module)
+
+
+def test_kda(monkeypatch):
+    from transformers.models.kimi_linear import modeling_kimi_linear as kimi
+
+    # Where fla is installed, its kernel would be called instead, which needs a GPU.
+    plain = inspect.unwrap(kimi.chunk_kimi_delta_attention)
+    monkeypatch.setattr(kimi, "chunk_kimi_delta_attention", plain)
+    heads, size = 4, 8
+    config = kimi.KimiLinearConfig(
+        hidden_size=D, linear_num_heads=heads, linear_head_dim=size, linear_conv_kernel_dim=4, rms_norm_eps=1e-5,
+        num_hidden_layers=1, layer_types=["linear_attention"],
+    )  # fmt: skip
+    mixer = ours("kda", {"heads": heads, "key_size": size, "value_size": size})
+    module = kimi.KimiLinearDeltaAttention(config, layer_idx=0)
+    q, k, v, g, b, f = mixer.input.weight.data.split([heads * size] * 3 + [size, heads, size])
+    module.load_state_dict(
+        {
+            "q_proj.weight": q,
+            "k_proj.weight": k,
+            "v_proj.weight": v,
+            "conv1d.weight": mixer.conv.weight.data,
+            "forget_gate.f_a_proj.weight": f,
+            "forget_gate.f_b_proj.weight": mixer.decay.weight.data,
+            "forget_gate.dt_bias": mixer.step_bias.data,
+            "forget_gate.A_log": mixer.log_rate.data.view(1, 1, heads, 1),
+            "b_proj.weight": b,
+            "g_a_proj.weight": g,
+            "g_b_proj.weight": mixer.gate.weight.data,
+            "o_norm.weight": mixer.norm.weight.data,
+            "o_proj.weight": mixer.output.weight.data,
+        }
+    )
+    compare(mixer, module)
+
+
+def test_rg_lru():
+    from transformers.models.recurrent_gemma import modeling_recurrent_gemma as griffin
+
+    size, heads = 24, 4
+    config = griffin.RecurrentGemmaConfig(hidden_size=D, lru_width=size, num_attention_heads=heads)
+    mixer = ours("rg_lru", {"state_size": size, "block_size": size // heads})
+    module = griffin.RecurrentGemmaRecurrentBlock(config, layer_idx=0)
+    gates = [x.data.chunk(2, -1) for x in (mixer.gates.weight, mixer.gates.bias)]
+    (u, y), (of_u, of_y) = (x.data.chunk(2) for x in (mixer.input.weight, mixer.input.bias))
+    module.load_state_dict(
+        {
+            "linear_x.weight": u,
+            "linear_x.bias": of_u,
+            "linear_y.weight": y,
+            "linear_y.bias": of_y,
+            "linear_out.weight": mixer.output.weight.data,
+            "linear_out.bias": mixer.output.bias.data,
+            "conv_1d.weight": mixer.conv.weight.data,
+            "conv_1d.bias": mixer.conv.bias.data,
+            "rg_lru.recurrent_param": mixer.log_rate.data,
+            "rg_lru.recurrent_gate_weight": gates[0][0],
+            "rg_lru.input_gate_weight": gates[0][1],
+            "rg_lru.recurrent_gate_bias": gates[1][0],
+            "rg_lru.input_gate_bias": gates[1][1],
+        }
+    )
+    places = torch.arange(T)[None]
+    compare(mixer, lambda x: module(x, position_ids=places, attention_mask=None, use_cache=False)[0])

@@ -1,0 +1,56 @@
+import pytest
+import torch
+from torch.nn import functional as F
+from torch.testing import assert_close
+
+from kernels import rotary
+from search_space.channel_mixers.swiglu import SwiGLU
+from search_space.errors import InputError
+from search_space.parts.base import Dims
+from search_space.parts.nn import RMSNorm, ShortConvolution
+
+
+@pytest.mark.parametrize("activation", [False, True], ids=["plain", "silu"])
+@pytest.mark.parametrize("width", [0, 1, 2, 4])
+def test_short_convolution_is_a_causal_one(width, activation):
+    torch.manual_seed(0)
+    convolution, x = ShortConvolution(6, width, activation), torch.randn(2, 9, 6)
+    y, _ = convolution(x)
+    expected = x
+    if width:
+        padded = F.pad(x.transpose(1, 2), (width - 1, 0))
+        expected = F.conv1d(padded, convolution.weight, groups=6).transpose(1, 2)
+    assert_close(y, F.silu(expected) if activation else expected)
+
+
+def test_short_convolution_rejects_a_negative_width():
+    with pytest.raises(InputError, match="conv=-2"):
+        ShortConvolution(6, -2, activation=False)
+
+
+def test_rotary_keeps_lengths_and_sees_distances_only():
+    torch.manual_seed(0)
+    q, k = torch.randn(2, 5, 3, 8), torch.randn(2, 5, 3, 8)
+    near, far = ((rotary(q, p, 100.0) * rotary(k, p + 2, 100.0)).sum(-1) for p in (0, 40))
+    assert_close(near, far, atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(near, (q * k).sum(-1), atol=1e-2)
+    assert_close(rotary(q, 7, 100.0).norm(dim=-1), q.norm(dim=-1))
+
+
+def test_rotary_of_one_token_is_that_of_its_place():
+    x = torch.randn(2, 5, 3, 8)
+    assert_close(rotary(x[:, 3], 3, 100.0), rotary(x, 0, 100.0)[:, 3])
+
+
+def test_rms_norm_and_its_gate():
+    norm, x, gate = RMSNorm(8), 5 * torch.randn(4, 8), torch.randn(4, 8)
+    assert_close(norm(x).square().mean(-1), torch.ones(4), atol=1e-4, rtol=0)
+    assert_close(norm(x, gate), norm(x) * F.silu(gate))
+
+
+def test_swiglu_has_three_matrices():
+    mlp = SwiGLU(Dims(width=8, heads=1, mlp_width=20))
+    gate, value = mlp.input.weight.chunk(2)
+    x = torch.randn(3, 8)
+    assert_close(mlp(x), (F.silu(x @ gate.T) * (x @ value.T)) @ mlp.output.weight.T)
+    assert sum(p.numel() for p in mlp.parameters()) == 3 * 8 * 20

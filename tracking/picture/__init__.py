@@ -1,0 +1,1 @@
+"""The front as a picture: marks, labels, the key beside them, and how they come together."""

@@ -1,0 +1,116 @@
+"""The front as a picture."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from search_space.cost.objectives import Objective
+from tracking.picture.key import draw_key
+from tracking.picture.plot import INK, Label, draw_chart, losses_of, main_mixer, mixer_colours, third_of
+from tracking.records import TrialRecord, axes_of
+
+STYLE: Any = {
+    # Text stays text, in a font that is everywhere, and the same data give the same file.
+    "svg.fonttype": "none",
+    "svg.hashsalt": "front",
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "axes.edgecolor": "#888888",
+    "axes.labelcolor": "#333333",
+    "xtick.color": "#555555",
+    "ytick.color": "#555555",
+}
+NUMBER: dict[str, Any] = {"fontsize": 8, "fontweight": "bold", "color": INK}
+NAME: dict[str, Any] = {
+    "fontsize": 7,
+    "color": "#8a4b08",
+    "bbox": {"facecolor": "white", "alpha": 0.7, "pad": 0.6, "linewidth": 0},
+}
+MOST_MEMBERS = 12
+"""Members of the front that are numbered and listed; of a longer front, evenly spread ones."""
+MOST_NAMES = 8
+"""Published layouts that are named in the chart though they are not on the front."""
+
+
+def draw_front(
+    trials: Sequence[TrialRecord],
+    path: str | Path,
+    *,
+    objectives: Mapping[str, Objective],
+    title: str,
+    target: str,
+) -> None:
+    """Draws all trials that are complete, the front with its spread over seeds, and published layouts; writes SVG.
+
+    The axes are those of `axes_of`; a third objective is shown by the size of the marks. Beside the chart, a key shows
+    the layouts of the front layer by layer. The same trials give the same file.
+
+    Args:
+        trials: of the search; those that are not complete are left out.
+        path: of the file.
+        objectives: name -> what the search trades, two or three; keys of `TrialRecord.objectives`.
+        title: name of the search.
+        target: what costs are stated for (batch, context, device).
+    """
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    x, y = axes_of(objectives)
+    third = third_of(objectives)
+    ordered = (x, y, *([third] if third else []))
+    known = sorted((t for t in trials if t.state == "complete"), key=lambda t: losses_of(t, objectives, ordered))
+    front = [t for t in known if t.on_front]
+    colours = mixer_colours(known)
+    with rc_context(STYLE):
+        figure = Figure(figsize=(10.5, 6.0), facecolor="white")
+        FigureCanvasAgg(figure)  # can measure texts, which the SVG canvas cannot
+        figure.text(0.02, 0.955, title, fontsize=13, fontweight="bold", color=INK)
+        figure.text(0.02, 0.915, f"{target}   ·   {_counts(known)}", color="#555555")
+        if third:
+            note = f"larger marks: better {objectives[third].description}"
+            figure.text(0.635, 0.955, note, fontsize=8, color="#555555", ha="right")
+        if known:
+            listed = spread_out(front, MOST_MEMBERS)
+            labels: list[Label] = [(t, str(t.number), NUMBER) for t in listed]
+            labels += [(t, t.origin, NAME) for t in notable(known, objectives)]
+            draw_chart(figure.add_axes((0.065, 0.1, 0.57, 0.745)), known, objectives, colours, labels)
+            columns = {name: objectives[name] for name in (y, x, *ordered[2:])}
+            draw_key(figure.add_axes((0.66, 0.03, 0.33, 0.89)), listed, len(front), columns, colours)
+        figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
+
+
+def spread_out(trials: Sequence[TrialRecord], most: int) -> list[TrialRecord]:
+    """At most `most` of the trials, the first and the last among them."""
+    if len(trials) <= most:
+        return list(trials)
+    return [trials[round(i)] for i in np.linspace(0, len(trials) - 1, most)]
+
+
+def notable(trials: Sequence[TrialRecord], objectives: Mapping[str, Objective]) -> list[TrialRecord]:
+    """Published layouts that are not on the front, the best one for every main mixer: nearest to the front.
+
+    Near is what has least to gain on the y axis until the front no longer beats it.
+    """
+    y = axes_of(objectives)[1]
+    others = [name for name in objectives if name != y]
+    front = [(losses_of(t, objectives, others), losses_of(t, objectives, [y])[0]) for t in trials if t.on_front]
+
+    def gap(trial: TrialRecord) -> float:
+        own, height = np.array(losses_of(trial, objectives, others)), losses_of(trial, objectives, [y])[0]
+        return max((height - better for losses, better in front if (losses <= own).all()), default=0.0)
+
+    best: dict[str, TrialRecord] = {}
+    for trial in sorted((t for t in trials if t.origin != "search" and not t.on_front), key=gap):
+        best.setdefault(main_mixer(trial), trial)
+    return list(best.values())[:MOST_NAMES]
+
+
+def _counts(trials: Sequence[TrialRecord]) -> str:
+    seeds = [len(t.seeds) for t in trials]
+    if not seeds:
+        return "no layout has been trained to its end"
+    each = f"{min(seeds)} to {max(seeds)} seeds" if min(seeds) < max(seeds) else f"{seeds[0]} seeds"
+    return f"{len(trials)} layouts, {sum(seeds)} runs, {each.replace('1 seeds', '1 seed')} each"
