@@ -3,14 +3,19 @@ PYTHON ?= python3
 BIN := .venv/bin
 WHERE ?=
 ONLY ?=
+SOAK ?=
 
-.PHONY: search test check docs bench bench-kernels clean
+.PHONY: search test soak check docs bench bench-kernels clean
 
 search: .venv/run
 	$(BIN)/nas search $(WHERE)
 
 test: .venv/test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+# Hours, before a release: searches under attack. SOAK="--local 5 --ray 2 --raylet 2 --gcs 1" is a short one.
+soak: .venv/test
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.soak.kills $(SOAK)
 
 check: .venv/check
 	$(BIN)/ruff check .

@@ -10,7 +10,7 @@ from typing import Any
 from search_space.cost.objectives import OBJECTIVES
 from tracking.records import SearchRecord, TrialRecord
 from tracking.search_run import STATUS, SearchRun
-from tracking.store import Store, search_id
+from tracking.store import Store, own_search_id, search_id
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +62,8 @@ class Tracker:
             InputError: there is no such objective.
         """
         known = {each: OBJECTIVES.get(each, key="search.objectives") for each in objectives}
-        search = SearchRecord(id=search_id(self._folder), name=name, config_yaml=config_yaml, objectives=known)
+        name_of = search_id if self.store.owned else own_search_id
+        search = SearchRecord(id=name_of(self._folder), name=name, config_yaml=config_yaml, objectives=known)
         self._thread = threading.Thread(target=self._work, args=(search,), name="tracking", daemon=True)
         self._thread.start()
 

@@ -136,10 +136,36 @@ def _relocate(database: Path, artifacts: str) -> None:
 
 
 def search_id(folder: str | Path) -> str:
-    """What tells the search in `folder` from all others in a store; made when it is first asked for."""
-    path = Path(folder) / ".tracking_id"
-    known = path.read_text().strip() if path.exists() else ""
-    if not known:
-        known = uuid.uuid4().hex[:16]
-        path.write_text(known)
+    """What tells the search in `folder` from all others in a store; made when it is first asked for.
+
+    It lies in `.tracking_id`, with the path that the folder had then.
+    """
+    known, _ = _read_id(Path(folder))
+    return known or _write_id(Path(folder), uuid.uuid4().hex[:16])
+
+
+def own_search_id(folder: str | Path) -> str:
+    """The same, for writing to a store that other folders share: the copy of a folder gets an id of its own.
+
+    A folder that was moved keeps its id. It is told from a copy by the path that it had before: the original is still
+    there.
+    """
+    here = Path(folder)
+    known, path = _read_id(here)
+    if path is not None and path != here.resolve() and _read_id(path)[0] == known:
+        return _write_id(here, uuid.uuid4().hex[:16])
+    return _write_id(here, known or uuid.uuid4().hex[:16])
+
+
+def _read_id(folder: Path) -> tuple[str, Path | None]:
+    """The id, "" where there is none, and the folder that it was written in; None where the file does not say."""
+    try:
+        found, path = [*(folder / ".tracking_id").read_text().splitlines(), "", ""][:2]
+    except (OSError, ValueError):
+        return "", None
+    return found.strip(), Path(path) if path else None
+
+
+def _write_id(folder: Path, known: str) -> str:
+    (folder / ".tracking_id").write_text(f"{known}\n{folder.resolve()}\n")
     return known

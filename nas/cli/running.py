@@ -45,7 +45,8 @@ def _show(found) -> None:
     trials, folder = found.trials, found.folder
     click.echo(front_table(trials, found.config), nl=False)
     if not any(t.state == "complete" for t in trials):
-        errors = [r.failure.error.strip().splitlines()[-1] for r in folder.read() if r.failure]
+        failures = [f for t in trials for f in t.failures] or [r.failure for r in folder.read() if r.failure]
+        errors = [failure.error.strip().splitlines()[-1] for failure in failures]
         diverged = sum(t.state == "diverged" for t in trials)
         why = f"the first error: {errors[0]}" if errors else f"{diverged} of {len(trials)} layouts diverged"
         fail(f"nothing was found in {folder.path}; {why}", code=1)

@@ -20,4 +20,11 @@ def tpe(problem: Problem, seed: int) -> optuna.samplers.BaseSampler:
 
 def nsga2(problem: Problem, seed: int) -> optuna.samplers.BaseSampler:
     """NSGA-II (Deb et al. 2002), with a population that a laptop's budget can turn over."""
-    return optuna.samplers.NSGAIISampler(population_size=16, seed=seed)
+    return _Nsga2(population_size=16, seed=seed)
+
+
+class _Nsga2(optuna.samplers.NSGAIISampler):
+    """Gives the parents of a generation in one order, where Optuna's has another one the first time it is asked."""
+
+    def get_parent_population(self, study: optuna.Study, generation: int) -> list[optuna.trial.FrozenTrial]:
+        return sorted(super().get_parent_population(study, generation), key=lambda trial: trial.number)
