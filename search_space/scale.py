@@ -25,7 +25,7 @@ from typing import Any
 
 import torch
 
-from search_space.checks import number, positive
+from search_space.checks import positive, positive_number
 from search_space.cost.target import Target
 from search_space.errors import InputError, one_of
 from search_space.layouts.layout import Block, Layout
@@ -89,8 +89,7 @@ class Proxy:
         for key in ("width", "heads", "state", "shift_width"):
             positive(f"proxy.{key}", getattr(self, key))
         for key in ("mlp_scale", "residual", "embedding_std"):
-            if number(f"proxy.{key}", getattr(self, key)) <= 0:
-                raise InputError(f"proxy.{key}", getattr(self, key), "a positive number")
+            positive_number(f"proxy.{key}", getattr(self, key))
         if self.shift not in SHIFTS:
             raise InputError("proxy.shift", self.shift, one_of(self.shift, SHIFTS))
         if self.width % self.heads:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from search_space.checks import number
+from search_space.checks import not_negative, or_none, positive, positive_number
 from search_space.errors import InputError
 from workers.jobs import Job, Outcome
 
@@ -34,14 +34,10 @@ class Workers:
     def __post_init__(self):
         if self.pool not in ("ray", "local"):
             raise InputError("workers.pool", self.pool, "ray or local")
-        if self.count is not None and self.count < 1:
-            raise InputError("workers.count", self.count, "a positive integer or null")
-        if not self.cpus > 0:
-            raise InputError("workers.cpus", self.cpus, "a positive number")
-        if not self.gpus >= 0:
-            raise InputError("workers.gpus", self.gpus, "zero or more")
-        if self.timeout is not None and number("workers.timeout", self.timeout) <= 0:
-            raise InputError("workers.timeout", self.timeout, "a positive number of seconds or null")
+        or_none(positive, "workers.count", self.count)
+        positive_number("workers.cpus", self.cpus)
+        not_negative("workers.gpus", self.gpus)
+        or_none(positive_number, "workers.timeout", self.timeout)
 
 
 class Pool(Protocol):

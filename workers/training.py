@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from search_space.checks import number, positive
+from search_space.checks import not_negative, positive, positive_number, share
 from search_space.errors import InputError
 from search_space.layouts.layout import Layout
 from search_space.model import Sizes, build_model
@@ -60,13 +60,10 @@ class Training:
         for key in ("length", "steps", "batch", "evaluations", "test_sequences"):
             positive(f"training.{key}", getattr(self, key))
         for key in ("learning_rate", "max_grad_norm"):
-            if number(f"training.{key}", getattr(self, key)) <= 0:
-                raise InputError(f"training.{key}", getattr(self, key), "a positive number")
+            positive_number(f"training.{key}", getattr(self, key))
         for key in ("warmup", "ema_decay"):
-            if not 0 <= number(f"training.{key}", getattr(self, key)) < 1:
-                raise InputError(f"training.{key}", getattr(self, key), "a number in [0, 1)")
-        if number("training.weight_decay", self.weight_decay) < 0:
-            raise InputError("training.weight_decay", self.weight_decay, "zero or more")
+            share(f"training.{key}", getattr(self, key))
+        not_negative("training.weight_decay", self.weight_decay)
         if self.device not in (None, "cpu", "cuda"):
             raise InputError("training.device", self.device, "cpu, cuda or null")
         if self.device == "cuda" and not torch.cuda.is_available():

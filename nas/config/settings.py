@@ -7,6 +7,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from search_space.checks import number, or_none, positive, positive_number
 from search_space.cost.objectives import OBJECTIVES, Objective
 from search_space.cost.target import Target
 from search_space.errors import InputError
@@ -52,15 +53,11 @@ class Search:
     def __post_init__(self):
         if self.trials is None and self.seconds is None:
             raise InputError("search.trials", None, "a number, unless search.seconds is one")
-        if self.trials is not None and self.trials < 1:
-            raise InputError("search.trials", self.trials, "a positive integer or null")
-        if self.seconds is not None and not self.seconds > 0:
-            raise InputError("search.seconds", self.seconds, "a positive number or null")
-        if self.seeds < 1:
-            raise InputError("search.seeds", self.seeds, "a positive integer")
-        if self.seeds_per_job < 1:
-            raise InputError("search.seeds_per_job", self.seeds_per_job, "a positive integer")
-        if not 0 <= self.reseed_above <= 1:
+        or_none(positive, "search.trials", self.trials)
+        or_none(positive_number, "search.seconds", self.seconds)
+        positive("search.seeds", self.seeds)
+        positive("search.seeds_per_job", self.seeds_per_job)
+        if not 0 <= number("search.reseed_above", self.reseed_above, "a probability") <= 1:
             raise InputError("search.reseed_above", self.reseed_above, "a probability")
         if not 2 <= len(set(self.objectives)) == len(self.objectives) <= 3:
             raise InputError("search.objectives", self.objectives, "two or three different objectives")

@@ -7,9 +7,9 @@ from typing import Any
 from nas.config import Config
 from nas.results.records import value_of
 from nas.search.setup import check_layout, costs_of, make_job
+from search_space.checks import positive
 from search_space.cost.cost import Cost, cost
 from search_space.cost.objectives import OBJECTIVES
-from search_space.errors import InputError
 from search_space.layouts.layout import Layout
 from workers.jobs import run_job
 from workers.training import Result
@@ -61,8 +61,7 @@ def evaluate(config: Config, layout: Layout, seeds: int = 1) -> Evaluation:
         InputError: the layout or the configuration cannot be used.
         RuntimeError: a run failed.
     """
-    if seeds < 1:
-        raise InputError("seeds", seeds, "a positive integer")
+    positive("seeds", seeds)
     check_layout(config, config.suite(), layout)
     price, values = cost(layout, config.target), costs_of(config)(layout)
     runs: list[Result] = []

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from search_space.checks import positive_number
 from search_space.errors import InputError, one_of
 
 
@@ -26,9 +27,7 @@ class Device:
 
     def __post_init__(self):
         for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-                raise InputError(f"target.device.{field.name}", value, "a positive number")
+            positive_number(f"target.device.{field.name}", getattr(self, field.name))
 
     def roofline_ms(self, flops: float, traffic: float) -> float:
         """Least milliseconds for `flops` FLOPs and `traffic` bytes: the longer of the two hides the other."""

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kernels import rms_norm, short_convolution, short_convolution_step
-from search_space.errors import InputError
+from search_space.checks import count
 
 
 class RMSNorm(nn.Module):
@@ -43,8 +43,7 @@ class ShortConvolution(nn.Module):
 
     def __init__(self, channels: int, width: int, activation: bool):
         super().__init__()
-        if isinstance(width, bool) or not isinstance(width, int) or width < 0:
-            raise InputError("conv", width, "the width of a convolution, or 0 for none")
+        count("conv", width)
         self.channels, self.width, self.activation = channels, width, activation
         self.cached = max(width - 1, 0)
         if width:

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 
+from search_space.checks import count, or_none, positive_number
 from search_space.cost.cost import Cost
 from search_space.cost.objectives import cost_objectives
-from search_space.errors import InputError
 from search_space.layouts.layout import Block, Layout
 
 
@@ -35,11 +35,9 @@ class Constraints:
     def __post_init__(self):
         for key, limits in (("at_most", self.at_most), ("at_least", self.at_least)):
             for name, limit in limits.items():
-                if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
-                    raise InputError(f"space.constraints.{key}.{name}", limit, "a number of layers, 0 or more")
+                count(f"space.constraints.{key}.{name}", limit)
         for key, budget in self.budgets.items():
-            if isinstance(budget, bool) or not isinstance(budget, int | float) or not budget > 0:
-                raise InputError(f"space.constraints.max_{key}", budget, "a positive number")
+            or_none(positive_number, f"space.constraints.max_{key}", budget)
 
     @property
     def budgets(self) -> dict[str, float]:

@@ -40,7 +40,7 @@ BAD = {
     "key-value-heads-that-do-not-divide": ("attention", {"kv_heads": 3}, "blocks.a.kv_heads", "heads=2"),
     "no-key-value-heads": ("gated_attention", {"kv_heads": 0}, "blocks.a.kv_heads", "positive integer"),
     "empty-window": ("sliding_window", {"window": 0}, "blocks.a.window", "positive integer"),
-    "negative-convolution": ("gated_deltanet", {"conv": -1}, "blocks.a.conv", "0 for none"),
+    "negative-convolution": ("gated_deltanet", {"conv": -1}, "blocks.a.conv", "0 or more"),
     "no-branches": ("parallel", {"branches": []}, "blocks.a.branches", "two or more"),
     "unknown-branch": ("parallel", {"branches": ["gla", "glaa"]}, "blocks.a.branches[1]", "did you mean 'gla'"),
     "unknown-combination": (

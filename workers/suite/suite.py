@@ -13,6 +13,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import cross_entropy
 
+from search_space.checks import not_negative
 from search_space.errors import InputError, one_of
 from workers.suite.task import IGNORED, Batch, Task
 from workers.tasks import TASKS
@@ -170,8 +171,7 @@ def _build_task(label: str, options: dict[str, Any], length: int) -> Task:
         if default is not MISSING and not _fits(value, default):
             raise InputError(f"{key}.{name}", value, f"a value like {default!r}")
         options[name] = tuple(value) if isinstance(value, list) else value
-    if options.get("weight", 1.0) < 0:
-        raise InputError(f"{key}.weight", options["weight"], "zero or more")
+    not_negative(f"{key}.weight", options.get("weight", 1.0))
     try:
         return kind(length=length, **options)
     except InputError as error:

@@ -1,11 +1,11 @@
 """Multi-query associative recall, as Zoology defines it."""
 
 from dataclasses import dataclass
-from math import inf
 
 import torch
 from torch import Generator
 
+from search_space.checks import positive_number
 from search_space.errors import InputError
 from workers.suite.sampling import check_levels, check_positive, distinct, levels
 from workers.suite.task import IGNORED, Batch, Task
@@ -39,8 +39,7 @@ class MQAR(Task):
         check_positive(tokens=self.tokens, passes=self.passes)
         if self.tokens % 2 or self.tokens < 4:
             raise InputError("tokens", self.tokens, "an even number, 4 or more")
-        if not 0 < self.power < inf:
-            raise InputError("power", self.power, "a positive number")
+        positive_number("power", self.power)
         room = min(self.tokens // 2 - 1, self.length // (2 * self.passes + 2))
         check_levels("pairs", self.pairs, room, f"every key gets a slot in length={self.length}")
 

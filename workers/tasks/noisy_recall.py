@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from search_space.errors import InputError
+from search_space.checks import share
 from workers.suite.sampling import check_levels, check_positive
 from workers.suite.task import IGNORED, Batch
 from workers.tasks.recall import Recall
@@ -25,8 +25,7 @@ class NoisyRecall(Recall):
     noise_share: float = 0.2
 
     def __post_init__(self):
-        if not 0 <= self.noise_share < 1:
-            raise InputError("noise_share", self.noise_share, "a number in [0, 1)")
+        share("noise_share", self.noise_share)
         check_positive(keys=self.keys, values=self.values, noise=self.noise)
         room = min(self.keys, self._slots - 1)
         check_levels("pairs", self.pairs, room, f"{self.keys} keys, {self._slots} pairs fit beside the noise")
