@@ -10,10 +10,10 @@ from collections import Counter
 from pathlib import Path
 
 import torch
-from nas.search.service import make_job
 from torch.profiler import ProfilerActivity, profile
 
 from nas.config import load
+from nas.search.setup import make_job
 from search_space.layouts.layout import Block, Layout
 from search_space.mixers import MIXERS
 from workers.suite.suite import build_suite
@@ -46,7 +46,8 @@ GROUPS = {
 def make_run(layout: Layout) -> Run:
     """A run of the preset `laptop`."""
     job = make_job(load("laptop"), 0, layout, (0,))
-    return Run(layout, job.proxy, job.training, build_suite(job.tasks, job.training.length), job.seeds)
+    suite = build_suite(job.tasks, job.training.length)
+    return Run(job.scale.layout(layout), job.scale.sizes(suite.vocabulary), job.training, suite, job.seeds)
 
 
 def seconds(run: Run, steps: int) -> float:
@@ -84,7 +85,7 @@ def compiled(layout: Layout) -> tuple[float, float]:
     """Seconds of the first step, and of those after it, with every block compiled."""
     torch._dynamo.reset()
     run = make_run(layout)
-    for block in run.models.model.blocks:
+    for block in run.models.model.layers:
         block.compile(dynamic=False)
     begin = time.perf_counter()
     run._train_step()

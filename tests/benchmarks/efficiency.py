@@ -16,7 +16,6 @@ from search_space.cost.cost import Cost, cost
 from search_space.cost.measured import Profile, load_profile
 from search_space.cost.target import TARGETS, Target
 from search_space.layouts.published import published_layouts
-from search_space.layouts.resize import resize
 
 DOCS = Path(__file__).parents[2] / "docs"
 USES = {"chat: B 1, n 4k": (1, 4096), "B 8, n 32k": (8, 32768), "long context: B 64, n 128k": (64, 131072)}
@@ -28,7 +27,7 @@ SHOWN = [
 
 def priced(target: Target) -> dict[str, dict[str, Cost]]:
     """Use -> published layout -> cost, all at the depth of the target."""
-    layouts = {p.name: resize(p.layout, target.layers) for p in published_layouts()}
+    layouts = {p.name: p.layout for p in published_layouts()}
     return {
         use: {name: cost(layout, replace(target, batch=b, context=n)) for name, layout in layouts.items()}
         for use, (b, n) in USES.items()

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from nas.search.service import make_job
 
 from nas.config import load
+from nas.search.setup import make_job
 from search_space.layouts.layout import Block, Layout
 from workers.jobs import run_job
 

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from nas.search.service import make_job
 
 from nas.config import load
+from nas.search.setup import make_job
 from nas.study.ranking import kendall
 from search_space.layouts.layout import Layout
 from search_space.layouts.resize import resize

@@ -10,7 +10,9 @@ import platform
 import random
 import sys
 import time
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,16 +21,19 @@ import optuna
 
 from nas.results.pareto import hypervolume, on_front
 from nas.search.proposer import Proposer
+from nas.search.samplers import SAMPLERS
 from search_space.cost.cost import cost
 from search_space.cost.target import Target
 from search_space.layouts.layout import Layout
-from search_space.space.space import Space, SpaceConfig
+from search_space.space.choices import SpaceConfig
+from search_space.space.space import Space
 
 RESULTS = Path(__file__).parent / "results" / "samplers.md"
 TARGET = Target()
 NOISE = 0.05
 BUDGETS = (40, 80, 160)
-SAMPLERS = ("thompson", "tpe", "nsga2", "random")
+REFERENCE = np.array([0.0, math.log(20.0)])
+"""Losses up to which the hypervolume counts: no recall at all, 20 ms."""
 
 
 class Problem:
@@ -37,14 +42,14 @@ class Problem:
     def __init__(self, seed: int, depth: int):
         self.space = Space(SpaceConfig(layers=depth), TARGET)
         generator = np.random.default_rng(seed)
-        mixers = self.space.slots[0].choices
+        mixers = self.space.decisions[0].choices
         base = {m: generator.uniform(0.0, 0.5) for m in mixers} | {"attention": 0.55, "gated_attention": 0.55}
         self.worth = {(m, i): base[m] + generator.normal(0, 0.1) for m in mixers for i in range(depth)}
         self.pair = {(a, b): generator.normal(0, 0.08) for a in mixers for b in mixers}
 
     def recall(self, layout: Layout) -> float:
         """In [0, 1], without noise."""
-        names = [b.mixer for b in layout.layers]
+        names = [block.mixer.kind for block in layout.layers]
         depth = len(names)
         attention = [i for i, n in enumerate(names) if "attention" in n and i > 0]
         score = sum(self.worth[n, i] for i, n in enumerate(names)) / depth
@@ -52,10 +57,16 @@ class Problem:
         score += 0.45 * (1 - math.exp(-1.5 * len(attention))) - (0.1 if names[0] == "attention" else 0.0)
         return 1 / (1 + math.exp(-6 * (score - 0.5)))
 
-    @staticmethod
-    def cost(layout: Layout) -> float:
-        """Decode milliseconds."""
-        return cost(layout, TARGET).decode_ms
+
+@cache
+def costs(layout: Layout) -> dict[str, float]:
+    """Decode milliseconds."""
+    return {"decode_ms": cost(layout, TARGET).decode_ms}
+
+
+def losses(recalls: Mapping[Layout, float]) -> np.ndarray:
+    """[layouts, 2]: recall and decode time, lower is better."""
+    return np.array([(-recall, math.log(costs(layout)["decode_ms"])) for layout, recall in recalls.items()])
 
 
 def search(task: tuple[str, int, int]) -> list[float]:
@@ -63,10 +74,9 @@ def search(task: tuple[str, int, int]) -> list[float]:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     sampler, seed, depth = task
     problem, noise = Problem(seed, depth), random.Random(seed)
-    proposer = Proposer(problem.space, problem.cost, sampler, seed)
+    proposer = Proposer(problem.space, ["recall", "decode_ms"], costs, sampler, seed)
     seen: dict[Layout, float] = {}
     found = []
-    reference = math.log(20.0)
     for count in range(2, max(BUDGETS) + 1, 2):
         batch: list[Layout] = []
         for _ in range(2):
@@ -75,12 +85,10 @@ def search(task: tuple[str, int, int]) -> list[float]:
             batch.append(layout)
         for layout in batch:
             seen[layout] = min(1.0, max(0.0, problem.recall(layout) + noise.gauss(0, NOISE)))
-            proposer.tell(layout, seen[layout])
+            proposer.tell(layout, {"recall": seen[layout]})
         if count in BUDGETS:
-            costs = np.log([problem.cost(layout) for layout in seen])
-            front = on_front(costs, np.array(list(seen.values())))
-            true = np.array([problem.recall(layout) for layout in seen])
-            found.append(hypervolume(costs[front], true[front], (reference, 0.0)))
+            true = losses({layout: problem.recall(layout) for layout in seen})
+            found.append(hypervolume(true[on_front(losses(seen))], REFERENCE))
     return found
 
 
@@ -100,14 +108,14 @@ def main() -> None:
     ]
     for depth in (6, 12):
         results = {}
-        for sampler in SAMPLERS:
+        for sampler in SAMPLERS.names():
             begin = time.perf_counter()
             with ProcessPoolExecutor(2) as pool:
                 results[sampler] = np.array(list(pool.map(search, [(sampler, s, depth) for s in range(seeds)])))
             spent = (time.perf_counter() - begin) * 2 / seeds
             results[sampler, "seconds"] = spent
             print(sampler, depth, results[sampler].mean(0).round(3), f"{spent:.1f} s", file=sys.stderr, flush=True)
-        for sampler in SAMPLERS:
+        for sampler in SAMPLERS.names():
             volumes = results[sampler]
             half = 1.96 * volumes.std(0, ddof=1) / math.sqrt(seeds)
             cells = " | ".join(f"{m:.3f} ± {h:.3f}" for m, h in zip(volumes.mean(0), half, strict=True))

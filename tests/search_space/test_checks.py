@@ -46,6 +46,7 @@ KEYS = {
     "search.reseed_above": lambda x: Search(reseed_above=x),
     "workers.count": lambda x: Workers(count=x),
     "workers.cpus": lambda x: Workers(cpus=x),
+    "workers.timeout": lambda x: Workers(timeout=x),
     "workers.gpus": lambda x: Workers(gpus=x),
     "training.steps": lambda x: Training(steps=x),
     "training.learning_rate": lambda x: Training(learning_rate=x),
