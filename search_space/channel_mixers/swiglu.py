@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from kernels import swiglu
+from search_space import limits
 from search_space.checks import number
 from search_space.errors import InputError
 from search_space.parts.base import ChannelMixer, Dims, PartCost, Scaling
@@ -28,8 +29,12 @@ class SwiGLU(ChannelMixer):
             self.hidden = dims.mlp_width or dims.width
         else:
             self.hidden = round(number("ratio", ratio) * dims.width)
-            if self.hidden < 1:
-                raise InputError("ratio", ratio, f"a positive number that gives a hidden unit at width {dims.width}")
+            if not 1 <= self.hidden <= limits.SIZE:
+                raise InputError(
+                    "ratio",
+                    ratio,
+                    f"a positive number that gives 1 to {limits.SIZE} hidden units at width {dims.width}",
+                )
         self.ratio = self.hidden / dims.width
         self.input = nn.Linear(dims.width, 2 * self.hidden, bias=False)
         self.output = nn.Linear(self.hidden, dims.width, bias=False)

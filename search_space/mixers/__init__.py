@@ -1,6 +1,6 @@
 """The catalogue of token mixers. A new mixer is a file beside this one and a line here."""
 
-from search_space.catalogue import Catalogue
+from search_space.catalogue import Catalogue, subclass_of
 
 MIXERS = Catalogue(
     "mixer",
@@ -16,6 +16,7 @@ MIXERS = Catalogue(
         "gated_deltanet": "search_space.mixers.gated_deltanet:GatedDeltaNet",
         "parallel": "search_space.mixers.parallel:Parallel",
     },
+    subclass_of("search_space.parts.base:Mixer"),
 )
 
 __all__ = ["MIXERS"]
