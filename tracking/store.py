@@ -1,6 +1,7 @@
 """Where searches are recorded: a SQLite database in the folder of the search, or an MLflow server."""
 
 import os
+import re
 import shutil
 import sqlite3
 import uuid
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
 
 from search_space.errors import InputError
+from search_space.files import read_text, write_text
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -26,6 +28,7 @@ QUIET = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
 }
 """Settings of MLflow, where the environment does not say otherwise."""
+IDENTITY_BYTES = 1000
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,11 @@ class Store:
             raise InputError("tracking.uri", uri, expected)
         if uri.startswith("sqlite:///"):
             database = Path(unquote(uri.removeprefix("sqlite:///"))).absolute()
-            if not database.parent.is_dir() or database.is_dir():
+            try:
+                usable = database.parent.is_dir() and (database.is_file() or not os.path.lexists(database))
+            except (OSError, ValueError):
+                usable = False
+            if not usable or database.name == ":memory:":
                 raise InputError("tracking.uri", uri, f"a file in a folder that exists, not {database}")
             return Store(f"sqlite:///{quote(str(database))}", database)
         try:
@@ -136,10 +143,16 @@ def _relocate(database: Path, artifacts: str) -> None:
 
 
 def search_id(folder: str | Path) -> str:
-    """What tells the search in `folder` from all others in a store; made when it is first asked for."""
+    """What tells the search in `folder` from all others in a store; made when it is first asked for.
+
+    Raises:
+        InputError: the file that holds it is damaged.
+    """
     path = Path(folder) / ".tracking_id"
-    known = path.read_text().strip() if path.exists() else ""
+    known = read_text(path, "DIR", IDENTITY_BYTES).strip() if os.path.lexists(path) else ""
     if not known:
         known = uuid.uuid4().hex[:16]
-        path.write_text(known)
+        write_text(path, known)
+    if not re.fullmatch(r"[0-9a-f]{1,64}", known):
+        raise InputError("DIR", path, "hexadecimal digits (remove the file, and the search is recorded anew in MLflow)")
     return known

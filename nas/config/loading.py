@@ -173,9 +173,12 @@ def _kind(key: str) -> tuple[Any, str]:
     kind: Any = Config
     names = re.sub(r"\[\d+\]", "", key).split(".")
     for place, name in enumerate(names):
-        if not is_dataclass(kind) or name not in get_type_hints(kind):
+        if get_origin(kind) is dict:
+            kind = get_args(kind)[1]
+        elif is_dataclass(kind) and name in get_type_hints(kind):
+            kind = get_type_hints(kind)[name]
+        else:
             return kind, ".".join(names[place:])
-        kind = get_type_hints(kind)[name]
     return kind, ""
 
 
