@@ -62,7 +62,7 @@ def search(
     except InputError:  # from the cluster, which only then is asked for its resources
         folder.discard()
         raise
-    return Search(folder.path)
+    return Search(folder.path, trust=True)
 
 
 def evaluate(layout: Layout | str, config: Config | str | Path = "laptop", seeds: int = 1) -> Evaluation:

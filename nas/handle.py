@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nas.config import load
-from nas.results.export import export, write_all
+from nas.config.loading import load_written
+from nas.results.export import export, write_all, write_one
 from nas.results.exporters import find_exporter
 from nas.results.folder import Folder
 from nas.results.pick import pick
@@ -18,6 +18,8 @@ from nas.search.progress import Progress
 from nas.search.run import run
 from nas.search.setup import check, read_trials
 from nas.study import audit as auditing
+from search_space import limits
+from search_space.checks import positive, positive_number
 from search_space.cost.target import Target
 from search_space.errors import InputError
 from search_space.layouts.layout import Layout
@@ -69,6 +71,7 @@ class Search:
     Args:
         path: folder of the search.
         overrides: `key=value` of keys under target, or of search.objectives: the same runs, priced or compared anew.
+        trust: whether to import code that the folder names by dotted paths; without it such a folder is refused.
 
     Attributes:
         config: the search's configuration, with the overrides.
@@ -78,10 +81,11 @@ class Search:
         InputError: there is no search, or it has no such key.
     """
 
-    def __init__(self, path: str | Path, overrides: Sequence[str] = ()):
-        self.folder = Folder.open(path)
+    def __init__(self, path: str | Path, overrides: Sequence[str] = (), *, trust: bool = False):
+        self.folder = Folder.open(path, trust)
         _check_keys(overrides, "target", "search.objectives")
-        self.config = load(self.folder.config, overrides)
+        self.config = load_written(self.folder.config, overrides, trust)
+        self._trust = trust
 
     def __repr__(self) -> str:
         return f"nas.open({str(self.path)!r})"
@@ -165,10 +169,7 @@ class Search:
         if output is not None and what == "all":
             write_all(texts, Path(output))
         elif output is not None:
-            try:
-                Path(output).write_text(*texts.values())
-            except OSError as error:
-                raise InputError("-o", output, f"a file that can be written ({error.strerror})") from error
+            write_one(*texts.values(), Path(output))
         return texts
 
     def status(self) -> Status:
@@ -210,12 +211,21 @@ class Search:
         """
         source = self.folder.checked_config()
         _check_keys(overrides, "search", "workers", "tracking")
-        config, before = load(source, overrides), load(source)
+        config, before = load_written(source, overrides, self._trust), load_written(source, (), self._trust)
+        if not any(override.startswith("workers") for override in overrides):
+            self._check_address()
         if config.search.seed != before.search.seed:
             expected = f"{before.search.seed}, with which the search began; another seed needs a new search"
             raise InputError("search.seed", config.search.seed, expected)
         run(config, self.folder, check(config), stop, on_progress)
-        return Search(self.path)
+        return Search(self.path, trust=self._trust)
+
+    def _check_address(self) -> None:
+        """A cluster is sent code and sends objects back: its address is not taken from somebody's folder."""
+        address = self.config.workers.address
+        if address not in (None, "auto") and not self._trust:
+            expected = "an address that is given again, as in workers.address=..., or --trust"
+            raise InputError("workers.address", address, expected)
 
     def audit(
         self,
@@ -236,7 +246,12 @@ class Search:
             InputError: fewer than four layouts were trained, every run of the audit failed, or another process works
                 in the folder.
         """
+        if self.config.training.steps * positive_number("--longer", longer) > limits.COUNT:
+            raise InputError("--longer", longer, f"runs of at most {limits.COUNT} steps")
+        positive("--layouts", layouts)
+        positive("--seeds", seeds, limits.SEEDS)
         self.folder.checked_config()
+        self._check_address()
         with self.folder.lock():
             self.folder.mend()
             auditing.run(self.config, self.folder, self.trials, layouts, seeds, longer, on_progress)

@@ -1,12 +1,20 @@
 """Named parts that a user can add to: mixers, tasks, samplers, exporters."""
 
+import re
 import sys
+from collections.abc import Callable
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
 
 from search_space.errors import InputError, one_of
+
+DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
+"""package.module:Name"""
+
+Misfit = Callable[[Any], str | None]
+"""What was expected of a part that is none; None of one that is."""
 
 
 class Catalogue:
@@ -18,11 +26,12 @@ class Catalogue:
     Args:
         kind: what the parts are, in the singular ("mixer"); used in messages and in the entry-point group.
         built_in: name -> "package.module:Name".
+        misfit: looks at what was found under a name: it may be anything.
     """
 
-    def __init__(self, kind: str, built_in: dict[str, str]):
+    def __init__(self, kind: str, built_in: dict[str, str], misfit: Misfit):
         self.kind = kind
-        self._built_in = built_in
+        self._built_in, self._misfit = built_in, misfit
 
     def _paths(self) -> dict[str, str]:
         return {**_announced(f"nas.{self.kind}s", tuple(sys.path)), **self._built_in}
@@ -35,18 +44,43 @@ class Catalogue:
         """The part called `name`.
 
         Raises:
-            InputError: no such part; `key` is the configuration key to name in the message.
+            InputError: no such part, or it is of another kind; `key` is the configuration key to name in the message.
         """
         paths = self._paths()
-        path = paths.get(name, name if ":" in str(name) else None)
-        if path is None:
+        path = paths.get(name, name) if isinstance(name, str) else ""
+        if not DOTTED.fullmatch(path):
             expected = f"{one_of(name, list(paths))}, or a dotted path package.module:Name"
             raise InputError(key or self.kind, name, expected)
         module, _, attribute = path.partition(":")
         try:
-            return getattr(import_module(module), attribute)
-        except (ImportError, AttributeError) as error:
+            found = getattr(import_module(module), attribute)
+        except (Exception, SystemExit) as error:  # a module may do anything when it is imported
             raise InputError(key or self.kind, name, f"an importable {self.kind} ({error})") from error
+        expected = self._misfit(found)
+        if expected is not None:
+            raise InputError(key or self.kind, name, expected)
+        return found
+
+
+def subclass_of(base: str) -> Misfit:
+    """Looks whether a part is a subclass of the class at the dotted path `base`."""
+
+    def misfit(found: Any) -> str | None:
+        fits = isinstance(found, type) and issubclass(found, _at(base))
+        return None if fits else f"a subclass of {base.replace(':', '.')}"
+
+    return misfit
+
+
+def instance_of(base: str) -> Misfit:
+    """Looks whether a part is an instance of the class at the dotted path `base`."""
+    return lambda found: None if isinstance(found, _at(base)) else f"an instance of {base.replace(':', '.')}"
+
+
+@cache
+def _at(path: str) -> Any:
+    module, _, name = path.partition(":")
+    return getattr(import_module(module), name)
 
 
 @cache

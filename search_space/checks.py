@@ -1,38 +1,47 @@
-"""Checks of numbers, and of the options that mixers share. NaN, infinity and booleans are no numbers."""
+"""Checks of numbers, and of the options that mixers share.
+
+NaN, infinity and booleans are no numbers, and there are limits to all of them (search_space/limits.py).
+"""
 
 from collections.abc import Callable
-from math import isfinite
 from typing import Any
 
+from search_space import limits
 from search_space.errors import InputError
 
 
-def positive(option: str, value: Any) -> int:
-    """The value, if it is a positive integer.
+def positive(option: str, value: Any, most: int = limits.SIZE) -> int:
+    """The value, if it is a positive integer, and no larger than `most`.
 
     Raises:
         InputError: it is not; names the option.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InputError(option, value, "a positive integer")
-    return value
+    return _integer(option, value, 1, most, "a positive integer")
 
 
-def count(option: str, value: Any) -> int:
+def count(option: str, value: Any, most: int = limits.SIZE) -> int:
     """The value, if it is an integer of 0 or more; raises as `positive`."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise InputError(option, value, "an integer, 0 or more")
+    return _integer(option, value, 0, most, "an integer, 0 or more")
+
+
+def _integer(option: str, value: Any, least: int, most: int, expected: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise InputError(option, value, expected)
+    if value > most:
+        raise InputError(option, value, f"{expected} of at most {most}")
     return value
 
 
 def number(option: str, value: Any, expected: str = "a number") -> float:
-    """The value, if it is a finite number.
+    """The value, if it is a number, and neither larger nor closer to 0 than any that can be meant.
 
     Raises:
         InputError: it is not; names the option, and what was expected.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
         raise InputError(option, value, expected)
+    if value and not limits.SMALLEST <= abs(value) <= limits.NUMBER:
+        raise InputError(option, value, f"{expected}, in size from {limits.SMALLEST:g} to {limits.NUMBER:g}")
     return float(value)
 
 

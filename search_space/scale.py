@@ -25,6 +25,7 @@ from typing import Any
 
 import torch
 
+from search_space import limits
 from search_space.checks import positive, positive_number
 from search_space.cost.target import Target
 from search_space.errors import InputError, one_of
@@ -86,8 +87,9 @@ class Proxy:
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self):
-        for key in ("width", "heads", "state", "shift_width"):
-            positive(f"proxy.{key}", getattr(self, key))
+        for key in ("width", "heads", "shift_width"):
+            positive(f"proxy.{key}", getattr(self, key), limits.PROXY_WIDTH)
+        positive("proxy.state", self.state, limits.PROXY_WIDTH**2)
         for key in ("mlp_scale", "residual", "embedding_std"):
             positive_number(f"proxy.{key}", getattr(self, key))
         if self.shift not in SHIFTS:
@@ -162,6 +164,8 @@ class Scale:
         """Sizes of the proxy model."""
         proxy, target = self.proxy, self.target
         hidden = round(proxy.mlp_scale * target.mlp_width / target.width * proxy.width)
+        if hidden > limits.SIZE:
+            raise InputError("proxy.mlp_scale", proxy.mlp_scale, f"one that gives at most {limits.SIZE} hidden units")
         return Sizes(
             width=proxy.width,
             heads=proxy.heads,
@@ -242,7 +246,9 @@ class Scale:
         if how is Scaling.LENGTH:
             return max(SHORTEST, math.ceil(exact - 1e-9))
         if how is Scaling.ATTENTION_HEAD_SIZE:
-            return max(2, 2 * round(exact / 2))  # even, as positions turn pairs
+            exact = max(2, 2 * round(exact / 2))  # even, as positions turn pairs
+        if exact > limits.SIZE:
+            raise InputError(name, f"{exact:g}", f"at most {limits.SIZE} in the proxy")
         return max(1, round(exact))
 
     def _matrix_state(self, part: Part, built: Any, group: Mapping[str, Scaling]) -> dict[str, int]:
@@ -313,4 +319,5 @@ def _whole(exact: float) -> range:
 
 def _divisor(heads: int, wanted: float) -> int:
     """The divisor of `heads` that is nearest to a number."""
-    return min((d for d in range(1, heads + 1) if heads % d == 0), key=lambda d: abs(math.log(d / wanted)))
+    small = [d for d in range(1, math.isqrt(heads) + 1) if heads % d == 0]
+    return min(sorted({*small, *(heads // d for d in small)}), key=lambda d: abs(math.log(d / wanted)))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
 
 from search_space.errors import InputError
+from search_space.files import read_text, write_text
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -26,6 +27,7 @@ QUIET = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
 }
 """Settings of MLflow, where the environment does not say otherwise."""
+IDENTITY_BYTES = 1000
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,11 @@ class Store:
             raise InputError("tracking.uri", uri, expected)
         if uri.startswith("sqlite:///"):
             database = Path(unquote(uri.removeprefix("sqlite:///"))).absolute()
-            if not database.parent.is_dir() or database.is_dir():
+            try:
+                usable = database.parent.is_dir() and (database.is_file() or not os.path.lexists(database))
+            except (OSError, ValueError):
+                usable = False
+            if not usable or database.name == ":memory:":
                 raise InputError("tracking.uri", uri, f"a file in a folder that exists, not {database}")
             return Store(f"sqlite:///{quote(str(database))}", database)
         try:
@@ -160,12 +166,13 @@ def own_search_id(folder: str | Path) -> str:
 def _read_id(folder: Path) -> tuple[str, Path | None]:
     """The id, "" where there is none, and the folder that it was written in; None where the file does not say."""
     try:
-        found, path = [*(folder / ".tracking_id").read_text().splitlines(), "", ""][:2]
-    except (OSError, ValueError):
+        text = read_text(folder / ".tracking_id", "DIR", IDENTITY_BYTES)
+    except InputError:  # a damaged one is made anew, and the search is recorded anew with it
         return "", None
+    found, path = [*text.splitlines(), "", ""][:2]
     return found.strip(), Path(path) if path else None
 
 
 def _write_id(folder: Path, known: str) -> str:
-    (folder / ".tracking_id").write_text(f"{known}\n{folder.resolve()}\n")
+    write_text(folder / ".tracking_id", f"{known}\n{folder.resolve()}\n")
     return known

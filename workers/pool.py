@@ -1,11 +1,16 @@
 """Where jobs run: the settings, what every pool can do, and which one is opened."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
+from search_space import limits
 from search_space.checks import not_negative, or_none, positive, positive_number
 from search_space.errors import InputError
 from workers.jobs import Job, Outcome
+
+SHARE = 0.01
+"""The smallest part of a core or GPU that a run may take."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,9 +39,14 @@ class Workers:
     def __post_init__(self):
         if self.pool not in ("ray", "local"):
             raise InputError("workers.pool", self.pool, "ray or local")
-        or_none(positive, "workers.count", self.count)
+        or_none(partial(positive, most=limits.WORKERS), "workers.count", self.count)
         positive_number("workers.cpus", self.cpus)
         not_negative("workers.gpus", self.gpus)
+        for name, amount in (("cpus", self.cpus), ("gpus", self.gpus)):
+            if amount and not SHARE <= amount <= limits.WORKERS:
+                raise InputError(f"workers.{name}", amount, f"a positive number from {SHARE} to {limits.WORKERS}")
+        if self.gpus > 1 and self.gpus != int(self.gpus):
+            raise InputError("workers.gpus", self.gpus, "whole GPUs, or a share of one")
         or_none(positive_number, "workers.timeout", self.timeout)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from search_space import limits
 from search_space.checks import not_negative, positive, positive_number, share
 from search_space.errors import InputError
 from search_space.layouts.layout import Layout
@@ -57,7 +58,8 @@ class Training:
     precision: str | None = None
 
     def __post_init__(self):
-        for key in ("length", "steps", "batch", "evaluations", "test_sequences"):
+        positive("training.steps", self.steps, limits.COUNT)
+        for key in ("length", "batch", "evaluations", "test_sequences"):
             positive(f"training.{key}", getattr(self, key))
         for key in ("learning_rate", "max_grad_norm"):
             positive_number(f"training.{key}", getattr(self, key))

@@ -1,5 +1,6 @@
 """Commands about the parts that there are: mixers, published, profile."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -57,7 +58,7 @@ def profile(
     import nas
     from nas.study import profiling
 
-    if output.exists():
+    if os.path.lexists(output):
         raise InputError("-o", output, "a new file; a profile takes long to measure again")
     config = nas.load(source, overrides)
     grid = profiling.Grid.parse(device, batches, contexts, prompts)

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from nas import __version__
-from search_space.errors import InputError, one_of
+from search_space.errors import InputError, line, one_of
 from workers.errors import WorkersLost
 
 EPILOG = "Machine-readable output goes to standard output, progress to standard error. Bad input ends with code 2."
@@ -35,6 +35,8 @@ class Group(click.Group):
             sys.exit(130)
         except BrokenPipeError:
             sys.exit(0)
+        except OSError as error:  # a disk that is full, say
+            fail(f"{line(error.filename or 'files')}: {line(error.strerror or error, 500)}", code=1)
         sys.exit(code if isinstance(code, int) else 0)
 
     def resolve_command(self, ctx, args):  # noqa: D102
@@ -43,9 +45,9 @@ class Group(click.Group):
         return super().resolve_command(ctx, args)
 
 
-def fail(line: str, code: int = 2) -> None:
+def fail(said: str, code: int = 2) -> None:
     """Ends the program with one line on standard error."""
-    print(f"nas: {line}", file=sys.stderr)
+    print(f"nas: {said}", file=sys.stderr)
     sys.exit(code)
 
 
@@ -58,6 +60,9 @@ def main() -> None:
 
 
 folder_argument = click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+trust_option = click.option(
+    "--trust", is_flag=True, envvar="NAS_TRUST", help="Import the code that the folder names by dotted paths."
+)
 overrides_argument = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 config_option = click.option(
     "--config", "source", default="laptop", show_default=True, help="A preset, or a YAML file."

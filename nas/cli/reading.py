@@ -4,19 +4,20 @@ from pathlib import Path
 
 import click
 
-from nas.cli.group import folder_argument, main, overrides_argument, terminable
+from nas.cli.group import folder_argument, main, overrides_argument, terminable, trust_option
 
 
 @main.command()
 @folder_argument
-def status(folder: Path) -> None:
+@trust_option
+def status(folder: Path, trust: bool) -> None:
     """Trials by state, what runs and since when, budget spent, and the front so far."""
     import time
 
     import nas
     from nas.results.front import front_table
 
-    opened = nas.open(folder)
+    opened = nas.open(folder, trust=trust)
     now = opened.status()
     budget = ((now.seconds, "s"), (now.most_trials, "trials"))
     limit = ", ".join(f"{most:g} {unit}" for most, unit in budget if most is not None)
@@ -35,14 +36,15 @@ def status(folder: Path) -> None:
 @main.command()
 @folder_argument
 @click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
+@trust_option
 @overrides_argument
-def front(folder: Path, form: str, overrides: tuple[str, ...]) -> None:
+def front(folder: Path, form: str, trust: bool, overrides: tuple[str, ...]) -> None:
     """The front, with published layouts beside it; for another use with target.batch=1 target.context=4096."""
     import nas
     from nas.results import front as printing
     from nas.study.audit import line
 
-    opened = nas.open(folder, overrides)
+    opened = nas.open(folder, overrides, trust=trust)
     write = {"table": printing.front_table, "json": printing.front_json, "csv": printing.front_csv}[form]
     click.echo(write(opened.trials, opened.config), nl=False)
     audit = opened.audited() if form == "table" else None
@@ -58,16 +60,17 @@ def front(folder: Path, form: str, overrides: tuple[str, ...]) -> None:
 @click.option("--format", "form", default="yaml", show_default=True, help="Name in the catalogue of exporters.")
 @click.option("--layers", type=int, help="Depth; that of the target by default.")
 @click.option("--width", type=int, help="Width; that of the target by default.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="File, or folder for several; else stdout.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="File, or folder for several; written over.")
+@trust_option
 @overrides_argument
 def export(
     folder: Path, pick: str, form: str, layers: int | None, width: int | None, output: Path | None,
-    overrides: tuple[str, ...],
+    trust: bool, overrides: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Layouts as configs; picked for another use with target.batch=1 target.context=4096."""
     import nas
 
-    texts = nas.open(folder, overrides).export(pick, form, layers=layers, width=width, output=output)
+    texts = nas.open(folder, overrides, trust=trust).export(pick, form, layers=layers, width=width, output=output)
     if output is None:
         click.echo("---\n".join(texts.values()), nl=False)
 
@@ -76,12 +79,13 @@ def export(
 @folder_argument
 @click.option("--port", type=click.IntRange(1, 65535), help="A free one by default.")
 @click.option("--browser/--no-browser", default=True, show_default=True, help="Whether to open the page.")
-def ui(folder: Path, port: int | None, browser: bool) -> None:
+@trust_option
+def ui(folder: Path, port: int | None, browser: bool, trust: bool) -> None:
     """MLflow's pages, opened on the chart of the front."""
     import nas
     from tracking.ui import launch_ui
 
-    opened = nas.open(folder)
+    opened = nas.open(folder, trust=trust)
     tracking = opened.config.tracking
     with terminable():
         launch_ui(opened.path, tracking.uri, tracking.experiment, port, browser)

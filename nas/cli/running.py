@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from nas.cli.group import config_option, fail, folder_argument, main, overrides_argument, terminable
+from nas.cli.group import config_option, fail, folder_argument, main, overrides_argument, terminable, trust_option
 
 
 @main.command()
@@ -27,13 +27,14 @@ def search(source: str, out: Path | None, overrides: tuple[str, ...]) -> None:
 
 @main.command()
 @folder_argument
+@trust_option
 @overrides_argument
-def resume(folder: Path, overrides: tuple[str, ...]) -> None:
+def resume(folder: Path, trust: bool, overrides: tuple[str, ...]) -> None:
     """Goes on with a search after any stop; a larger budget (search.seconds=...) prolongs it."""
     import nas
     from nas.cli.bar import search_bar
 
-    opened = nas.open(folder)
+    opened = nas.open(folder, trust=trust)
     with terminable(), redirect_stdout(sys.stderr), search_bar() as bar:
         found = opened.resume(overrides, on_progress=bar)
     _show(found)
@@ -63,7 +64,10 @@ def evaluate(layout: Path, source: str, seeds: int, overrides: tuple[str, ...]) 
     """Trains and scores one layout, in this process and without Ray; prints JSON."""
     import nas
 
-    found = nas.evaluate(nas.Layout.load(layout), nas.load(source, overrides), seeds)
+    try:
+        found = nas.evaluate(nas.Layout.load(layout), nas.load(source, overrides), seeds)
+    except RuntimeError as error:
+        fail(f"{layout}: {str(error).strip().splitlines()[-1]}", code=1)
     click.echo(json.dumps(found.to_dict(), indent=2))
 
 
@@ -74,13 +78,14 @@ def evaluate(layout: Path, source: str, seeds: int, overrides: tuple[str, ...]) 
 @click.option(
     "--longer", default=2.0, show_default=True, type=click.FloatRange(0.1), help="Length of a run, in the search's."
 )
-def audit(folder: Path, layouts: int, seeds: int, longer: float) -> None:
+@trust_option
+def audit(folder: Path, layouts: int, seeds: int, longer: float, trust: bool) -> None:
     """Trains some of a search's layouts longer, with fresh seeds: do they rank as the search said?"""
     import nas
     from nas.cli.bar import audit_bar
     from nas.study.audit import table
 
-    opened = nas.open(folder)
+    opened = nas.open(folder, trust=trust)
     with terminable(), redirect_stdout(sys.stderr), audit_bar() as bar:
         found = opened.audit(layouts, seeds, longer, bar)
     click.echo(table(found), nl=False)

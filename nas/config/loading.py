@@ -1,17 +1,34 @@
 """Presets, files and `key=value` overrides, merged over the dataclasses of the rooms."""
 
+import os
+import re
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, cast
+from types import NoneType, UnionType
+from typing import Any, cast, get_args, get_origin, get_type_hints
 
-import yaml
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from nas.config.settings import Config
+from search_space import limits
+from search_space.catalogue import DOTTED
 from search_space.errors import InputError, one_of
+from search_space.plain import check_plain, parse_yaml, read_yaml
+
+NO_NAMES = ("name", "target.profile", "workers.address", "tracking.uri", "tracking.experiment")
+"""Texts that are no names of parts; nor are the paths of texts."""
+WORDS = {
+    int: "an integer",
+    float: "a number",
+    bool: "true or false",
+    str: "a text",
+    list: "a list, such as [a, b]",
+    dict: "a mapping of keys",
+}
+"""What types are called in messages."""
 
 
 def presets() -> list[str]:
@@ -25,98 +42,169 @@ def load(source: str | Path = "laptop", overrides: Sequence[str] = ()) -> Config
     """The configuration of a preset or file, with overrides.
 
     Args:
-        source: name of a preset, or path of a YAML file.
+        source: name of a preset, or path of a YAML file. In both, and in overrides, `${oc.env:NAME}` stands for an
+            environment variable, `${training.length}` for another value.
         overrides: `key=value`, where key is a dotted path and value is YAML.
 
     Raises:
         InputError: no such file, a key that does not exist, or a value that does not fit; names the key.
     """
-    base = OmegaConf.structured(Config)
-    merged = _merge(base, _read(source), str(source))
-    for override in overrides:
-        merged = _merge(merged, _parse(override), override)
+    return _build(_read(source), overrides, str(source))
+
+
+def load_written(path: Path, overrides: Sequence[str] = (), trust: bool = False) -> Config:
+    """The configuration in the folder of a search, with overrides: it may be somebody else's.
+
+    Nothing in it stands for something else, since a search writes what it found.
+
+    Args:
+        path: its config.yaml.
+        overrides: as in `load`.
+        trust: whether to import the dotted paths that it names.
+
+    Raises:
+        InputError: as `load`; or it names dotted paths and is not trusted.
+    """
+    content = read_yaml(path, "DIR")
     try:
-        config = cast(Config, OmegaConf.to_object(merged))
+        content = _mapping(content, "DIR", path)
+        check_plain(content, "", _no_reference)
+        if not trust:
+            refuse_imports(content)
+        return _build(content, overrides, str(path))
+    except InputError as error:
+        own = any(override.partition("=")[0] == error.key for override in overrides)
+        raise InputError(error.key if own else f"{path}: {error.key}", error.value, error.expected) from error
+
+
+def refuse_imports(content: Any, key: str = "") -> None:
+    """Refuses plain data from a folder that would have code imported.
+
+    Args:
+        content: a configuration, or the layout of a record.
+        key: of the content; not looked at are the keys of `NO_NAMES`.
+
+    Raises:
+        InputError: a dotted path; says how to allow it.
+    """
+
+    def look(key: str, text: str) -> None:
+        if DOTTED.search(text) and key not in NO_NAMES and not key.endswith(".paths"):
+            expected = "a name of the catalogue: code that a folder names is imported with --trust alone"
+            raise InputError(key, text, expected)
+
+    check_plain(content, key, look)
+
+
+def _build(content: dict[str, Any], overrides: Sequence[str], source: str) -> Config:
+    base = OmegaConf.structured(Config)
+    merged = _merge(base, content, source)
+    for override in overrides:
+        key, changes = _parse(override)
+        merged = _merge(merged, changes, key)
+    try:
+        check_plain(OmegaConf.to_container(merged, resolve=True), "", _no_reference)
+        return cast(Config, OmegaConf.to_object(merged))
     except OmegaConfBaseException as error:
-        raise InputError(error.full_key or str(source), _first_line(error), "a value of the right type") from error
-    return config
+        key = error.full_key or source
+        value = _value(OmegaConf.to_container(merged), key)
+        raise InputError(key, value, f"{_expected(key)} ({_first_line(error)})") from error
+    except RecursionError as error:
+        raise InputError(source, "${...}", "references that come to an end") from error
 
 
-def _read(source: str | Path) -> DictConfig:
-    path = Path(source)
+def _read(source: str | Path) -> dict[str, Any]:
     if str(source) in presets():
         text = files("nas.config.presets").joinpath(f"{source}.yaml").read_text()
-    elif path.is_file():
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError("--config", source, f"a YAML file ({error})") from error
-    else:
+        return _mapping(parse_yaml(text, "--config"), "--config", source)
+    if not os.path.lexists(source):
         raise InputError("--config", source, f"a YAML file, or a preset: {one_of(str(source), presets())}")
-    try:
-        content = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
-        raise InputError("--config", source, f"valid YAML ({' '.join(str(error).split())})") from error
+    return _mapping(read_yaml(source, "--config"), "--config", source)
+
+
+def _mapping(content: Any, key: str, source: str | Path) -> dict[str, Any]:
+    content = {} if content is None else content
     if not isinstance(content, dict):
-        raise InputError("--config", source, "a YAML mapping of configuration keys")
-    content.pop("format", None)
-    return OmegaConf.create(content)
+        raise InputError(key, source, "a YAML mapping of configuration keys")
+    return {name: value for name, value in content.items() if name != "format"}
 
 
-def _parse(override: str) -> DictConfig:
+def _parse(override: str) -> tuple[str, dict[str, Any]]:
+    """The key of an override, and the mapping that it stands for."""
     key, equals, value = override.partition("=")
-    if not equals or not key:
+    names = key.split(".")
+    if not equals or not all(names) or names == ["format"]:
         raise InputError("override", override, "key=value, such as search.seconds=60")
+    if len(names) > limits.YAML_DEPTH:
+        raise InputError(key, value, f"a key of at most {limits.YAML_DEPTH} names")
     try:
-        return OmegaConf.from_dotlist([override])
-    except Exception as error:
-        raise InputError(key, value, f"a YAML value ({_first_line(error)})") from error
+        content = parse_yaml(value, key)
+    except InputError as error:
+        raise InputError(key, value, error.expected) from error
+    for name in reversed(names):
+        content = {name: content}
+    return key, content
 
 
-def _merge(base: DictConfig, changes: DictConfig, source: str) -> DictConfig:
+def _merge(base: DictConfig, content: dict[str, Any], source: str) -> DictConfig:
+    check_plain(content, "", _short_reference)
     try:
-        return cast(DictConfig, OmegaConf.merge(base, changes))
-    except ConfigKeyError as error:
-        key = error.full_key or source
-        raise InputError(key, _value(changes, key), f"a known key: {one_of(*_siblings(key))}") from error
-    except (OmegaConfBaseException, TypeError) as error:
-        key = getattr(error, "full_key", None) or source.partition("=")[0]
-        raise InputError(key, _value(changes, key), _plain(error)) from error
+        return cast(DictConfig, OmegaConf.merge(base, OmegaConf.create(content)))
+    except (OmegaConfBaseException, AttributeError, TypeError, ValueError) as error:
+        key = getattr(error, "full_key", None) or source
+        expected = _unknown(key) if isinstance(error, ConfigKeyError) else _expected(key)
+        raise InputError(key, _value(content, key), expected) from error
 
 
-def _siblings(key: str) -> tuple[str, list[str]]:
-    """The last part of a dotted key, and the names that could stand there."""
-    *parents, last = key.split(".")
+def _short_reference(key: str, text: str) -> None:
+    if text == MISSING:
+        raise InputError(key, text, "a value")
+    if "${" in text and len(text) > limits.REFERENCE:
+        raise InputError(key, text, f"a reference of at most {limits.REFERENCE} characters")
+
+
+def _no_reference(key: str, text: str) -> None:
+    if text == MISSING or "${" in text:
+        raise InputError(key, text, "a value")
+
+
+def _kind(key: str) -> tuple[Any, str]:
+    """The type that a dotted key has in the configuration, or else the deepest one on the way; and what is left."""
     kind: Any = Config
-    for parent in parents:
-        kind = next((f.type for f in fields(kind) if f.name == parent), None)
-        if not is_dataclass(kind):
-            return last, []
-    return last, [f.name for f in fields(kind)]
+    names = re.sub(r"\[\d+\]", "", key).split(".")
+    for place, name in enumerate(names):
+        if get_origin(kind) is dict:
+            kind = get_args(kind)[1]
+        elif is_dataclass(kind) and name in get_type_hints(kind):
+            kind = get_type_hints(kind)[name]
+        else:
+            return kind, ".".join(names[place:])
+    return kind, ""
 
 
-def _value(changes: DictConfig, key: str) -> Any:
-    return OmegaConf.select(changes, key, throw_on_missing=False)
+def _expected(key: str) -> str:
+    """What may stand under a key."""
+    kind, rest = _kind(key)
+    options = get_args(kind) if isinstance(kind, UnionType) else (kind,)
+    word = "a mapping of keys" if is_dataclass(kind) else WORDS.get(get_origin(options[0]) or options[0], "a value")
+    return ("a value" if rest else word) + (" or null" if NoneType in options else "")
+
+
+def _unknown(key: str) -> str:
+    kind, rest = _kind(key)
+    names = [f.name for f in fields(kind) if f.name != "format"] if is_dataclass(kind) else []
+    return f"a known key: {one_of(rest.split('.')[0], names)}"
+
+
+def _value(content: Any, key: str) -> Any:
+    """What plain data holds under a dotted key; None where it holds nothing."""
+    for name in re.findall(r"[^.\[\]]+", key):
+        if isinstance(content, list) and name.isdecimal():
+            content = content[int(name)] if int(name) < len(content) else None
+        else:
+            content = content.get(name) if isinstance(content, dict) else None
+    return content
 
 
 def _first_line(error: Exception) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
-
-
-def _plain(error: Exception) -> str:
-    """What was expected, from OmegaConf's message."""
-    line = _first_line(error)
-    for sign, words in (
-        ("Integer", "an integer"),
-        ("Float", "a number"),
-        ("Boolean", "true or false"),
-        ("not a valid bool", "true or false"),
-        ("'None' for field", "a value (not empty)"),
-        ("ListConfig", "a list, such as [a, b]"),
-        ("is not a subclass", "a mapping of keys"),
-        ("incompatible container", "a mapping of keys"),
-        ("DictConfig", "a mapping of keys"),
-    ):
-        if sign in line:
-            return words
-    return f"a value that fits ({line})"

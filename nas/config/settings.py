@@ -1,14 +1,15 @@
 """The configuration of a search: every key that a user can set."""
 
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
-from search_space.checks import number, or_none, positive, positive_number
-from search_space.cost.objectives import OBJECTIVES, Objective
+from search_space import limits
+from search_space.checks import count, number, or_none, positive, positive_number
+from search_space.cost.objectives import OBJECTIVES
 from search_space.cost.target import Target
 from search_space.errors import InputError
 from search_space.scale import Proxy, Scale
@@ -53,18 +54,18 @@ class Search:
     def __post_init__(self):
         if self.trials is None and self.seconds is None:
             raise InputError("search.trials", None, "a number, unless search.seconds is one")
-        or_none(positive, "search.trials", self.trials)
+        or_none(partial(positive, most=limits.COUNT), "search.trials", self.trials)
         or_none(positive_number, "search.seconds", self.seconds)
-        positive("search.seeds", self.seeds)
-        positive("search.seeds_per_job", self.seeds_per_job)
+        positive("search.seeds", self.seeds, limits.SEEDS)
+        positive("search.seeds_per_job", self.seeds_per_job, limits.SEEDS)
+        count("search.seed", self.seed, limits.SEED)
         if not 0 <= number("search.reseed_above", self.reseed_above, "a probability") <= 1:
             raise InputError("search.reseed_above", self.reseed_above, "a probability")
+        if not all(isinstance(name, str) for name in self.objectives):
+            raise InputError("search.objectives", self.objectives, "names of objectives")
         if not 2 <= len(set(self.objectives)) == len(self.objectives) <= 3:
             raise InputError("search.objectives", self.objectives, "two or three different objectives")
         found = [OBJECTIVES.get(name, key="search.objectives") for name in self.objectives]
-        for name, objective in zip(self.objectives, found, strict=True):
-            if not isinstance(objective, Objective):
-                raise InputError("search.objectives", name, "an Objective of search_space.cost.objectives")
         if not any(objective.measured for objective in found):
             raise InputError("search.objectives", self.objectives, "at least one that training tells, such as recall")
 
@@ -99,6 +100,9 @@ class Tracking:
     uri: str | None = None
     experiment: str = "nas"
 
+    def __post_init__(self):
+        _check_name("tracking.experiment", self.experiment)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
@@ -129,6 +133,9 @@ class Config:
     search: Search = field(default_factory=Search)
     workers: Workers = field(default_factory=Workers)
     tracking: Tracking = field(default_factory=Tracking)
+
+    def __post_init__(self):
+        _check_name("name", self.name)
 
     @cached_property
     def scale(self) -> Scale:
@@ -161,3 +168,9 @@ class Config:
     def to_yaml(self) -> str:
         """As a file that `load` reads back."""
         return OmegaConf.to_yaml(OmegaConf.structured(self))
+
+
+def _check_name(key: str, name: str) -> None:
+    """Raises InputError for a name that a folder or a page could not show."""
+    if not name.strip() or len(name) > limits.NAME or "/" in name or not name.isprintable():
+        raise InputError(key, name, f"a name of at most {limits.NAME} characters that can be printed, none of them a /")

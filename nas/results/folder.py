@@ -8,19 +8,21 @@ mlflow.db       what MLflow shows, with artifacts/ beside it; .tracking_id names
 front.svg, front.json, layouts/    the front, written when a search ends or pauses
 """
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import yaml
 from filelock import FileLock, Timeout
 
 from nas.config.settings import FORMAT
 from nas.results.records import READERS, RunRecord
+from search_space import limits
 from search_space.errors import InputError
+from search_space.files import read_text, reason, write_text
+from search_space.plain import read_yaml
 
 
 class Folder:
@@ -36,7 +38,7 @@ class Folder:
         self.layouts = self.path / "layouts"
         self.running_jobs = self.path / "running.json"
         self._lock = self.path / ".lock"
-        self._was_there = False
+        self._was_there, self._trusted = False, True
 
     @staticmethod
     def create(path: str | Path, config_yaml: str) -> "Folder":
@@ -46,27 +48,34 @@ class Folder:
             InputError: something is there already, or nothing can be written there.
         """
         folder = Folder(path)
-        folder._was_there = folder.path.exists()
-        if folder._was_there and (not folder.path.is_dir() or any(folder.path.iterdir())):
-            raise InputError(
-                "--out", path, "a new folder (go on with a search by `nas resume`, or name another folder)"
-            )
         try:
+            folder._was_there = folder.path.exists()
+            if folder._was_there and (not folder.path.is_dir() or any(folder.path.iterdir())):
+                expected = "a new folder (go on with a search by `nas resume`, or name another folder)"
+                raise InputError("--out", path, expected)
+            os.fsencode(folder.path).decode()  # MLflow and the records name it in UTF-8
             folder.path.mkdir(parents=True, exist_ok=True)
             folder.write_config(config_yaml)
-        except OSError as error:
-            raise InputError("--out", path, f"a folder that can be written ({error.strerror})") from error
+        except InputError:
+            raise
+        except (OSError, ValueError) as error:
+            raise InputError("--out", path, f"a folder that can be written ({reason(error)})") from error
         return folder
 
     @staticmethod
-    def open(path: str | Path) -> "Folder":
+    def open(path: str | Path, trust: bool = True) -> "Folder":
         """The folder of a search that was begun before.
+
+        Args:
+            path: of the folder.
+            trust: whether to import dotted paths that its records name.
 
         Raises:
             InputError: there is none, or this program cannot read its record format.
         """
         folder = Folder(path)
-        if not folder.config.is_file():
+        folder._trusted = trust
+        if not os.path.lexists(folder.config):
             raise InputError("DIR", path, "the folder of a search (it holds no config.yaml)")
         _ = folder.format
         return folder
@@ -79,11 +88,13 @@ class Folder:
             InputError: this program does not know it.
         """
         try:
-            content: dict[str, Any] = yaml.safe_load(self.config.read_text()) or {}
-            found, version = content.get("format"), content.get("version")
-        except (OSError, ValueError, AttributeError, yaml.YAMLError) as error:
-            raise InputError("DIR", self.path, "a folder with a readable config.yaml") from error
-        if not isinstance(found, int) or found not in READERS:
+            content = read_yaml(self.config, "DIR") or {}
+        except InputError as error:
+            raise InputError("DIR", self.path, f"a folder with a readable config.yaml: {error.expected}") from error
+        if not isinstance(content, dict):
+            raise InputError("DIR", self.path, "a folder with a readable config.yaml: a mapping of keys")
+        found, version = content.get("format"), content.get("version")
+        if type(found) is not int or found not in READERS:
             other = f"nas {version}" if found is None and version is not None else f"format {found}"
             known = ", ".join(map(str, READERS))
             raise InputError("DIR", self.path, f"a search in record format {known}; this one was written by {other}")
@@ -103,9 +114,7 @@ class Folder:
 
     def write_config(self, config_yaml: str) -> None:
         """Puts the configuration in the place of an earlier one, whole or not at all."""
-        new = self.config.with_suffix(".new")
-        new.write_text(config_yaml)
-        new.replace(self.config)
+        write_text(self.config, config_yaml)
 
     def discard(self) -> None:
         """Removes what `create` made for a search that could not begin; a folder that was there before stays, empty."""
@@ -118,26 +127,33 @@ class Folder:
 
     def running(self) -> bool:
         """Whether a process is searching here; looks without writing anything."""
-        if not self._lock.exists():
+        if not self._lock.is_file():
             return False
+        held = FileLock(self._lock)
         try:
-            with self.lock():
-                return False
-        except InputError:
+            held.acquire(timeout=0)
+        except Timeout:
             return True
+        except OSError:  # not ours to look at
+            return False
+        held.release()
+        return False
 
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Holds the folder for this process.
 
         Raises:
-            InputError: another process is searching in it.
+            InputError: another process is searching in it, or what it would write to is not what it should be.
         """
+        self._check_places()
         held = FileLock(self._lock)
         try:
             held.acquire(timeout=0)
         except Timeout:
             raise InputError("DIR", self.path, "a search that is not running; another process works in it") from None
+        except OSError as error:
+            raise InputError("DIR", self.path, f"a folder that can be written ({reason(error)})") from error
         try:
             yield
         finally:
@@ -174,19 +190,42 @@ class Folder:
                 if len(whole) < len(content):
                     os.truncate(path, len(whole))
 
+    def _check_places(self) -> None:
+        """Files have to be files, and folders folders, all of them in this folder and none elsewhere."""
+        files = (self.config, self.runs, self.audit, self.front_figure, self.front_json, self.running_jobs, self._lock)
+        for place in (*files, self.layouts):
+            right = place.is_dir() if place == self.layouts else place.is_file()
+            if os.path.lexists(place) and (place.is_symlink() or not right):
+                kind = "a folder" if place == self.layouts else "a file"
+                raise InputError("DIR", place, f"{kind} of its own or nothing: move it away")
+
     def _read(self, path: Path) -> list[RunRecord]:
-        if not path.exists():
+        if not os.path.lexists(path):
             return []
-        lines = path.read_text().split("\n")
-        record_format = self.format
+        lines = read_text(path, "DIR", limits.RECORD_BYTES).split("\n")
+        record_format, records = self.format, []
         try:
-            return [RunRecord.from_line(line, record_format) for line in lines[:-1]]
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError("DIR", path.parent, f"a readable {path.name} ({error})") from error
+            for line in lines[:-1]:
+                records.append(RunRecord.from_line(line, record_format, self._trusted))
+        except InputError as error:
+            raise InputError(f"{path} line {len(records) + 1}: {error.key}", error.value, error.expected) from error
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+            expected = f"a run's record ({reason(error)}); without the line the rest can be read"
+            raise InputError("DIR", f"{path} line {len(records) + 1}", expected) from error
+        return records
 
 
 def _append(path: Path, records: Sequence[RunRecord]) -> None:
-    with path.open("a") as file:
-        file.write("".join(record.to_line() + "\n" for record in records))
-        file.flush()
-        os.fsync(file.fileno())
+    lines = "".join(record.to_line() + "\n" for record in records).encode()
+    try:
+        with path.open("ab", buffering=0) as file:
+            size = file.seek(0, os.SEEK_END)
+            try:
+                if file.write(lines) < len(lines):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                os.fsync(file.fileno())
+            except OSError:
+                os.truncate(path, size)  # so that the record stays whole lines
+                raise
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error

@@ -10,6 +10,7 @@ from typing import Any
 from nas.config import Config
 from nas.results.folder import Folder
 from nas.results.trials import Trial, best_first, find_objectives, front_of, seed_spread
+from search_space.files import replaced, write_text
 from search_space.layouts.resize import resize
 from tracking.picture.figure import draw_front
 from tracking.records import TrialRecord
@@ -96,24 +97,31 @@ def front_table(trials: Sequence[Trial], config: Config) -> str:
 
 def draw(trials: Sequence[Trial], config: Config, folder: Folder) -> None:
     """Draws the front into the folder."""
-    draw_front(
-        [record(t, config) for t in trials],
-        folder.front_figure,
-        objectives=find_objectives(config.search.objectives),
-        title=config.name,
-        target=config.target.description,
-    )
+    with replaced(folder.front_figure) as new:
+        draw_front(
+            [record(t, config) for t in trials],
+            new,
+            objectives=find_objectives(config.search.objectives),
+            title=config.name,
+            target=config.target.description,
+        )
 
 
 def write(trials: Sequence[Trial], config: Config, folder: Folder) -> None:
-    """Writes picture, JSON and the front's layouts (as they were trained) into the folder."""
+    """Writes picture, JSON and the front's layouts (as they were trained) into the folder, each whole or not at all.
+
+    Raises:
+        OSError: one of them cannot be written.
+    """
     draw(trials, config, folder)
-    folder.front_json.write_text(front_json(trials, config))
+    write_text(folder.front_json, front_json(trials, config))
     folder.layouts.mkdir(exist_ok=True)
-    for old in folder.layouts.glob("*.yaml"):
-        old.unlink()
-    for trial in front_of(trials, config.search.objectives):
-        (folder.layouts / f"trial_{trial.number}.yaml").write_text(trial.layout.to_yaml())
+    files = {f"trial_{t.number}.yaml": t.layout.to_yaml() for t in front_of(trials, config.search.objectives)}
+    for name, text in files.items():
+        write_text(folder.layouts / name, text)
+    for old in folder.layouts.glob("trial_*.yaml"):
+        if old.name not in files:
+            old.unlink()
 
 
 def record(trial: Trial, config: Config) -> TrialRecord:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from nas.config.loading import refuse_imports
+from search_space import limits
 from search_space.cost.objectives import OBJECTIVES, Objective
 from search_space.errors import InputError
 from search_space.layouts.layout import Layout
@@ -114,17 +116,24 @@ class RunRecord:
         return json.dumps({**fields, "layout": self.layout.to_dict()})
 
     @staticmethod
-    def from_line(line: str, record_format: int) -> "RunRecord":
+    def from_line(line: str, record_format: int, trust: bool = True) -> "RunRecord":
         """The record in a line of JSON.
 
         Args:
             line: one line of the file.
             record_format: the format that the line was written in, a key of `READERS`.
+            trust: whether to import dotted paths that the layout names.
 
         Raises:
-            ValueError, KeyError, TypeError: the line is no record of that format.
+            ValueError, LookupError, TypeError, AttributeError, RecursionError: the line is no record of that format.
         """
-        return READERS[record_format](json.loads(line))
+        fields = json.loads(line)
+        if not isinstance(fields, dict):
+            raise TypeError("no mapping")
+        if not trust:
+            for where in (fields, fields.get("origin") or {}):
+                refuse_imports(where.get("layout"), "layout")
+        return READERS[record_format](fields)
 
 
 def value_of(name: str, objective: Objective, result: Result) -> float:
@@ -143,16 +152,42 @@ def value_of(name: str, objective: Objective, result: Result) -> float:
 
 def _read_1(fields: dict[str, Any]) -> RunRecord:
     origin, result, failure = (fields[name] for name in ("origin", "result", "failure"))
+    _check(fields, trial=int, seed=int, rung=int, elapsed=float, objectives=dict)
+    for name, most in (("trial", limits.COUNT), ("seed", 2 * limits.SEED), ("elapsed", limits.NUMBER)):
+        if not 0 <= fields[name] <= most:
+            raise ValueError(f"{name} {fields[name]}")
     if origin is not None:
+        _check(origin, name=str)
         fields["origin"] = Origin(origin["name"], Layout.from_dict(origin["layout"]))
     if result is not None:
+        _check(result, seed=int, steps=int, status=str, recall=float, accuracy=dict, loss=dict, seconds=float)
+        if not 0 <= result["recall"] <= 1 or result["status"] not in ("complete", "paused", "diverged"):
+            raise ValueError(f"recall {result['recall']}, status {result['status']}")
         curves = {name: [(step, value) for step, value in curve] for name, curve in result["curves"].items()}
+        numbers = [*result["accuracy"].values(), *result["loss"].values(), result["seconds"]]
+        _check_numbers([*numbers, *(x for curve in curves.values() for point in curve for x in point)])
         fields["result"] = Result(**{**result, "curves": curves})
     if failure is not None:
+        _check(failure, of=str, error=str)
         fields["failure"] = Failure(**failure)
     if fields.get("proposal") is not None:
+        _check(fields["proposal"], known=int, noted=dict)
         fields["proposal"] = Proposal(**fields["proposal"])
     return RunRecord(**{**fields, "layout": Layout.from_dict(fields["layout"])})
+
+
+def _check(fields: Mapping[str, Any], **kinds: type) -> None:
+    """Raises TypeError for a field of another kind; an integer may stand for a number, a field may be left out."""
+    for name, kind in kinds.items():
+        value = fields.get(name, kind())
+        if isinstance(value, bool) or not isinstance(value, (int, float) if kind is float else kind):
+            raise TypeError(f"{name} {value!r}")
+
+
+def _check_numbers(values: list[Any]) -> None:
+    wrong = next((value for value in values if type(value) not in (int, float)), 0)
+    if wrong != 0:
+        raise TypeError(f"{wrong!r} for a number")
 
 
 READERS: dict[int, Callable[[dict[str, Any]], RunRecord]] = {1: _read_1}

@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 
 from nas.results.folder import Folder
+from search_space.files import read_text, write_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,10 +28,8 @@ class RunningJob:
 
 def write_running(folder: Folder, jobs: Iterable[RunningJob]) -> None:
     """Replaces what the file says, as a whole; a disk that does not take it costs no search."""
-    new = folder.running_jobs.with_suffix(".new")
     with suppress(OSError):
-        new.write_text(json.dumps([asdict(job) for job in jobs]))
-        new.replace(folder.running_jobs)
+        write_text(folder.running_jobs, json.dumps([asdict(job) for job in jobs]))
 
 
 def clear_running(folder: Folder) -> None:
@@ -44,7 +43,15 @@ def read_running(folder: Folder) -> list[RunningJob]:
     if not folder.running():
         return []
     try:
-        jobs = json.loads(folder.running_jobs.read_text())
-        return [RunningJob(**{**job, "seeds": tuple(job["seeds"])}) for job in jobs]
-    except (OSError, ValueError, KeyError, TypeError):
+        jobs = json.loads(read_text(folder.running_jobs, "DIR"))
+        return [
+            RunningJob(
+                trial=int(job["trial"]),
+                layout=str(job["layout"]),
+                seeds=tuple(map(int, job["seeds"])),
+                since=float(job["since"]),
+            )
+            for job in jobs
+        ]
+    except (ValueError, LookupError, TypeError, OverflowError, RecursionError):
         return []

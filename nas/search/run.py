@@ -49,6 +49,7 @@ def run(
         InputError: another process searches in the folder, or the workers that the configuration asks for cannot be
             had.
         WorkersLost: the workers are gone and cannot be had again.
+        OSError: the record cannot be written, as on a disk that is full.
     """
     with folder.lock():
         folder.mend()
@@ -57,6 +58,9 @@ def run(
             return _run(config, folder, space, stop, on_progress)
         except WorkersLost as error:
             raise WorkersLost(f"{error}; `nas resume {folder.path}` goes on") from error
+        except OSError as error:
+            why = f"{error.strerror or error}; `nas resume {folder.path}` goes on"
+            raise OSError(error.errno, why, error.filename or str(folder.path)) from error
 
 
 def _run(
@@ -69,10 +73,11 @@ def _run(
     records = folder.read()
     logger.info("starting workers ...")
     pool = open_pool(config.workers)
-    tracker = _start_tracker(config, folder)
+    tracker: Tracker | None = None
     book = TrialBook(costs_of(config))
     ending: Ending = "failed"
     try:
+        tracker = _start_tracker(config, folder)
         controller = Controller(
             config.search,
             folder,
@@ -120,12 +125,17 @@ def _after_job(config: Config, tracker: Tracker | None, trial: Trial, moved: lis
 
 
 def _finish(trials: list[Trial], config: Config, folder: Folder, tracker: Tracker | None, ending: Ending) -> None:
+    written = False
     if trials:
-        front.write(trials, config, folder)
+        try:
+            front.write(trials, config, folder)
+            written = True
+        except OSError as error:  # what ended the search matters more, and the record holds all
+            logger.warning("the front is not written: %s: %s", error.filename or folder.path, error.strerror or error)
     if ending == "interrupted":
         logger.warning("stopped; `nas resume %s` goes on", folder.path)
     if tracker:
         tracker.log(front.record(t, config) for t in trials)
-        if trials:
+        if written:
             tracker.log_front(folder.front_figure, folder.front_json)
         tracker.finish(ending)

@@ -9,7 +9,9 @@ import torch
 from nas.config import Config
 from nas.results.folder import Folder
 from nas.results.trials import Trial, TrialBook, mark_front
-from nas.search.samplers import SAMPLERS
+from nas.search.problem import Problem
+from nas.search.samplers import check_sampler
+from search_space import limits
 from search_space.cost.cost import cost
 from search_space.cost.objectives import OBJECTIVES, cost_objectives
 from search_space.errors import InputError
@@ -20,7 +22,7 @@ from search_space.model import build_model
 from search_space.space.space import Space
 from tracking.store import Store
 from workers.jobs import Job
-from workers.suite.suite import Suite
+from workers.suite.suite import SCORED_AT_ONCE, Suite
 from workers.training import Result
 
 
@@ -34,24 +36,41 @@ def check(config: Config) -> Space:
         InputError: something in the configuration cannot be used.
     """
     Store.locate(".", config.tracking.uri)
-    SAMPLERS.get(config.search.sampler, key="search.sampler")
     space = Space(config.space, config.target)
+    check_sampler(config.search.sampler, Problem(space, config.search.objectives, costs_of(config)))
     suite = config.suite()
     _check_objectives(config, suite)
     config.scale.check(space.blocks)
     for block in space.blocks.values():
-        check_layout(config, suite, Layout((block,)))
+        check_layout(config, suite, Layout((block,)), config.space.layers)
     return space
 
 
-def check_layout(config: Config, suite: Suite, layout: Layout) -> None:
+def check_layout(config: Config, suite: Suite, layout: Layout, repeats: int = 1) -> None:
     """Builds a layout at both scales, without memory for it.
 
+    Args:
+        config: of the search.
+        suite: of the configuration.
+        layout: to be built.
+        repeats: how many times as many layers will be trained.
+
     Raises:
-        InputError: it cannot be built.
+        InputError: it cannot be built, or training it would take more memory than any machine has.
     """
     with torch.device("meta"):
-        build_model(config.scale.layout(layout), config.scale.sizes(suite.vocabulary))
+        model = build_model(config.scale.layout(layout), config.scale.sizes(suite.vocabulary))
+    parameters = sum(p.numel() for p in model.parameters()) * repeats * config.search.seeds_per_job
+    if parameters > limits.PROXY_PARAMETERS:
+        expected = f"a proxy of at most {limits.PROXY_PARAMETERS} parameters, all seeds of a job together"
+        raise InputError("proxy.width", f"{config.proxy.width} ({parameters} parameters)", expected)
+    training = config.training
+    for key, sequences in (("batch", training.batch), ("test_sequences", training.test_sequences)):
+        at_once = min(sequences, SCORED_AT_ONCE) if key == "test_sequences" else sequences
+        logits = at_once * training.length * suite.vocabulary
+        if max(logits, sequences * (training.length + suite.vocabulary)) > limits.LOGITS:
+            expected = f"at most {limits.LOGITS} numbers from the head: fewer sequences, tokens or words"
+            raise InputError(f"training.{key}", sequences, expected)
     cost(layout, config.target)
 
 

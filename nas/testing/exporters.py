@@ -6,13 +6,12 @@ class TestMine(ExporterContract):
     exporter = "my_package.formats:Mine"
 """
 
-import re
 from dataclasses import replace
 from pathlib import PurePath
 
 import pytest
 
-from nas.results.exporters import Exporter, find_exporter
+from nas.results.exporters import SUFFIX, Exporter, find_exporter
 from search_space.cost.target import Target
 from search_space.errors import InputError
 from search_space.layouts.layout import Block, Layout
@@ -52,7 +51,7 @@ class ExporterContract:
 
     def test_its_suffix_ends_the_name_of_a_file(self, export: Exporter) -> None:
         """Letters, digits and single dots: no path, no dot in front."""
-        assert re.fullmatch(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*", export.suffix)
+        assert SUFFIX.fullmatch(export.suffix)
         assert PurePath(f"trial_0.{export.suffix}").name == f"trial_0.{export.suffix}"
 
     def test_it_holds_something(self, export: Exporter) -> None:

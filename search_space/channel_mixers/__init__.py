@@ -1,6 +1,6 @@
 """The catalogue of channel mixers. A new one is a file beside this one and a line here."""
 
-from search_space.catalogue import Catalogue
+from search_space.catalogue import Catalogue, subclass_of
 
 CHANNEL_MIXERS = Catalogue(
     "channel_mixer",
@@ -10,6 +10,7 @@ CHANNEL_MIXERS = Catalogue(
         "glu": "search_space.channel_mixers.glu:GLU",
         "relu2": "search_space.channel_mixers.relu2:ReLU2",
     },
+    subclass_of("search_space.parts.base:ChannelMixer"),
 )
 
 __all__ = ["CHANNEL_MIXERS"]

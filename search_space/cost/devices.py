@@ -56,7 +56,7 @@ def find_device(device: Any) -> Device:
         if set(device) != names:
             raise InputError("target.device", dict(device), f"exactly the keys {', '.join(sorted(names))}")
         return Device(**device)
-    if device not in DEVICES:
+    if not isinstance(device, str) or device not in DEVICES:
         expected = f"{one_of(device, list(DEVICES))}, or {{flops: FLOP/s, bandwidth: bytes/s, memory: bytes}}"
         raise InputError("target.device", device, expected)
     return DEVICES[device]

@@ -11,7 +11,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from search_space import limits
 from search_space.errors import InputError
+from search_space.files import read_text, reason, write_text
+from search_space.plain import check_plain
 
 ENDS = "ends"
 """The name of what every model has once: embedding, last norm and head."""
@@ -115,9 +118,9 @@ class Profile:
             InputError: the place cannot be written.
         """
         try:
-            path.write_text(json.dumps(asdict(self), indent=1) + "\n")
-        except OSError as error:
-            raise InputError("-o", path, f"a place that can be written ({error.strerror})") from error
+            write_text(path, json.dumps(asdict(self), indent=1) + "\n")
+        except (OSError, ValueError) as error:
+            raise InputError("-o", path, f"a place that can be written ({reason(error)})") from error
 
 
 SIZES = ("width", "heads", "kv_heads", "mlp_width", "vocabulary")
@@ -131,11 +134,29 @@ def load_profile(path: str) -> Profile:
     Raises:
         InputError: there is none; the key is "target.profile".
     """
+    expected = "a file that `nas profile` wrote"
     try:
-        content = json.loads(Path(path).read_text())
+        content = json.loads(read_text(path, "target.profile", limits.PROFILE_BYTES))
+        check_plain(content, "target.profile")
         parts = {name: PartTimes(**part) for name, part in content.pop("parts").items()}
-        return Profile(parts=parts, **content)
-    except OSError as error:
-        raise InputError("target.profile", path, f"a file that `nas profile` wrote ({error.strerror})") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError("target.profile", path, f"a file that `nas profile` wrote ({error})") from error
+        profile = Profile(parts=parts, **content)
+        _check(profile)
+        return profile
+    except InputError as error:
+        raise InputError("target.profile", path, f"{expected} ({error.expected})") from error
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError("target.profile", path, f"{expected} ({reason(error)})") from error
+
+
+def _check(profile: Profile) -> None:
+    """Raises TypeError or ValueError for what `Profile.save` does not write."""
+    if not isinstance(profile.about["device"], str) or not isinstance(profile.sizes, dict):
+        raise TypeError("no device or sizes")
+    if not isinstance(profile.check, list) or min(profile.flops, profile.bandwidth) <= 0:
+        raise TypeError("no check or ceilings")
+    for name, part in profile.parts.items():
+        for rows, columns in ((part.decode, 3), (part.prefill, 2), (part.state_bytes, 2), (part.peak_bytes, 2)):
+            if any(len(row) != columns or min(row) < 0 or min(row[:-1]) <= 0 for row in rows):
+                raise ValueError(f"times of {name}")
+        if not part.decode or not part.prefill:
+            raise ValueError(f"no times of {name}")

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from search_space.catalogue import Catalogue
+from search_space.catalogue import Catalogue, instance_of
 from search_space.cost.cost import Cost
 
 
@@ -103,6 +103,7 @@ OBJECTIVES = Catalogue(
             "largest_batch",
         )
     },
+    instance_of("search_space.cost.objectives:Objective"),
 )
 """Objectives by name."""
 

@@ -5,6 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from search_space import limits
 from search_space.checks import positive
 from search_space.cost.devices import Device, find_device
 from search_space.cost.measured import SIZES, Profile, load_profile
@@ -61,9 +62,10 @@ class Target:
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self):
-        sizes = ("layers", "width", "heads", "mlp_width", "vocabulary", "batch", "context")
-        for key in (*sizes, "cache_element_bytes", "weight_bytes"):
+        for key in ("width", "heads", "mlp_width", "vocabulary", "cache_element_bytes", "weight_bytes"):
             positive(f"target.{key}", getattr(self, key))
+        for key, most in (("layers", limits.LAYERS), ("batch", limits.TOKENS), ("context", limits.TOKENS)):
+            positive(f"target.{key}", getattr(self, key), most)
         if self.heads % positive("target.kv_heads", self.heads if self.kv_heads is None else self.kv_heads):
             raise InputError("target.kv_heads", self.kv_heads, f"a divisor of heads={self.heads}")
         check_mixer_options(self.options, "target.options")

@@ -23,10 +23,13 @@ from typing import Any
 
 import yaml
 
+from search_space import limits
 from search_space.channel_mixers import CHANNEL_MIXERS
 from search_space.errors import InputError, one_of
+from search_space.files import read_text
 from search_space.mixers import MIXERS
 from search_space.parts.part import NONE, Part
+from search_space.plain import check_plain, parse_yaml
 
 MLP = Part("swiglu")
 """The channel mixer of a block that names none."""
@@ -78,7 +81,7 @@ class Layout:
         layers: a block for each layer, at least one.
 
     Raises:
-        InputError: there are no layers.
+        InputError: there are no layers, or too many.
     """
 
     layers: tuple[Block, ...]
@@ -87,6 +90,7 @@ class Layout:
         object.__setattr__(self, "layers", tuple(self.layers))
         if not self.layers:
             raise InputError("layers", "[]", "at least one layer")
+        _check_depth(len(self.layers))
 
     def __str__(self) -> str:
         """The layers in short, as in `gla*2 attention gla*3` or `(gla*2 attention)*8`; `parse` reads it."""
@@ -155,6 +159,7 @@ class Layout:
         names = fields.get("layers")
         if not isinstance(names, list | tuple) or not names:
             raise InputError("layers", names, "a list of block names, one for each layer")
+        _check_depth(len(names))
         return Layout(tuple(find_block(name, blocks, f"layers[{i}]") for i, name in enumerate(names)))
 
     @staticmethod
@@ -164,10 +169,9 @@ class Layout:
         Raises:
             InputError: the text is not YAML, or no layout.
         """
-        try:
-            return Layout.from_dict(yaml.safe_load(text))
-        except yaml.YAMLError as error:
-            raise InputError("layout", " ".join(str(error).split()), "YAML") from error
+        fields = parse_yaml(text, "layout")
+        check_plain(fields, "")
+        return Layout.from_dict(fields)
 
     @staticmethod
     def load(path: str | Path) -> "Layout":
@@ -176,14 +180,16 @@ class Layout:
         Raises:
             InputError: the file cannot be read, or holds no layout; names the file.
         """
+        text = read_text(path, "layout")
         try:
-            return Layout.from_yaml(Path(path).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise InputError("layout", path, f"a file that can be read ({error.strerror})") from error
-        except UnicodeDecodeError as error:
-            raise InputError("layout", path, "a file with text") from error
+            return Layout.from_yaml(text)
         except InputError as error:
             raise InputError(f"{path}: {error.key}", error.value, error.expected) from error
+
+
+def _check_depth(layers: int) -> None:
+    if layers > limits.LAYERS:
+        raise InputError("layers", f"{layers} layers", f"at most {limits.LAYERS}")
 
 
 def parse_block(fields: Any, key: str) -> Block:

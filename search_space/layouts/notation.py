@@ -10,14 +10,13 @@ space: `attention (gla hgrn)*2` is a block and a group.
 import re
 from typing import Any
 
-import yaml
-
+from search_space import limits
 from search_space.errors import InputError
 from search_space.layouts.layout import MLP, Block
 from search_space.parts.part import BRANCHES, Part
+from search_space.plain import parse_yaml
 
 TOKEN = re.compile(r"\s*([A-Za-z_][\w.:]*|-?\d[\w.+-]*|[^\s\w])")
-MOST_LAYERS = 10_000
 
 
 def parse(text: str) -> tuple[Block, ...]:
@@ -38,7 +37,9 @@ class _Reader:
     def __init__(self, text: str):
         if not isinstance(text, str):
             raise InputError("layout", text, "a layout in short, such as (gla*2 attention)*8")
-        self.text, self.place = text, 0
+        if len(text) > limits.YAML_BYTES:
+            raise InputError("layout", text, f"at most {limits.YAML_BYTES} characters")
+        self.text, self.place, self.depth = text, 0, 0
         self.token = ""
         self.advance()
 
@@ -56,6 +57,13 @@ class _Reader:
             raise self.wrong(repr(token) if token else "a block, or the end")
         self.advance()
 
+    def enter(self) -> None:
+        """Takes a parenthesis or bracket that opens."""
+        self.depth += 1
+        if self.depth > limits.YAML_DEPTH:
+            raise self.wrong(f"at most {limits.YAML_DEPTH} parentheses and brackets inside one another")
+        self.advance()
+
     def wrong(self, expected: str) -> InputError:
         found = f"{self.token!r} at character {self.begin + 1}" if self.token else "its end"
         return InputError("layout", self.text, f"{expected} in place of {found}")
@@ -65,24 +73,27 @@ class _Reader:
         blocks: list[Block] = []
         while not blocks or self.token not in ("", ")"):
             blocks += self.item()
-            if len(blocks) > MOST_LAYERS:
-                raise InputError("layout", self.text, f"at most {MOST_LAYERS} layers")
+            if len(blocks) > limits.LAYERS:
+                raise InputError("layout", self.text, f"at most {limits.LAYERS} layers")
         return blocks
 
     def item(self) -> list[Block]:
         """A block or a group, repeated."""
         if self.token == "(":
-            self.advance()
+            self.enter()
             blocks = self.layout()
             self.expect(")")
+            self.depth -= 1
         else:
             blocks = [self.block()]
         if self.token != "*":
             return blocks
         self.advance()
-        if not self.token.isdecimal() or not 0 < int(self.token[:9]) * len(blocks) <= MOST_LAYERS:
-            raise self.wrong(f"a count from 1, for at most {MOST_LAYERS} layers,")
-        return blocks * int(self.advance())
+        count = int(self.token) if self.token.isdecimal() and len(self.token) < 10 else 0
+        if not 0 < count * len(blocks) <= limits.LAYERS:
+            raise self.wrong(f"a count from 1, for at most {limits.LAYERS} layers,")
+        self.advance()
+        return blocks * count
 
     def block(self) -> Block:
         """A mixer, and its channel mixer."""
@@ -112,14 +123,15 @@ class _Reader:
     def value(self, parts: bool) -> Any:
         """A scalar, or a list of scalars or of parts."""
         if self.token == "[":
-            self.advance()
+            self.enter()
             items = []
             while self.token != "]":
                 items.append(self.part() if parts else self.value(parts))
                 if self.token != "]":
                     self.expect(",")
             self.advance()
+            self.depth -= 1
             return items
         if not re.match(r"[\w-]", self.token):
             raise self.wrong("a value")
-        return yaml.safe_load(self.advance())
+        return parse_yaml(self.advance(), "layout")

@@ -1,6 +1,6 @@
 """The catalogue of token mixers. A new mixer is a file beside this one and a line here."""
 
-from search_space.catalogue import Catalogue
+from search_space.catalogue import Catalogue, subclass_of
 
 MIXERS = Catalogue(
     "mixer",
@@ -22,6 +22,7 @@ MIXERS = Catalogue(
         "rg_lru": "search_space.mixers.rg_lru:RGLRU",
         "parallel": "search_space.mixers.parallel:Parallel",
     },
+    subclass_of("search_space.parts.base:Mixer"),
 )
 
 __all__ = ["MIXERS"]

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from search_space import limits
 from search_space.checks import positive
 from search_space.mixers.attention import Attention
 from search_space.parts.base import Dims, Scaling
@@ -25,4 +26,4 @@ class SlidingWindow(Attention):
 
     def __init__(self, dims: Dims, *, window: int = 2048, **options: Any):
         super().__init__(dims, **options)
-        self.window = positive("window", window)
+        self.window = positive("window", window, limits.TOKENS)

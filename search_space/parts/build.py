@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from inspect import Parameter, signature
 from typing import Any
 
-from search_space.catalogue import Catalogue
 from search_space.channel_mixers import CHANNEL_MIXERS
 from search_space.errors import InputError, one_of
+from search_space.files import reason
 from search_space.mixers import MIXERS
 from search_space.parts.base import ChannelMixer, Dims, LayerPart, Mixer
 from search_space.parts.part import Part
@@ -18,12 +18,12 @@ def mixer_class(part: Part, key: str = "mixer") -> type[Mixer]:
     Raises:
         InputError: there is none; names `key`.
     """
-    return _class(part, MIXERS, Mixer, key)
+    return MIXERS.get(part.kind, key)
 
 
 def channel_mixer_class(part: Part, key: str = "mlp") -> type[ChannelMixer]:
     """The class behind a channel mixer's name, likewise."""
-    return _class(part, CHANNEL_MIXERS, ChannelMixer, key)
+    return CHANNEL_MIXERS.get(part.kind, key)
 
 
 def build_mixer(part: Part | str, dims: Dims, key: str = "mixer") -> Mixer:
@@ -79,16 +79,11 @@ def check_mixer_options(options: Any, key: str) -> None:
         check_options(kind, str(name), own, f"{key}.{name}")
 
 
-def _class(part: Part, catalogue: Catalogue, base: type, key: str) -> Any:
-    kind = catalogue.get(part.kind, key)
-    if not (isinstance(kind, type) and issubclass(kind, base)):
-        raise InputError(key, part.kind, f"a subclass of {base.__module__}.{base.__qualname__}")
-    return kind
-
-
 def _build(kind: Any, part: Part, dims: Dims, key: str) -> Any:
     check_options(kind, part.kind, part.options, key)
     try:
         return kind(dims, **dict(part.options))
     except InputError as error:
         raise InputError(f"{key}.{error.key}", error.value, error.expected) from error
+    except (ArithmeticError, MemoryError, RuntimeError, TypeError, ValueError) as error:
+        raise InputError(key, part, f"a {part.kind} that can be built ({reason(error)})") from error

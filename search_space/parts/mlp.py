@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from search_space import limits
 from search_space.checks import number
 from search_space.errors import InputError
 from search_space.parts.base import ChannelMixer, Dims, PartCost, Scaling
@@ -33,8 +34,9 @@ class MLP(ChannelMixer):
             self.hidden = dims.mlp_width or dims.width
         else:
             self.hidden = round(number("ratio", ratio) * dims.width)
-            if self.hidden < 1:
-                raise InputError("ratio", ratio, f"a positive number that gives a hidden unit at width {dims.width}")
+            if not 1 <= self.hidden <= limits.SIZE:
+                expected = f"a positive number that gives 1 to {limits.SIZE} hidden units at width {dims.width}"
+                raise InputError("ratio", ratio, expected)
         self.ratio = self.hidden / dims.width
         self.input = nn.Linear(dims.width, (2 if self.gated else 1) * self.hidden, bias=False)
         self.output = nn.Linear(self.hidden, dims.width, bias=False)

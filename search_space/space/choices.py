@@ -6,6 +6,7 @@ from itertools import product
 from math import prod
 from typing import Any
 
+from search_space import limits
 from search_space.checks import positive
 from search_space.errors import InputError, one_of
 from search_space.layouts.layout import Block, find_block, parse_block
@@ -196,11 +197,11 @@ def allowed_choices(config: SpaceConfig, named: Mapping[str, Choice]) -> list[di
     """
 
     def found(names: Any, key: str) -> dict[str, Choice]:
-        if not isinstance(names, list | tuple) or not names:
+        if not isinstance(names, list | tuple) or not names or not all(isinstance(name, str) for name in names):
             raise InputError(key, names, "a list of block names, at least one")
         return {name: find_choice(name, named, key) for name in names}
 
-    allowed = [found(config.choices, "space.choices")] * positive("space.layers", config.layers)
+    allowed = [found(config.choices, "space.choices")] * positive("space.layers", config.layers, limits.LAYERS)
     for layer, names in config.per_layer.items():
         key = f"space.per_layer.{layer}"
         if not str(layer).isdecimal() or int(layer) >= config.layers:

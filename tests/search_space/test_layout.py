@@ -222,7 +222,7 @@ def test_files_that_hold_no_layout(tmp_path, content):
 
 
 def test_a_folder_is_no_layout(tmp_path):
-    with pytest.raises(InputError, match="a file that can be read"):
+    with pytest.raises(InputError, match="a file, not a folder"):
         Layout.load(tmp_path)
 
 

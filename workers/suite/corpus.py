@@ -1,17 +1,22 @@
 """Text files as tokens: reading, a byte-pair vocabulary, and a split into training and test documents."""
 
 import os
+import stat
 import sysconfig
 from codecs import getincrementaldecoder
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
+from itertools import islice
 from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 
+from search_space import limits
 from search_space.errors import InputError
 
 PIECE = 20_000
@@ -39,16 +44,34 @@ def text_files(paths: tuple[str, ...]) -> list[Path]:
     """
     names: dict[Path, Path] = {}
     for path in map(Path, paths):
-        if not path.exists():
-            raise InputError("paths", path, "a file or folder that exists")
-        if path.is_dir():
-            inside = ((p, p.relative_to(path)) for p in sorted(path.rglob("*")) if p.is_file())
-            names |= {p.resolve(): name for p, name in inside if not any(s.startswith(".") for s in name.parts)}
-        else:
-            names[path.resolve()] = Path(path.name)
+        try:
+            kind = path.stat().st_mode
+            if stat.S_ISDIR(kind):
+                names |= {p.resolve(): name for p, name in _inside(path)}
+            elif stat.S_ISREG(kind):
+                names[path.resolve()] = Path(path.name)
+            else:
+                raise InputError("paths", path, "a file or folder, not a pipe or device")
+        except FileNotFoundError as error:
+            raise InputError("paths", path, "a file or folder that exists") from error
+        except OSError as error:
+            raise InputError("paths", path, f"a file or folder that can be read ({error.strerror})") from error
     if not paths:
         names = {p: Path(p.name) for p in sorted(Path(sysconfig.get_path("stdlib")).glob("*.py"))}
     return sorted(names, key=lambda p: blake2b(os.fsencode(names[p].as_posix())).digest())
+
+
+def _inside(folder: Path) -> Iterator[tuple[Path, Path]]:
+    """The files in a folder, with their names inside it; empty ones say nothing, and some systems' never end."""
+    entries = sorted(islice(folder.rglob("*"), limits.TEXT_ENTRIES + 1))
+    if len(entries) > limits.TEXT_ENTRIES:
+        raise InputError("paths", folder, f"a folder with at most {limits.TEXT_ENTRIES} files and folders in it")
+    for path in entries:
+        name = path.relative_to(folder)
+        with suppress(OSError):
+            kind = path.stat()
+            if stat.S_ISREG(kind.st_mode) and kind.st_size and not any(part.startswith(".") for part in name.parts):
+                yield path, name
 
 
 def read_documents(paths: tuple[str, ...], max_bytes: int) -> list[str]:

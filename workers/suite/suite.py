@@ -161,8 +161,6 @@ def _build_task(label: str, options: dict[str, Any], length: int) -> Task:
     key = f"tasks.{label}"
     name = options.pop("task", label)
     kind = TASKS.get(name, key=key)
-    if not (isinstance(kind, type) and issubclass(kind, Task)):
-        raise InputError(key, name, "a subclass of workers.suite.task.Task")
     defaults = {f.name: f.default for f in fields(kind) if f.name != "length"}
     for name, value in options.items():
         if name not in defaults:

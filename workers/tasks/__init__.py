@@ -1,6 +1,6 @@
 """The catalogue of recall tasks. A new task is a file beside this one and a line here."""
 
-from search_space.catalogue import Catalogue
+from search_space.catalogue import Catalogue, subclass_of
 
 TASKS = Catalogue(
     "task",
@@ -14,6 +14,7 @@ TASKS = Catalogue(
         "variable_tracking": "workers.tasks.variable_tracking:VariableTracking",
         "text": "workers.tasks.text:Text",
     },
+    subclass_of("workers.suite.task:Task"),
 )
 
 __all__ = ["TASKS"]

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
+from search_space import limits
+from search_space.checks import positive
 from search_space.errors import InputError
 from workers.suite.corpus import Corpus, load_corpus
 from workers.suite.sampling import check_positive
@@ -42,7 +44,8 @@ class Text(Task):
     max_bytes: int = 2_000_000
 
     def __post_init__(self):
-        check_positive(tokens=self.tokens, max_bytes=self.max_bytes)
+        check_positive(tokens=self.tokens)
+        positive("max_bytes", self.max_bytes, limits.TEXT_BYTES)
         if self.tokens < 256:
             raise InputError("tokens", self.tokens, "256 or more, as every byte is a token")
         if isinstance(self.paths, str) or not all(isinstance(p, str) for p in self.paths):

@@ -4,12 +4,14 @@ A new format is a file beside this one and a line here; a user's own comes in by
 `nas.testing.ExporterContract` is the suite that each passes.
 """
 
-from typing import Protocol
+import re
+from typing import Any, Protocol
 
 from search_space.catalogue import Catalogue
 from search_space.cost.target import Target
-from search_space.errors import InputError
 from search_space.layouts.layout import Layout
+
+SUFFIX = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")
 
 
 class Exporter(Protocol):
@@ -27,7 +29,13 @@ class Exporter(Protocol):
         ...
 
 
-EXPORTERS = Catalogue("exporter", {"yaml": "nas.results.exporters.neutral:NeutralYaml"})
+def _misfit(found: Any) -> str | None:
+    suffix = getattr(found, "suffix", None)
+    fits = callable(found) and isinstance(suffix, str) and SUFFIX.fullmatch(suffix)
+    return None if fits else "an exporter: a function of (layout, target) with an attribute `suffix`, such as yaml"
+
+
+EXPORTERS = Catalogue("exporter", {"yaml": "nas.results.exporters.neutral:NeutralYaml"}, _misfit)
 """Exporters by name."""
 
 
@@ -35,13 +43,10 @@ def find_exporter(name: str) -> Exporter:
     """The exporter called `name` in the catalogue, or at a dotted path.
 
     Raises:
-        InputError: there is none, or it has no suffix.
+        InputError: there is none.
     """
     found = EXPORTERS.get(name, key="--format")
-    exporter = found() if isinstance(found, type) else found
-    if not callable(exporter) or not isinstance(getattr(exporter, "suffix", None), str):
-        raise InputError("--format", name, "an exporter: a function of (layout, target) with an attribute `suffix`")
-    return exporter  # type: ignore[return-value]
+    return found() if isinstance(found, type) else found
 
 
 __all__ = ["EXPORTERS", "Exporter", "find_exporter"]
