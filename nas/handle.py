@@ -11,12 +11,13 @@ from nas.results.export import export, write_all
 from nas.results.exporters import find_exporter
 from nas.results.folder import Folder
 from nas.results.pick import pick
+from nas.results.records import RunRecord
 from nas.results.running import RunningJob, read_running
 from nas.results.trials import Trial, front_of
 from nas.search.evaluate import Evaluation, as_layout, evaluate
 from nas.search.progress import Progress
 from nas.search.run import run
-from nas.search.setup import check, read_trials
+from nas.search.setup import check, trials_of
 from nas.study import audit as auditing
 from search_space.cost.target import Target
 from search_space.errors import InputError
@@ -82,6 +83,8 @@ class Search:
         self.folder = Folder.open(path)
         _check_keys(overrides, "target", "search.objectives")
         self.config = load(self.folder.config, overrides)
+        self._records: list[RunRecord] = []
+        self._trials: list[Trial] = []
 
     def __repr__(self) -> str:
         return f"nas.open({str(self.path)!r})"
@@ -94,7 +97,10 @@ class Search:
     @property
     def trials(self) -> list[Trial]:
         """All layouts that were trained, in the order in which they were begun."""
-        return read_trials(self.folder, self.config)
+        records = self.folder.read()
+        if records != self._records:
+            self._records, self._trials = records, trials_of(records, self.config)
+        return list(self._trials)
 
     def front(self) -> "DataFrame":
         """The front, best first in the first cost objective: a row for each layout, by the number of its trial.
@@ -248,7 +254,7 @@ class Search:
 
     def audited(self) -> auditing.Audit | None:
         """What earlier audits found; None before any."""
-        return auditing.read(self.config, self.folder, self.trials)
+        return auditing.read(self.config, self.folder, self.trials) if self.folder.audit.exists() else None
 
     def evaluate(self, layout: Layout | str, seeds: int = 1) -> Evaluation:
         """Trains and scores a layout, or its short notation, as this search would; see `nas.evaluate`."""

@@ -37,6 +37,7 @@ class Folder:
         self.running_jobs = self.path / "running.json"
         self._lock = self.path / ".lock"
         self._was_there = False
+        self._read_before: dict[Path, tuple[tuple[int, int], list[RunRecord]]] = {}
 
     @staticmethod
     def create(path: str | Path, config_yaml: str) -> "Folder":
@@ -177,10 +178,15 @@ class Folder:
     def _read(self, path: Path) -> list[RunRecord]:
         if not path.exists():
             return []
-        lines = path.read_text().split("\n")
+        stamp = (path.stat().st_mtime_ns, path.stat().st_size)
+        if path in self._read_before and self._read_before[path][0] == stamp:
+            return list(self._read_before[path][1])
         record_format = self.format
         try:
-            return [RunRecord.from_line(line, record_format) for line in lines[:-1]]
+            with path.open() as lines:
+                found = [RunRecord.from_line(line, record_format) for line in lines if line.endswith("\n")]
+            self._read_before[path] = stamp, found
+            return list(found)
         except (ValueError, KeyError, TypeError) as error:
             raise InputError("DIR", path.parent, f"a readable {path.name} ({error})") from error
 
