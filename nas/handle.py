@@ -11,12 +11,13 @@ from nas.results.export import export, write_all, write_one
 from nas.results.exporters import find_exporter
 from nas.results.folder import Folder
 from nas.results.pick import pick
+from nas.results.records import RunRecord
 from nas.results.running import RunningJob, read_running
 from nas.results.trials import Trial, front_of
 from nas.search.evaluate import Evaluation, as_layout, evaluate
 from nas.search.progress import Progress
 from nas.search.run import run
-from nas.search.setup import check, read_trials
+from nas.search.setup import check, trials_of
 from nas.study import audit as auditing
 from search_space import limits
 from search_space.checks import positive, positive_number
@@ -86,6 +87,8 @@ class Search:
         _check_keys(overrides, "target", "search.objectives")
         self.config = load_written(self.folder.config, overrides, trust)
         self._trust = trust
+        self._records: list[RunRecord] = []
+        self._trials: list[Trial] = []
 
     def __repr__(self) -> str:
         return f"nas.open({str(self.path)!r})"
@@ -98,7 +101,10 @@ class Search:
     @property
     def trials(self) -> list[Trial]:
         """All layouts that were trained, in the order in which they were begun."""
-        return read_trials(self.folder, self.config)
+        records = self.folder.read()
+        if records != self._records:
+            self._records, self._trials = records, trials_of(records, self.config)
+        return list(self._trials)
 
     def front(self) -> "DataFrame":
         """The front, best first in the first cost objective: a row for each layout, by the number of its trial.
@@ -169,7 +175,7 @@ class Search:
         if output is not None and what == "all":
             write_all(texts, Path(output))
         elif output is not None:
-            write_one(*texts.values(), Path(output))
+            write_one(next(iter(texts.values())), Path(output))
         return texts
 
     def status(self) -> Status:
@@ -263,7 +269,7 @@ class Search:
 
     def audited(self) -> auditing.Audit | None:
         """What earlier audits found; None before any."""
-        return auditing.read(self.config, self.folder, self.trials)
+        return auditing.read(self.config, self.folder, self.trials) if self.folder.audit.exists() else None
 
     def evaluate(self, layout: Layout | str, seeds: int = 1) -> Evaluation:
         """Trains and scores a layout, or its short notation, as this search would; see `nas.evaluate`."""

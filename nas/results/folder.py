@@ -39,6 +39,7 @@ class Folder:
         self.running_jobs = self.path / "running.json"
         self._lock = self.path / ".lock"
         self._was_there, self._trusted = False, True
+        self._read_before: dict[Path, tuple[tuple[int, int], list[RunRecord]]] = {}
 
     @staticmethod
     def create(path: str | Path, config_yaml: str) -> "Folder":
@@ -202,6 +203,9 @@ class Folder:
     def _read(self, path: Path) -> list[RunRecord]:
         if not os.path.lexists(path):
             return []
+        stamp = (path.stat().st_mtime_ns, path.stat().st_size)
+        if path in self._read_before and self._read_before[path][0] == stamp:
+            return list(self._read_before[path][1])
         lines = read_text(path, "DIR", limits.RECORD_BYTES).split("\n")
         record_format, records = self.format, []
         try:
@@ -212,7 +216,8 @@ class Folder:
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             expected = f"a run's record ({reason(error)}); without the line the rest can be read"
             raise InputError("DIR", f"{path} line {len(records) + 1}", expected) from error
-        return records
+        self._read_before[path] = stamp, records
+        return list(records)
 
 
 def _append(path: Path, records: Sequence[RunRecord]) -> None:

@@ -10,6 +10,10 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
+FAR = 2.0
+"""Errors for one point and against another, 2.8 of those of their difference, at which their order counts as sure: it
+is the other way round in one of 400 draws."""
+
 
 def on_front(losses: Array) -> NDArray[np.bool_]:
     """Which points no other point beats: [P, M] -> [P] bool.
@@ -27,7 +31,18 @@ def hypervolume(losses: Array, reference: Array) -> float:
 def hypervolume_gain(candidates: Array, front: Array, reference: Array) -> Array:
     """What each candidate would add to the hypervolume of a front, alone: [P, M], [F, M], [M] -> [P]."""
     before = hypervolume(front, reference)
-    return np.array([hypervolume(np.vstack([front, c]), reference) - before for c in candidates])
+    gain = np.zeros(len(candidates))
+    for i in np.flatnonzero(~_beaten(candidates, front) & (candidates < reference).all(1)):
+        gain[i] = hypervolume(np.vstack([front, candidates[i]]), reference) - before
+    return gain
+
+
+def _beaten(losses: Array, others: Array) -> NDArray[np.bool_]:
+    """Which points are no better in any objective than one of the others: [P, M], [Q, M] -> [P] bool."""
+    beaten = np.zeros(len(losses), dtype=bool)
+    for other in others:
+        beaten |= (other <= losses).all(1)
+    return beaten
 
 
 def knee(losses: Array) -> int:
@@ -44,14 +59,23 @@ def knee(losses: Array) -> int:
 def front_probability(losses: Array, errors: Array, draws: int = 400, seed: int = 0) -> Array:
     """Share of draws ~ N(losses, errors^2) in which each point is on the front: [P, M], [P, M] -> [P].
 
+    A point that another one beats even when the noise is `FAR` errors for the point and as many against the other is
+    not drawn: its share is 0. What it would beat, the other one beats as well.
+
     Args:
         losses: of the points.
         errors: standard deviation of each loss; 0 where it is known exactly.
         draws: how many.
         seed: of the draws.
     """
+    share = np.zeros(len(losses))
+    worst = losses + FAR * errors
+    beaten = _beaten(losses - FAR * errors, worst[on_front(worst)])
+    beaten &= ~on_front(losses)  # without noise, a point beats itself
+    near = np.flatnonzero(~beaten)
+    noisy = errors[near].any(0)
     generator = np.random.default_rng(seed)
-    count = np.zeros(len(losses))
-    for _ in range(draws):
-        count += on_front(losses + errors * generator.standard_normal(losses.shape))
-    return count / draws
+    drawn = np.repeat(losses[None, near], draws, 0)
+    drawn[..., noisy] += errors[near][:, noisy] * generator.standard_normal((draws, len(near), int(noisy.sum())))
+    share[near] = np.mean([on_front(points) for points in drawn], 0)
+    return share

@@ -5,15 +5,17 @@ reader here and the readers of older ones stay, so that a search stays readable 
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property, lru_cache
 from typing import Any, Literal
 
 from nas.config.loading import refuse_imports
 from search_space import limits
 from search_space.cost.objectives import OBJECTIVES, Objective
 from search_space.errors import InputError
-from search_space.layouts.layout import Layout
+from search_space.layouts.layout import Block, Layout, parse_block
 from search_space.layouts.published import Origin
 from workers.jobs import Outcome
 from workers.training import Result
@@ -113,7 +115,7 @@ class RunRecord:
         fields = {**vars(self), **{name: part and asdict(part) for name, part in parts.items()}}
         if self.origin is not None:
             fields["origin"] = {"name": self.origin.name, "layout": self.origin.layout.to_dict()}
-        return json.dumps({**fields, "layout": self.layout.to_dict()})
+        return json.dumps({**fields, "layout": self.layout.to_dict()}, default=dict)
 
     @staticmethod
     def from_line(line: str, record_format: int, trust: bool = True) -> "RunRecord":
@@ -127,7 +129,7 @@ class RunRecord:
         Raises:
             ValueError, LookupError, TypeError, AttributeError, RecursionError: the line is no record of that format.
         """
-        fields = json.loads(line)
+        fields = _fields(line)
         if not isinstance(fields, dict):
             raise TypeError("no mapping")
         if not trust:
@@ -150,6 +152,50 @@ def value_of(name: str, objective: Objective, result: Result) -> float:
         raise InputError("search.objectives", name, f"an objective that the runs have (they lack {error})") from error
 
 
+class Curves(Mapping[str, list[tuple[int, float]]]):
+    """The curves of a result on record. They are most of a record, and few readers look at them: so they stay text
+    until somebody does."""
+
+    def __init__(self, text: str):
+        self._text = text
+
+    @cached_property
+    def _curves(self) -> dict[str, list[tuple[int, float]]]:
+        try:
+            curves = {name: [(step, value) for step, value in curve] for name, curve in json.loads(self._text).items()}
+            _check_numbers([x for curve in curves.values() for point in curve for x in point])
+            return curves
+        except (ValueError, TypeError, AttributeError) as error:
+            raise InputError("curves", self._text[:60], f"curves that a search recorded ({error})") from error
+
+    def __getitem__(self, name: str) -> list[tuple[int, float]]:
+        return self._curves[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._curves)
+
+    def __len__(self) -> int:
+        return len(self._curves)
+
+
+CURVES = re.compile(r'"curves": (\{[^{}]*\})')
+
+
+def _fields(line: str) -> dict[str, Any]:
+    """The fields of a line; the curves of its result are left as text."""
+    found = CURVES.search(line)
+    if found:
+        try:
+            fields = json.loads(f"{line[: found.start(1)]}null{line[found.end(1) :]}")
+        except ValueError:
+            fields = {}
+        if (fields.get("result") or {}).get("curves", 0) is None:
+            fields["result"]["curves"] = Curves(found[1])
+            return fields
+    # What looks like curves may be something else, as a block may have any name.
+    return json.loads(line)
+
+
 def _read_1(fields: dict[str, Any]) -> RunRecord:
     origin, result, failure = (fields[name] for name in ("origin", "result", "failure"))
     _check(fields, trial=int, seed=int, rung=int, elapsed=float, objectives=dict)
@@ -158,22 +204,36 @@ def _read_1(fields: dict[str, Any]) -> RunRecord:
             raise ValueError(f"{name} {fields[name]}")
     if origin is not None:
         _check(origin, name=str)
-        fields["origin"] = Origin(origin["name"], Layout.from_dict(origin["layout"]))
+        fields["origin"] = Origin(origin["name"], _layout(origin["layout"]))
     if result is not None:
         _check(result, seed=int, steps=int, status=str, recall=float, accuracy=dict, loss=dict, seconds=float)
         if not 0 <= result["recall"] <= 1 or result["status"] not in ("complete", "paused", "diverged"):
             raise ValueError(f"recall {result['recall']}, status {result['status']}")
-        curves = {name: [(step, value) for step, value in curve] for name, curve in result["curves"].items()}
-        numbers = [*result["accuracy"].values(), *result["loss"].values(), result["seconds"]]
-        _check_numbers([*numbers, *(x for curve in curves.values() for point in curve for x in point)])
-        fields["result"] = Result(**{**result, "curves": curves})
+        _check_numbers([*result["accuracy"].values(), *result["loss"].values(), result["seconds"]])
+        if not isinstance(result["curves"], Curves):
+            result["curves"] = Curves(json.dumps(result["curves"]))
+        fields["result"] = Result(**result)
     if failure is not None:
         _check(failure, of=str, error=str)
         fields["failure"] = Failure(**failure)
     if fields.get("proposal") is not None:
         _check(fields["proposal"], known=int, noted=dict)
         fields["proposal"] = Proposal(**fields["proposal"])
-    return RunRecord(**{**fields, "layout": Layout.from_dict(fields["layout"])})
+    return RunRecord(**{**fields, "layout": _layout(fields["layout"])})
+
+
+def _layout(fields: dict[str, Any]) -> Layout:
+    """`Layout.from_dict`; the layouts of a search have the same few blocks, each of which is read once."""
+    try:
+        blocks = {name: _block(json.dumps(block)) for name, block in fields["blocks"].items()}
+        return Layout(tuple([blocks[name] for name in fields["layers"]]))
+    except (AttributeError, LookupError, TypeError, InputError):
+        return Layout.from_dict(fields)  # which says what is wrong with it
+
+
+@lru_cache(maxsize=10_000)
+def _block(text: str) -> Block:
+    return parse_block(json.loads(text), "blocks")
 
 
 def _check(fields: Mapping[str, Any], **kinds: type) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
 
 import numpy as np
 
@@ -42,6 +43,7 @@ class Trial:
     failures: list[Failure] = field(default_factory=list)
     on_front: bool = False
     confidence: float = 0.0
+    _known: dict[str, list[float]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -73,17 +75,25 @@ class Trial:
         """
         if name in self.costs:
             return self.costs[name]
-        return float(np.mean(self._measured(name))) if self.results else float("nan")
+        return fmean(self.measured(name)) if self.results else float("nan")
 
     def spread(self, name: str) -> float | None:
         """Standard deviation over seeds of a measured objective; None of a cost, or for a single seed."""
         if name in self.costs or len(self.results) < 2:
             return None
-        return float(np.std(self._measured(name), ddof=1))
+        return float(np.std(self.measured(name), ddof=1))
 
-    def _measured(self, name: str) -> list[float]:
-        objective = OBJECTIVES.get(name, key="search.objectives")
-        return [value_of(name, objective, result) for result in self.results]
+    def measured(self, name: str) -> list[float]:
+        """What each of the results says of a measured objective; worked out once, as results are only ever added.
+
+        Raises:
+            InputError: the runs lack the objective.
+        """
+        known = self._known.setdefault(name, [])
+        if len(known) < len(self.results):
+            objective = OBJECTIVES.get(name, key="search.objectives")
+            known += [value_of(name, objective, result) for result in self.results[len(known) :]]
+        return known
 
     def mean(self, kind: str) -> dict[str, float]:
         """Mean over seeds of each "accuracy" or "loss" score."""
@@ -147,13 +157,22 @@ def seed_spread(trials: Sequence[Trial], name: str) -> float:
     It is on the scale of the objective's losses. Runs that diverged are left out: how seldom they are, and how far
     they fall, says nothing of how far other seeds differ.
     """
-    objective = find_objectives([name])[name]
+    runs = [
+        (number, value)
+        for number, trial in enumerate(t for t in trials if len(t.results) > 1)
+        for result, value in zip(trial.results, trial.measured(name), strict=True)
+        if result.status == "complete"
+    ]
     squares, freedom = PRIOR_SPREAD**2 * PRIOR_RUNS, float(PRIOR_RUNS)
-    for trial in trials:
-        values = [value_of(name, objective, r) for r in trial.results if r.status == "complete"]
-        if len(values) > 1:
-            squares += float(np.var(objective.losses(values))) * len(values)
-            freedom += len(values) - 1
+    if runs:
+        trial_of, losses = (
+            np.array([number for number, _ in runs]),
+            find_objectives([name])[name].losses([value for _, value in runs]),
+        )
+        counts = np.bincount(trial_of)
+        means = np.bincount(trial_of, losses) / np.maximum(counts, 1)
+        squares += float(np.square(losses - means[trial_of]).sum())
+        freedom += float(np.maximum(counts - 1, 0).sum())
     return float(np.sqrt(squares / freedom))
 
 

@@ -59,6 +59,7 @@ class Controller:
         self._queue = list(queue)
         self._objectives = {name: OBJECTIVES.get(name) for name in search.objectives}
         self._used_up = False
+        self._on_front, self._best = 0, dict[str, float]()
         self._running: dict[tuple[Layout, tuple[int, ...]], tuple[Origin | None, RunningJob]] = {}
         self._losses = Losses()
         self._proposals: dict[Layout, Proposal] = {}
@@ -77,18 +78,11 @@ class Controller:
     @property
     def progress(self) -> Progress:
         """Where the search is."""
-        trials = self.book.trials
-        known = [t for t in trials if t.state == "complete"]
-        best = {
-            name: (max if objective.better == "high" else min)(t.value(name) for t in known)
-            for name, objective in self._objectives.items()
-            if known
-        }
         return Progress(
             trials=len(self._numbers),
             running=len(self._running),
-            on_front=sum(t.on_front for t in trials),
-            best=best,
+            on_front=self._on_front,
+            best=self._best,
             elapsed=self.elapsed,
             seconds=self.search.seconds,
             most_trials=self.search.trials,
@@ -110,7 +104,7 @@ class Controller:
                 self._count(runs)
                 lost.pop(first.layout, None)
         self._losses.waiting = list(lost.items())
-        mark_front(self.book.trials, self.search.objectives)
+        self._mark_front()
 
     def run(self) -> bool:
         """Searches until the budget is spent or nothing is left to try; what ends is recorded at once.
@@ -199,11 +193,10 @@ class Controller:
         due = self._confirmations < CONFIRM_SHARE * self._jobs or self.progress.spent >= CONFIRM_FROM
         if not (due or anyway):
             return None
-        left = {t.number: len(self._seeds_left(t.layout)) for t in self.book.trials}
         candidates = [
-            (trial.confidence / (1 + self.search.seeds - left[trial.number]), trial)
+            (trial.confidence / (1 + self.search.seeds - left), trial)
             for trial in self.book.trials
-            if trial.confidence >= self.search.reseed_above and left[trial.number]
+            if trial.confidence >= self.search.reseed_above and (left := len(self._seeds_left(trial.layout)))
         ]
         if not candidates:
             return None
@@ -236,8 +229,20 @@ class Controller:
             self._losses.add(outcome, origin)
             return
         trial = self._count(records)
-        moved = mark_front(self.book.trials, self.search.objectives)
-        self.on_job(trial, moved, outcome.error)
+        self.on_job(trial, self._mark_front(), outcome.error)
+
+    def _mark_front(self) -> list[Trial]:
+        """Finds the front anew; returns the trials that came on it or left it."""
+        trials = self.book.trials
+        moved = mark_front(trials, self.search.objectives)
+        known = [t for t in trials if t.state == "complete"]
+        self._on_front = sum(t.on_front for t in known)
+        self._best = {
+            name: (max if objective.better == "high" else min)(t.value(name) for t in known)
+            for name, objective in self._objectives.items()
+            if known
+        }
+        return moved
 
     def _records(self, outcome: Outcome, origin: Origin | None) -> list[RunRecord]:
         layout = outcome.job.layout

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -19,14 +21,18 @@ class Problem:
         objectives: names of what is traded, two or three.
         costs: cost objective -> value at the target, of a layout.
         taken: layouts that need not be proposed any more; it grows during the search.
+        told: the runs that ended with a result, in the order in which they were told: layout, values of the objectives.
+        memory: what samplers keep from one proposal to the next to save work; it has to follow from `told`.
     """
 
     space: Space
     objectives: Sequence[str]
     costs: Callable[[Layout], dict[str, float]]
     taken: set[Layout] = field(default_factory=set)
+    told: list[tuple[Layout, Sequence[float]]] = field(default_factory=list)
+    memory: dict[str, Any] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def goals(self) -> dict[str, Objective]:
         """The objectives by name."""
         return {name: OBJECTIVES.get(name) for name in self.objectives}
@@ -36,7 +42,8 @@ class Problem:
         """Names of the objectives that take training."""
         return [name for name, goal in self.goals.items() if goal.measured]
 
-    def cost_losses(self, layouts: Sequence[Layout]) -> dict[str, np.ndarray]:
-        """Losses of the cost objectives, [layouts] each: lower is better, on their scales."""
+    def cost_losses(self, layouts: Sequence[Layout]) -> np.ndarray:
+        """Losses of the cost objectives, in their order: lower is better, on their scales; [layouts, costs]."""
         costs = [self.costs(layout) for layout in layouts]
-        return {n: g.losses([cost[n] for cost in costs]) for n, g in self.goals.items() if not g.measured}
+        columns = [g.losses([cost[n] for cost in costs]) for n, g in self.goals.items() if not g.measured]
+        return np.stack(columns, 1) if columns else np.empty((len(layouts), 0))

@@ -113,15 +113,17 @@ class Proposer:
             noted: about a layout that was proposed in an earlier session.
         """
         trial = self._asked.pop(layout, None)
+        chosen = self.problem.space.values(layout)
+        if chosen is None:
+            return
         scores, state = None, TrialState.PRUNED
         if values is not None:
             known = {**self.problem.costs(layout), **values}
             scores, state = [known[name] for name in self.problem.objectives], TrialState.COMPLETE
+            self.problem.told.append((layout, scores))
         if trial is not None:
             self._study.tell(trial, scores, state=state)
-            return
-        chosen = self.problem.space.values(layout)
-        if chosen is not None:
+        else:
             params, attributes = self._params(chosen), dict(noted)
             self._study.add_trial(
                 create_trial(

@@ -1,13 +1,13 @@
 """Sets up a search: everything that follows from its configuration before anything runs."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import zip_longest
 
 import torch
 
 from nas.config import Config
-from nas.results.folder import Folder
+from nas.results.records import RunRecord
 from nas.results.trials import Trial, TrialBook, mark_front
 from nas.search.problem import Problem
 from nas.search.samplers import check_sampler
@@ -106,10 +106,10 @@ def costs_of(config: Config) -> Callable[[Layout], dict[str, float]]:
     return costs
 
 
-def read_trials(folder: Folder, config: Config) -> list[Trial]:
-    """All trials of a folder, with their standing on the front; runs that were lost with their place are none."""
+def trials_of(records: Iterable[RunRecord], config: Config) -> list[Trial]:
+    """All trials of the runs on record, with their standing on the front; lost runs are none."""
     book = TrialBook(costs_of(config))
-    for each in folder.read():
+    for each in records:
         if not each.lost:
             book.add(each)
     mark_front(book.trials, config.search.objectives)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import rankdata
 
 RESAMPLES = 2000
 
@@ -45,6 +44,8 @@ def taus(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 def rhos(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Spearman's rho, likewise."""
+    from scipy.stats import rankdata  # takes half a second to import
+
     a, b = (rankdata(x, axis=-1) for x in (one, other))
     return _cosine(a - a.mean(-1, keepdims=True), b - b.mean(-1, keepdims=True))
 

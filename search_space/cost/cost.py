@@ -6,7 +6,6 @@ measured times.
 """
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
@@ -88,6 +87,22 @@ def block_costs(block: Block, target: Target) -> dict[str, PartCost]:
     return costs
 
 
+def _sums(block: Block, target: Target) -> tuple[float, ...]:
+    """What a block adds to a model: parts, parameters, elements that grow with the context, bytes that do not, FLOPs
+    of a step and of a prompt. The target keeps it: a search prices hundreds of layouts for each that it trains."""
+    if block not in target.prices:
+        parts, n = block_costs(block, target).values(), target.context
+        target.prices[block] = (
+            len(parts),
+            sum(p.parameters for p in parts),
+            sum(p.cache_elements(n) for p in parts),
+            sum(p.state_elements * STATE_ELEMENT_BYTES + p.conv_elements * target.cache_element_bytes for p in parts),
+            sum(p.step_flops(n) for p in parts),
+            sum(p.prompt_flops(n) for p in parts),
+        )
+    return target.prices[block]
+
+
 def part_counts(layout: Layout, target: Target) -> Counter[str]:
     """How many of each part the layout has at the target's depth, and the two ends once; names as in a profile."""
     counts = Counter({ENDS: 1})
@@ -104,29 +119,24 @@ def cost(layout: Layout, target: Target) -> Cost:
         InputError: a part cannot be built at the target's size.
     """
     n, width, batch = target.context, target.width, target.batch
-    counts: Counter[str] = Counter()
-    costs: dict[str, PartCost] = {}
+    totals: list[float] = [0] * 6  # numbers of elements stay integers, however large
     for block, count in scaled_counts(layout, target.layers).items():
-        for name, part in block_costs(block, target).items():
-            counts[name] += count
-            costs[name] = part
-
-    def total(of: Callable[[PartCost], float]) -> float:
-        return sum(count * of(costs[name]) for name, count in counts.items())
+        for place, value in enumerate(_sums(block, target)):
+            totals[place] += count * value
+    parts, own, cached, kept, step_flops, prompt_flops = totals
 
     head = target.vocabulary * width
-    norms = (counts.total() + 1) * width
-    parameters = int(total(lambda p: p.parameters)) + norms + (head if target.tied_embeddings else 2 * head)
+    norms = (int(parts) + 1) * width
+    parameters = int(own) + norms + (head if target.tied_embeddings else 2 * head)
     weights = parameters * target.weight_bytes
     # A step reads one row of the embedding for each sequence; a tied one it reads whole, as the head.
     unread = 0 if target.tied_embeddings else max(0, target.vocabulary - batch) * width * target.weight_bytes
 
-    kv = int(total(lambda p: p.cache_elements(n))) * target.cache_element_bytes
-    state = int(total(lambda p: p.state_elements * STATE_ELEMENT_BYTES + p.conv_elements * target.cache_element_bytes))
+    kv, state = int(cached) * target.cache_element_bytes, int(kept)
     memory = weights + batch * (kv + state)
-    decode_flops = 2 * head + total(lambda p: p.step_flops(n))
+    decode_flops = 2 * head + step_flops
     # Only the last token of a prompt needs the head.
-    prefill_flops = 2 * head + total(lambda p: p.prompt_flops(n))
+    prefill_flops = 2 * head + prompt_flops
     device = target.hardware
     if target.measured is None:
         decode_ms = device.roofline_ms(batch * decode_flops, weights - unread + batch * (kv + 2 * state))

@@ -117,6 +117,11 @@ class Target:
             raise InputError("target.profile", self.profile, f"a profile of models with {', '.join(wrong)}")
         return profile
 
+    @cached_property
+    def prices(self) -> dict[Block, tuple[float, ...]]:
+        """What blocks add to a model, as far as `cost` has worked it out."""
+        return {}
+
     @property
     def description(self) -> str:
         """The target in a line, for titles."""

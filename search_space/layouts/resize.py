@@ -66,6 +66,8 @@ def keeps_shares(layout: Layout, layers: int) -> bool:
 
 def _shares(counts: Mapping[Block, int], layers: int) -> dict[Block, int]:
     """Layers of each kind after stretching to `layers` in all (step 2 of the rule); independent of their order."""
+    if layers == sum(counts.values()):
+        return dict(counts)
     kinds = sorted(counts, key=lambda kind: (counts[kind], str(kind)))
     if layers <= len(kinds):
         return dict.fromkeys(kinds[-layers:], 1)

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 
 from search_space.checks import count, or_none, positive_number
-from search_space.cost.cost import Cost
 from search_space.cost.objectives import cost_objectives
 from search_space.layouts.layout import Block, Layout
 
@@ -91,8 +90,3 @@ def count_rules(constraints: Constraints, meaning: Meaning, layers: int) -> list
         key = f"at_least.{name}"
         rules.append(CountRule(key, meaning(name, f"space.constraints.{key}"), least, layers))
     return rules
-
-
-def budget_excess(constraints: Constraints, cost: Cost) -> dict[str, float]:
-    """For each budget "max_...", by which share of it `cost` exceeds it; 0 or less where it is kept."""
-    return {f"max_{key}": cost_objectives()[key](cost) / limit - 1 for key, limit in constraints.budgets.items()}

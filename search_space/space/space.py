@@ -21,7 +21,7 @@ from search_space.space.choices import (
     make_groups,
     parse_choices,
 )
-from search_space.space.constraints import budget_excess, count_rules
+from search_space.space.constraints import count_rules
 from search_space.space.counting import Counting
 
 DRAWS = 20
@@ -39,6 +39,8 @@ class Space:
 
     Attributes:
         decisions: the free decisions, the same through a whole search.
+        codebook: what a group of layers may be, as numbers: which choice it is, then one column for each field of any
+            choice: the rank of its value in [0, 1], and 0 where the field is inactive.
 
     Raises:
         InputError: the configuration is wrong, or no layout keeps all constraints; names a key under "space".
@@ -49,6 +51,7 @@ class Space:
     def __init__(self, config: SpaceConfig, target: Target):
         self.config, self.target = config, target
         self._limits = config.constraints
+        self._budgets = {key: (limit, cost_objectives()[key]) for key, limit in self._limits.budgets.items()}
         self._named = parse_choices(config.blocks)
         allowed = allowed_choices(config, self._named)
         self._all = frozenset(b for choices in allowed for choice in choices.values() for b in choice.blocks.values())
@@ -63,6 +66,9 @@ class Space:
         self._found = [_by_block(group) for group in self._groups]
         self._kinds = list(dict.fromkeys(name for group in self._groups for name in group.choices))
         self._columns = {d.field: d.choices for d in self.decisions if d.field != BLOCK}
+        rows = [{b: self._row(g, v) for b, v in f.items()} for g, f in zip(self._groups, self._found, strict=True)]
+        self.codebook = list(dict.fromkeys(row for each in rows for row in each.values()))
+        self._codes = [{block: self.codebook.index(row) for block, row in each.items()} for each in rows]
         self._rules = count_rules(self._limits, self._meaning, config.layers)
         self._check_counts()
         self._counting = Counting([(len(group.layers), group.blocks) for group in self._groups], self._rules)
@@ -111,20 +117,17 @@ class Space:
             values |= found[block]
         return values
 
-    def code(self, layout: Layout) -> list[list[float]]:
-        """A layout of the space as numbers, for models of it: for each group of layers, which choice it is, then one
-        column for each field of any choice: the rank of its value in [0, 1], and 0 where the field is inactive.
-        """
-        rows = []
-        for group, found in zip(self._groups, self._found, strict=True):
-            values = found[layout.layers[group.layers[0]]]
-            ranks = {
-                field: choices.index(values[f"{group.name}.{field}"]) / max(1, len(choices) - 1)
-                for field, choices in self._columns.items()
-                if f"{group.name}.{field}" in values
-            }
-            rows.append([float(self._kinds.index(values[group.name])), *(ranks.get(f, 0.0) for f in self._columns)])
-        return rows
+    def code(self, layout: Layout) -> list[int]:
+        """A layout of the space as numbers, for models of it: for each group of layers, its row of `codebook`."""
+        return [codes[layout.layers[group.layers[0]]] for group, codes in zip(self._groups, self._codes, strict=True)]
+
+    def _row(self, group: Group, values: Mapping[str, Any]) -> tuple[float, ...]:
+        ranks = {
+            field: choices.index(values[f"{group.name}.{field}"]) / max(1, len(choices) - 1)
+            for field, choices in self._columns.items()
+            if f"{group.name}.{field}" in values
+        }
+        return float(self._kinds.index(values[group.name])), *(ranks.get(field, 0.0) for field in self._columns)
 
     def all(self, most: int) -> list[Layout] | None:
         """All feasible layouts, or None where there are more than `most` to look at."""
@@ -162,7 +165,11 @@ class Space:
         return Layout(tuple(layers[layer] for layer in range(self.config.layers)))
 
     def _budget_excess(self, layout: Layout) -> dict[str, float]:
-        return budget_excess(self._limits, cost(layout, self.target)) if self._limits.budgets else {}
+        """For each budget "max_...", by which share of it the layout exceeds it; 0 or less where it is kept."""
+        if not self._budgets:
+            return {}
+        price = cost(layout, self.target)
+        return {f"max_{key}": of(price) / limit - 1 for key, (limit, of) in self._budgets.items()}
 
     def _overspent(self, blocks: list[Block]) -> float:
         """Sum of what is over budget, in shares of the budgets."""

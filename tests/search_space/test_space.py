@@ -102,7 +102,8 @@ def test_options_that_the_search_chooses():
     assert str(layout) == "sliding_window(window=8192)/swiglu(ratio=2) gla"
     values = of.values(layout)
     assert values["layer_0.local.window"] == 8192 and values["layer_1.local.window"] == 512
-    assert of.code(layout) == [[1.0, 1.0, 0.0], [0.0, 0.0, 0.0]]
+    assert [of.codebook[row] for row in of.code(layout)] == [(1.0, 1.0, 0.0), (0.0, 0.0, 0.0)]
+    assert len(of.codebook) == len(set(of.codebook)) == 1 + 4
     assert set(of.blocks) >= {"gla", "local(window=512, mlp.ratio=2)", "local(window=8192, mlp.ratio=2.75)"}
 
 

@@ -12,7 +12,7 @@ import pytest
 import nas as front_door
 from nas.config import load
 from nas.results.folder import Folder
-from nas.search.setup import read_trials
+from nas.search.setup import trials_of
 from search_space.layouts.layout import Layout
 from tests.nas.conftest import QUIET, nas
 
@@ -20,7 +20,7 @@ from tests.nas.conftest import QUIET, nas
 def test_a_search_writes_all_that_it_promises(finished):
     names = {p.name for p in finished.iterdir()}
     assert {"config.yaml", "runs.jsonl", "front.svg", "front.json", "layouts"} <= names
-    trials = read_trials(Folder(finished), load(finished / "config.yaml"))
+    trials = trials_of(Folder(finished).read(), load(finished / "config.yaml"))
     assert len(trials) == 18 and all(t.state == "complete" for t in trials)
     assert len({t.layout for t in trials}) == 18
     assert {t.name for t in trials} > {"search", "Transformer"}
@@ -234,7 +234,7 @@ def test_a_search_over_ray(tmp_path, tiny):
     front_door.search(load("smoke", overrides), out=folder)
     assert signal.getsignal(signal.SIGTERM) == handler, "Ray sets one of its own"
     config = load(folder / "config.yaml")
-    trials = read_trials(Folder(folder), config)
+    trials = trials_of(Folder(folder).read(), config)
     assert len(trials) == 6 and all(t.state == "complete" for t in trials)
     # The same layout and seed give the same number in another process.
     alone = (
