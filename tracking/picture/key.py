@@ -16,6 +16,8 @@ STRIP = {2: (0.09, 0.37), 3: (0.09, 0.28)}
 COLUMNS = {2: (0.6, 0.86, 1.0), 3: (0.49, 0.73, 0.91, 1.0)}
 """Number of objectives -> right edges of the columns of values; the spread follows the first."""
 MOST_CHARACTERS = 60
+LONGEST_NAME = 24
+"""Characters of a mixer that half of the width has room for."""
 PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -81,8 +83,9 @@ def _draw_member(
 
 
 def _draw_mixers(axes: "Axes", row: float, colours: Mapping[str, str]) -> None:
-    """The legend, in two columns."""
+    """The legend, in two columns; in one where a name needs the room."""
+    columns = 2 if max(map(len, colours), default=0) <= LONGEST_NAME else 1
     for i, (mixer, colour) in enumerate(colours.items()):
-        x, y = 0.5 * (i % 2), row + 0.9 * (i // 2)
+        x, y = 0.5 * (i % columns), row + 0.9 * (i // columns)
         axes.broken_barh([(x, 0.025)], (y - 0.25, 0.5), facecolors=colour, linewidth=0)
         axes.text(x + 0.04, y, mixer, fontsize=7.5, color="#333333", va="center")
