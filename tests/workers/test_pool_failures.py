@@ -22,7 +22,7 @@ from workers.pool import Workers, open_pool
 from workers.pools import local, ray_settings
 from workers.pools.limit import FACTOR, FLOOR, Limit
 from workers.pools.local import LocalPool
-from workers.testing import numbers, tiny_job
+from workers.testing.pools import numbers, tiny_job
 
 
 def faulty(trial=0, **options):

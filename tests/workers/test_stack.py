@@ -17,7 +17,7 @@ from workers.training import Run, Training
 
 SEEDS = 0, 1, 2
 TRAINING = Training(length=23, steps=4, batch=5, evaluations=2, test_sequences=9, device="cpu")
-SCALE = Scale(Target(), Proxy(width=16, state=64), TRAINING.length)
+SCALE = Scale(Target(), Proxy(width=16, state=128), TRAINING.length)
 HYBRID = Layout.parse("gated_deltanet attention hgrn*2")
 
 

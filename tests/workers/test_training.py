@@ -21,7 +21,7 @@ from workers.training import Run, Training, is_evaluation, train
 
 TRAINING = Training(length=24, steps=12, batch=6, evaluations=3, test_sequences=8, device="cpu")
 TASKS = {"recall": {"keys": 8, "values": 8, "pairs": [2, 3]}}
-SCALE = Scale(Target(), Proxy(width=16, state=64), TRAINING.length)
+SCALE = Scale(Target(), Proxy(width=16, state=128), TRAINING.length)
 HYBRID = SCALE.layout(Layout.parse("gated_deltanet attention gla"))
 SIZES = SCALE.sizes(build_suite(TASKS, TRAINING.length).vocabulary)
 

@@ -36,7 +36,7 @@ def tiny_job(trial: int, seeds: tuple[int, ...] = (0,), mixer: str = "gla") -> J
         trial=trial,
         layout=Layout((Block(Part(mixer)),)),
         seeds=seeds,
-        scale=Scale(Target(), Proxy(width=16, state=64), 16),
+        scale=Scale(Target(), Proxy(width=16, state=128), 16),
         training=Training(length=16, steps=2, batch=2, evaluations=1, test_sequences=2, device="cpu"),
         tasks={"recall": {"keys": 8, "values": 8, "pairs": [2]}},
     )

@@ -169,12 +169,15 @@ FAULTY = [
 def test_a_search_in_which_every_run_failed(tmp_path, tiny, how, lost, why):
     folder = tmp_path / "run"
     faulty = [override.replace("HOW", how) for override in FAULTY]
-    for command in (["search", "--config", "smoke", "--out", folder, *tiny, *QUIET, *faulty], ["resume", folder]):
+    for command in (
+        ["search", "--config", "smoke", "--out", folder, *tiny, *QUIET, *faulty],
+        ["resume", "--trust", folder],
+    ):
         result = nas(*command)
         assert result.exit_code == 1
         assert why in result.stderr.splitlines()[-1] and str(folder) in result.stderr.splitlines()[-1]
         assert [r.failure.of for r in Folder(folder).read()] == ["place"] * lost + ["layout"]
-    status = nas("status", folder).stdout
+    status = nas("status", "--trust", folder).stdout
     assert "1 trials (0 complete, 0 diverged, 1 failed), 1 runs" in status
     assert (f"{lost} runs were lost" in status) == bool(lost)
 
@@ -221,7 +224,10 @@ def test_what_libraries_print_is_kept_from_standard_output(tmp_path, tiny, monke
     monkeypatch.setattr(running, "open_pool", noisy)
     folder = tmp_path / "run"
     one = ["search.trials=1", "search.seeds=1"]
-    for command in (["search", "--config", "smoke", "--out", folder, *tiny, *QUIET, *one], ["resume", folder]):
+    for command in (
+        ["search", "--config", "smoke", "--out", folder, *tiny, *QUIET, *one],
+        ["resume", "--trust", folder],
+    ):
         result = nas(*command)
         assert result.exit_code == 0 and "noise" in result.stderr and "noise" not in result.stdout
 
