@@ -30,11 +30,12 @@ if TYPE_CHECKING:
     from search_space.cost.cost import Cost
     from search_space.cost.target import Target
     from search_space.errors import InputError
-    from search_space.layouts.layout import Block, Layout
+    from search_space.layouts.block import Block
+    from search_space.layouts.layout import Layout
     from search_space.layouts.published import published_layouts as published
 else:
     _HOMES = {
-        "Block": "search_space.layouts.layout:Block",
+        "Block": "search_space.layouts.block:Block",
         "Config": "nas.config:Config",
         "Cost": "search_space.cost.cost:Cost",
         "Evaluation": "nas.search.evaluate:Evaluation",

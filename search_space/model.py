@@ -11,7 +11,8 @@ from zlib import crc32
 import torch
 from torch import Tensor, nn
 
-from search_space.layouts.layout import Block, Layout
+from search_space.layouts.block import Block
+from search_space.layouts.layout import Layout
 from search_space.parts.base import Dims, State
 from search_space.parts.build import build_channel_mixer, build_mixer
 from search_space.parts.nn import RMSNorm, ShortConvolution

@@ -29,7 +29,8 @@ from search_space import limits
 from search_space.checks import positive, positive_number
 from search_space.cost.target import Target
 from search_space.errors import InputError, one_of
-from search_space.layouts.layout import Block, Layout
+from search_space.layouts.block import Block
+from search_space.layouts.layout import Layout
 from search_space.model import SHIFTS, Sizes
 from search_space.parts.base import PartCost, Scaling
 from search_space.parts.build import (

@@ -1,4 +1,4 @@
-"""Where jobs run: the settings, what every pool can do, and which one is opened."""
+"""Where jobs run: the settings, and what every pool can do."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -67,19 +67,3 @@ class Pool(Protocol):
 
     def close(self) -> None:
         """Gives up what is still running."""
-
-
-def open_pool(workers: Workers) -> Pool:
-    """The pool that the configuration asks for.
-
-    Raises:
-        InputError: there is no such cluster, or it has no room for a run.
-        WorkersLost: Ray does not start on this machine.
-    """
-    if workers.pool == "local":
-        from workers.pools.local import LocalPool
-
-        return LocalPool(workers)
-    from workers.pools.ray import RayPool
-
-    return RayPool(workers)

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from search_space.cost.measured import PartTimes
 from search_space.cost.target import Target
-from search_space.layouts.layout import Block, Layout
+from search_space.layouts.block import Block
+from search_space.layouts.layout import Layout
 from search_space.model import Layer, Model, build_model
 from search_space.parts.base import State
 

@@ -15,7 +15,8 @@ from nas.config.loading import refuse_imports
 from search_space import limits
 from search_space.cost.objectives import OBJECTIVES, Objective
 from search_space.errors import InputError
-from search_space.layouts.layout import Block, Layout, parse_block
+from search_space.layouts.block import Block, parse_block
+from search_space.layouts.layout import Layout
 from search_space.layouts.published import Origin
 from workers.jobs import Outcome
 from workers.training import Result

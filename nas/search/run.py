@@ -17,7 +17,7 @@ from nas.search.setup import costs_of, make_job, queued
 from search_space.space.space import Space
 from tracking.runs import Tracker
 from workers.errors import WorkersLost
-from workers.pool import open_pool
+from workers.pools import open_pool
 
 logger = logging.getLogger(__name__)
 

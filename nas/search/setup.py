@@ -15,7 +15,8 @@ from search_space import limits
 from search_space.cost.cost import cost
 from search_space.cost.objectives import OBJECTIVES, cost_objectives
 from search_space.errors import InputError
-from search_space.layouts.layout import Block, Layout
+from search_space.layouts.block import Block
+from search_space.layouts.layout import Layout
 from search_space.layouts.published import Origin, published_layouts
 from search_space.layouts.resize import keeps_shares, resize
 from search_space.model import build_model

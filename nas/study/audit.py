@@ -14,7 +14,7 @@ from nas.search.setup import costs_of, make_job
 from nas.study.ranking import Agreement, kendall
 from search_space.cost.objectives import OBJECTIVES
 from search_space.errors import InputError
-from workers.pool import open_pool
+from workers.pools import open_pool
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,8 @@ from nas.config import Config
 from search_space.cost.cost import cost, part_counts
 from search_space.cost.measured import ENDS, Profile
 from search_space.errors import InputError
-from search_space.layouts.layout import Block, Layout
+from search_space.layouts.block import Block
+from search_space.layouts.layout import Layout
 from search_space.parts.part import NONE
 from search_space.space.space import Space
 from workers.profiler import Profiler

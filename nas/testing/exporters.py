@@ -14,7 +14,8 @@ import pytest
 from nas.results.exporters import SUFFIX, Exporter, find_exporter
 from search_space.cost.target import Target
 from search_space.errors import InputError
-from search_space.layouts.layout import Block, Layout
+from search_space.layouts.block import Block
+from search_space.layouts.layout import Layout
 from search_space.parts.part import Part
 
 TARGET = Target(layers=6, width=512, heads=8, kv_heads=8, mlp_width=1408)

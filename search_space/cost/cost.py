@@ -13,7 +13,8 @@ import torch
 
 from search_space.cost.measured import ENDS
 from search_space.cost.target import Target
-from search_space.layouts.layout import Block, Layout
+from search_space.layouts.block import Block
+from search_space.layouts.layout import Layout
 from search_space.layouts.resize import scaled_counts
 from search_space.parts.base import Dims, PartCost
 from search_space.parts.build import build_channel_mixer, build_mixer

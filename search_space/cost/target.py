@@ -10,7 +10,8 @@ from search_space.checks import positive
 from search_space.cost.devices import Device, find_device
 from search_space.cost.measured import SIZES, Profile, load_profile
 from search_space.errors import InputError
-from search_space.layouts.layout import Block, Layout
+from search_space.layouts.block import Block
+from search_space.layouts.layout import Layout
 from search_space.layouts.resize import resize
 from search_space.model import Sizes
 from search_space.parts.build import check_mixer_options

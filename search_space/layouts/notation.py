@@ -12,7 +12,7 @@ from typing import Any
 
 from search_space import limits
 from search_space.errors import InputError
-from search_space.layouts.layout import MLP, Block
+from search_space.layouts.block import MLP, Block
 from search_space.parts.part import BRANCHES, Part
 from search_space.plain import parse_yaml
 

@@ -20,7 +20,8 @@ from fractions import Fraction
 from functools import lru_cache
 from itertools import cycle, islice
 
-from search_space.layouts.layout import Block, Layout
+from search_space.layouts.block import Block
+from search_space.layouts.layout import Layout
 
 
 @lru_cache(maxsize=100_000)

@@ -9,7 +9,7 @@ from typing import Any
 from search_space import limits
 from search_space.checks import positive
 from search_space.errors import InputError, one_of
-from search_space.layouts.layout import Block, find_block, parse_block
+from search_space.layouts.block import Block, find_block, parse_block
 from search_space.space.constraints import Constraints
 
 TIES = ["layer", "block", "pattern"]

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field, fields
 
 from search_space.checks import count, or_none, positive_number
 from search_space.cost.objectives import cost_objectives
-from search_space.layouts.layout import Block, Layout
+from search_space.layouts.block import Block
+from search_space.layouts.layout import Layout
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate
 
 from search_space.errors import InputError
-from search_space.layouts.layout import Block
+from search_space.layouts.block import Block
 from search_space.space.constraints import CountRule
 
 MOST_ROWS = 200_000

@@ -13,7 +13,8 @@ from torch.profiler import ProfilerActivity, profile
 
 from nas.config import load
 from nas.search.setup import make_job
-from search_space.layouts.layout import Block, Layout
+from search_space.layouts.block import Block
+from search_space.layouts.layout import Layout
 from search_space.mixers import MIXERS
 from workers.suite.suite import build_suite
 from workers.training import Run

@@ -15,7 +15,8 @@ import torch
 
 from nas.config import load
 from nas.search.setup import make_job
-from search_space.layouts.layout import Block, Layout
+from search_space.layouts.block import Block
+from search_space.layouts.layout import Layout
 from search_space.space.choices import SpaceConfig
 from workers.jobs import run_job
 

@@ -17,7 +17,8 @@ import torch
 import yaml
 
 from search_space.cost.target import Target
-from search_space.layouts.layout import Block, Layout
+from search_space.layouts.block import Block
+from search_space.layouts.layout import Layout
 from search_space.mixers import MIXERS
 from search_space.scale import Proxy, Scale
 from workers.suite.suite import build_suite

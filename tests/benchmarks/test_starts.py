@@ -6,7 +6,8 @@ import yaml
 
 from nas.config import load
 from search_space.cost.target import Target
-from search_space.layouts.layout import Block, Layout
+from search_space.layouts.block import Block
+from search_space.layouts.layout import Layout
 from tests.benchmarks import cpu_step, efficiency, mixed_proxy, placement, rates, robustness, samplers, stacked
 from tests.conftest import TINY
 

@@ -6,7 +6,8 @@ from nas.config import Config
 from nas.config.settings import Search
 from nas.results.trials import Trial
 from search_space.cost.target import Target
-from search_space.layouts.layout import Block, Layout
+from search_space.layouts.block import Block
+from search_space.layouts.layout import Layout
 from workers.training import Result
 
 TARGET = Target(layers=6, width=512, heads=8, mlp_width=1408)

@@ -8,7 +8,8 @@ from search_space.cost.devices import DEVICES
 from search_space.cost.objectives import OBJECTIVES, cost_objectives
 from search_space.cost.target import TARGETS, Target
 from search_space.errors import InputError
-from search_space.layouts.layout import Block, Layout
+from search_space.layouts.block import Block
+from search_space.layouts.layout import Layout
 from search_space.mixers import MIXERS
 from search_space.model import build_model
 from search_space.parts.base import Dims

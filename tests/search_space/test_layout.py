@@ -1,7 +1,8 @@
 import pytest
 
 from search_space.errors import InputError
-from search_space.layouts.layout import Block, Layout
+from search_space.layouts.block import Block
+from search_space.layouts.layout import Layout
 from search_space.parts.part import NONE, Part
 from tests.search_space.stubs import ECHO
 

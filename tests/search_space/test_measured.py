@@ -7,7 +7,8 @@ from search_space.cost.cost import cost
 from search_space.cost.measured import PartTimes, Profile
 from search_space.cost.target import Target
 from search_space.errors import InputError
-from search_space.layouts.layout import Block, Layout
+from search_space.layouts.block import Block
+from search_space.layouts.layout import Layout
 
 SMALL = Target(layers=4, width=64, heads=4, mlp_width=128, vocabulary=100, batch=2, context=300)
 

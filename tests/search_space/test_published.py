@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from search_space.layouts.layout import Block
+from search_space.layouts.block import Block
 from search_space.layouts.published import published_layouts
 from search_space.layouts.resize import resize
 from search_space.mixers import MIXERS

@@ -3,7 +3,8 @@ from collections import Counter
 
 import pytest
 
-from search_space.layouts.layout import Block, Layout
+from search_space.layouts.block import Block
+from search_space.layouts.layout import Layout
 from search_space.layouts.resize import keeps_shares, pattern, resize, scaled_counts
 
 MIXERS = {"A": "attention", "G": "gla", "H": "hgrn", "R": "retnet"}

@@ -9,7 +9,8 @@ import torch
 from nas.config import load
 from search_space.cost.target import TARGETS, Target
 from search_space.errors import InputError
-from search_space.layouts.layout import Block, Layout
+from search_space.layouts.block import Block
+from search_space.layouts.layout import Layout
 from search_space.mixers import MIXERS
 from search_space.model import build_model
 from search_space.parts.part import Part

@@ -8,7 +8,8 @@ from search_space.cost.cost import cost
 from search_space.cost.objectives import cost_objectives
 from search_space.cost.target import Target
 from search_space.errors import InputError
-from search_space.layouts.layout import Block, Layout
+from search_space.layouts.block import Block
+from search_space.layouts.layout import Layout
 from search_space.parts.part import Part
 from search_space.space import counting
 from search_space.space.choices import SpaceConfig

@@ -14,12 +14,13 @@ import pytest
 import torch
 
 from search_space.errors import InputError
-from search_space.layouts.layout import Block, Layout
+from search_space.layouts.block import Block
+from search_space.layouts.layout import Layout
 from search_space.parts.part import Part
 from workers.errors import WorkersLost
 from workers.jobs import run_job
-from workers.pool import Workers, open_pool
-from workers.pools import local, ray_settings
+from workers.pool import Workers
+from workers.pools import local, open_pool, ray_settings
 from workers.pools.limit import FACTOR, FLOOR, Limit
 from workers.pools.local import LocalPool
 from workers.testing.pools import numbers, tiny_job
@@ -97,7 +98,8 @@ class TestLocal:
 
     def test_the_process_ends_with_its_parent(self):
         program = (
-            "import os, signal; from workers.pool import *; pool = open_pool(Workers(pool='local'));"
+            "import os, signal; from workers.pool import Workers; from workers.pools import open_pool;"
+            "pool = open_pool(Workers(pool='local'));"
             "from tests.workers.test_pool_failures import *; pool.submit(faulty(how='hang'));"
             "exec('while not pool._running: pool.wait(0.1)');"
             "print(pool._worker._process.pid, flush=True); os.kill(os.getpid(), signal.SIGKILL)"

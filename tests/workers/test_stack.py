@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from search_space.cost.target import Target
-from search_space.layouts.layout import Block, Layout
+from search_space.layouts.block import Block
+from search_space.layouts.layout import Layout
 from search_space.mixers import MIXERS
 from search_space.scale import Proxy, Scale
 from tests.workers.test_training import job

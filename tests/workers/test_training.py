@@ -10,7 +10,8 @@ import torch
 
 from search_space.cost.target import Target
 from search_space.errors import InputError
-from search_space.layouts.layout import Block, Layout
+from search_space.layouts.block import Block
+from search_space.layouts.layout import Layout
 from search_space.mixers import MIXERS
 from search_space.model import Model, build_model
 from search_space.scale import Proxy, Scale

@@ -19,7 +19,8 @@ from dataclasses import replace
 import pytest
 
 from search_space.cost.target import Target
-from search_space.layouts.layout import Block, Layout
+from search_space.layouts.block import Block
+from search_space.layouts.layout import Layout
 from search_space.parts.part import Part
 from search_space.scale import Proxy, Scale
 from workers.jobs import Job, Outcome, run_job

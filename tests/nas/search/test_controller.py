@@ -9,7 +9,8 @@ from nas.results.folder import Folder
 from nas.results.records import RunRecord
 from nas.results.trials import TrialBook
 from nas.search.controller import Controller
-from search_space.layouts.layout import Block, Layout
+from search_space.layouts.block import Block
+from search_space.layouts.layout import Layout
 from workers.jobs import Job, Outcome
 from workers.training import Result
 

@@ -18,13 +18,14 @@ from nas.search.controller import Controller
 from nas.search.proposer import Proposer
 from nas.search.samplers import SAMPLERS
 from search_space.cost.target import Target
-from search_space.layouts.layout import Block, Layout
+from search_space.layouts.block import Block
+from search_space.layouts.layout import Layout
 from search_space.space.constraints import Constraints
 from search_space.space.space import Space, SpaceConfig
 from tests.nas.conftest import QUIET, nas
 from workers.errors import WorkersLost
 from workers.jobs import Job, Outcome
-from workers.pool import open_pool
+from workers.pools import open_pool
 from workers.training import Result
 
 running = import_module("nas.search.run")  # `nas.search` itself is the function

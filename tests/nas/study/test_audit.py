@@ -5,7 +5,8 @@ import pytest
 from nas.results.folder import Folder
 from nas.results.trials import Trial
 from nas.study.audit import choose, first_seed, ranked
-from search_space.layouts.layout import Block, Layout
+from search_space.layouts.block import Block
+from search_space.layouts.layout import Layout
 from tests.nas.conftest import nas
 from workers.training import Result
 
