@@ -169,7 +169,7 @@ class Search:
         if output is not None and what == "all":
             write_all(texts, Path(output))
         elif output is not None:
-            write_one(*texts.values(), Path(output))
+            write_one(next(iter(texts.values())), Path(output))
         return texts
 
     def status(self) -> Status:

@@ -56,9 +56,9 @@ class Catalogue:
             found = getattr(import_module(module), attribute)
         except (Exception, SystemExit) as error:  # a module may do anything when it is imported
             raise InputError(key or self.kind, name, f"an importable {self.kind} ({error})") from error
-        expected = self._misfit(found)
-        if expected is not None:
-            raise InputError(key or self.kind, name, expected)
+        wanted = self._misfit(found)
+        if wanted is not None:
+            raise InputError(key or self.kind, name, wanted)
         return found
 
 

@@ -70,7 +70,7 @@ class Store:
             return Store(f"sqlite:///{quote(str(database))}", database)
         try:
             parts = urlsplit(uri)
-            usable = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port)
+            usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
         except ValueError:
             usable = False
         if not usable:
