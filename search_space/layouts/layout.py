@@ -15,7 +15,7 @@ mixer, where it is not the default one. `layouts/notation.py` reads whole layout
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from hashlib import sha256
 from itertools import groupby
 from pathlib import Path
@@ -54,6 +54,16 @@ class Block:
         if not self.mixer and not self.mlp:
             raise InputError("block", "none/none", "a mixer, a channel mixer, or both")
 
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.mixer, self.mlp))
+
+    def __hash__(self) -> int:
+        return self._hash  # kept: a search looks layouts up a million times
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"mixer": self.mixer, "mlp": self.mlp}  # texts have another hash in another process
+
     def __str__(self) -> str:
         return str(self.mixer) if self.mlp == MLP else f"{self.mixer}/{self.mlp}"
 
@@ -87,6 +97,16 @@ class Layout:
         object.__setattr__(self, "layers", tuple(self.layers))
         if not self.layers:
             raise InputError("layers", "[]", "at least one layer")
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash(self.layers)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"layers": self.layers}
 
     def __str__(self) -> str:
         """The layers in short, as in `gla*2 attention gla*3` or `(gla*2 attention)*8`; `parse` reads it."""
