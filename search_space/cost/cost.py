@@ -91,9 +91,10 @@ def block_costs(block: Block, target: Target) -> dict[str, PartCost]:
 def _sums(block: Block, target: Target) -> tuple[float, ...]:
     """What a block adds to a model: parts, parameters, elements that grow with the context, bytes that do not, FLOPs
     of a step and of a prompt. The target keeps it: a search prices hundreds of layouts for each that it trains."""
-    if block not in target.prices:
+    found = target.prices.get(block)
+    if found is None:
         parts, n = block_costs(block, target).values(), target.context
-        target.prices[block] = (
+        found = target.prices[block] = (
             len(parts),
             sum(p.parameters for p in parts),
             sum(p.cache_elements(n) for p in parts),
@@ -101,7 +102,7 @@ def _sums(block: Block, target: Target) -> tuple[float, ...]:
             sum(p.step_flops(n) for p in parts),
             sum(p.prompt_flops(n) for p in parts),
         )
-    return target.prices[block]
+    return found
 
 
 def part_counts(layout: Layout, target: Target) -> Counter[str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 from search_space.channel_mixers import CHANNEL_MIXERS
@@ -35,6 +35,16 @@ class Block:
             object.__setattr__(self, name, Part(part) if isinstance(part, str) else part)
         if not self.mixer and not self.mlp:
             raise InputError("block", "none/none", "a mixer, a channel mixer, or both")
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.mixer, self.mlp))
+
+    def __hash__(self) -> int:
+        return self._hash  # kept: a search looks layouts up a million times
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"mixer": self.mixer, "mlp": self.mlp}  # texts have another hash in another process
 
     def __str__(self) -> str:
         return str(self.mixer) if self.mlp == MLP else f"{self.mixer}/{self.mlp}"

@@ -15,6 +15,7 @@ mixer, where it is not the default one. `layouts/notation.py` reads whole layout
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from itertools import groupby
 from pathlib import Path
@@ -48,6 +49,16 @@ class Layout:
         if not self.layers:
             raise InputError("layers", "[]", "at least one layer")
         _check_depth(len(self.layers))
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash(self.layers)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"layers": self.layers}
 
     def __str__(self) -> str:
         """The layers in short, as in `gla*2 attention gla*3` or `(gla*2 attention)*8`; `parse` reads it."""

@@ -58,6 +58,7 @@ class Counting:
         for index in reversed(range(len(groups))):
             self._ways[index] = {counts: sum(self._weights(index, counts)) for counts in reached[index]}
         self.size = self._ways[0][self._start]
+        self._steps: dict[tuple[int, Counts], tuple[list[int], list[tuple[list[Block], Counts]]]] = {}
 
     def _enough(self, counts: Counts) -> bool:
         return all(count >= rule.least for count, rule in zip(counts, self._rules, strict=True))
@@ -80,9 +81,11 @@ class Counting:
         """A block for each group, all ways equally likely. There must be one."""
         chosen, counts = [], self._start
         for index in range(len(self._sizes)):
-            ways = list(accumulate(self._weights(index, counts)))
-            option = bisect_right(ways, rng.randrange(ways[-1]))
-            blocks, counts = self._options(index, counts)[option]
+            if (index, counts) not in self._steps:
+                ways = list(accumulate(self._weights(index, counts)))
+                self._steps[index, counts] = ways, self._options(index, counts)
+            ways, options = self._steps[index, counts]
+            blocks, counts = options[bisect_right(ways, rng.randrange(ways[-1]))]
             chosen.append(rng.choice(blocks))
         return chosen
 
