@@ -4,6 +4,8 @@ Everything here works on losses: an array [P, M] of P points and M objectives, l
 differences count alike (`Objective.losses` makes them from values).
 """
 
+from functools import lru_cache
+
 import moocore
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +15,8 @@ Array = NDArray[np.float64]
 FAR = 2.0
 """Errors for one point and against another, 2.8 of those of their difference, at which their order counts as sure: it
 is the other way round in one of 400 draws."""
+BLOCK = 256
+"""Points whose noise is drawn together, and kept."""
 
 
 def on_front(losses: Array) -> NDArray[np.bool_]:
@@ -73,9 +77,35 @@ def front_probability(losses: Array, errors: Array, draws: int = 400, seed: int 
     beaten = _beaten(losses - FAR * errors, worst[on_front(worst)])
     beaten &= ~on_front(losses)  # without noise, a point beats itself
     near = np.flatnonzero(~beaten)
-    noisy = errors[near].any(0)
-    generator = np.random.default_rng(seed)
-    drawn = np.repeat(losses[None, near], draws, 0)
-    drawn[..., noisy] += errors[near][:, noisy] * generator.standard_normal((draws, len(near), int(noisy.sum())))
-    share[near] = np.mean([on_front(points) for points in drawn], 0)
+    losses, errors = losses[near], errors[near]
+    noisy = np.flatnonzero(errors.any(0))
+    centre, width = losses.astype(np.float32)[..., None], errors.astype(np.float32)[..., None]
+    drawn = {m: centre[:, m] + width[:, m] * _noise(len(beaten), draws, seed + m)[near] for m in noisy}
+    if losses.shape[1] == 2 and len(drawn) == 1:
+        ((m, values),) = drawn.items()
+        share[near] = _on_fronts(losses[:, 1 - m], values).mean(1)
+    else:
+        columns = [drawn.get(m, np.repeat(losses[:, m, None], draws, 1)) for m in range(losses.shape[1])]
+        share[near] = np.mean([on_front(points) for points in np.stack(columns, 2).transpose(1, 0, 2)], 0)
     return share
+
+
+def _noise(points: int, draws: int, seed: int) -> NDArray[np.float32]:
+    """Standard normal noise [points, draws]: of a point always the same, however many there are."""
+    blocks = [_block_of_noise(draws, seed, number) for number in range(-(-points // BLOCK))]
+    return np.concatenate(blocks or [np.empty((0, draws), np.float32)])
+
+
+@lru_cache(maxsize=64)
+def _block_of_noise(draws: int, seed: int, number: int) -> NDArray[np.float32]:
+    return np.random.default_rng((seed, number)).standard_normal((BLOCK, draws), dtype=np.float32)
+
+
+def _on_fronts(exact: Array, drawn: Array) -> NDArray[np.bool_]:
+    """`on_front` of two losses, [P] the same in all draws and [P, D] drawn, for all draws at once: [P, D]."""
+    order = np.argsort(exact, kind="stable")
+    _, begins, group = np.unique(exact[order], return_index=True, return_inverse=True)
+    best = np.minimum.reduceat(drawn[order], begins, axis=0)  # of the points that are equal in the exact loss
+    before = np.minimum.accumulate(best, axis=0)
+    best[1:][before[:-1] <= best[1:]] = -np.inf  # all of these are beaten by one with a smaller exact loss
+    return drawn <= best[group[np.argsort(order)]]

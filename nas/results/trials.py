@@ -1,8 +1,8 @@
 """Trials: what is known of each layout from all its runs, and how sure that is."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from statistics import fmean
 
 import numpy as np
 
@@ -43,7 +43,8 @@ class Trial:
     failures: list[Failure] = field(default_factory=list)
     on_front: bool = False
     confidence: float = 0.0
-    _known: dict[str, list[float]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _measured: dict[str, list[float]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _means: dict[str, float] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -58,8 +59,9 @@ class Trial:
     @property
     def state(self) -> str:
         """ "complete", "diverged" (no seed trained to its end) or "failed" (no run left a result)."""
-        if any(r.status == "complete" for r in self.results):
-            return "complete"
+        for result in self.results:
+            if result.status == "complete":
+                return "complete"
         return "diverged" if self.results else "failed"
 
     @property
@@ -75,7 +77,10 @@ class Trial:
         """
         if name in self.costs:
             return self.costs[name]
-        return fmean(self.measured(name)) if self.results else float("nan")
+        if name not in self._means:
+            known = self.measured(name)
+            self._means[name] = sum(known) / len(known) if known else math.nan
+        return self._means[name]
 
     def spread(self, name: str) -> float | None:
         """Standard deviation over seeds of a measured objective; None of a cost, or for a single seed."""
@@ -84,16 +89,24 @@ class Trial:
         return float(np.std(self.measured(name), ddof=1))
 
     def measured(self, name: str) -> list[float]:
-        """What each of the results says of a measured objective; worked out once, as results are only ever added.
+        """What each of the results says of a measured objective.
 
         Raises:
             InputError: the runs lack the objective.
         """
-        known = self._known.setdefault(name, [])
-        if len(known) < len(self.results):
+        if name not in self._measured:
             objective = OBJECTIVES.get(name, key="search.objectives")
-            known += [value_of(name, objective, result) for result in self.results[len(known) :]]
-        return known
+            self._measured[name] = [value_of(name, objective, result) for result in self.results]
+        return self._measured[name]
+
+    def add(self, record: RunRecord) -> None:
+        """Counts a run in; what was worked out from the others is forgotten."""
+        if record.result is not None:
+            self.results.append(record.result)
+        if record.failure is not None:
+            self.failures.append(record.failure)
+        self._measured.clear()
+        self._means.clear()
 
     def mean(self, kind: str) -> dict[str, float]:
         """Mean over seeds of each "accuracy" or "loss" score."""
@@ -128,10 +141,7 @@ class TrialBook:
             trial = Trial(record.trial, record.layout, record.origin, {})
             trial.costs = self._costs(trial.design)
             self._by_layout[record.layout] = trial
-        if record.result is not None:
-            trial.results.append(record.result)
-        if record.failure is not None:
-            trial.failures.append(record.failure)
+        trial.add(record)
         return trial
 
 

@@ -235,12 +235,12 @@ class Controller:
         """Finds the front anew; returns the trials that came on it or left it."""
         trials = self.book.trials
         moved = mark_front(trials, self.search.objectives)
-        known = [t for t in trials if t.state == "complete"]
-        self._on_front = sum(t.on_front for t in known)
+        front = [t for t in trials if t.on_front]  # which holds the best in each objective
+        self._on_front = len(front)
         self._best = {
-            name: (max if objective.better == "high" else min)(t.value(name) for t in known)
+            name: (max if objective.better == "high" else min)(t.value(name) for t in front)
             for name, objective in self._objectives.items()
-            if known
+            if front
         }
         return moved
 
