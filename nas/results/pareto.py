@@ -10,7 +10,7 @@ import moocore
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating]
 
 FAR = 2.0
 """Errors for one point and against another, 2.8 of those of their difference, at which their order counts as sure: it
@@ -80,7 +80,9 @@ def front_probability(losses: Array, errors: Array, draws: int = 400, seed: int 
     losses, errors = losses[near], errors[near]
     noisy = np.flatnonzero(errors.any(0))
     centre, width = losses.astype(np.float32)[..., None], errors.astype(np.float32)[..., None]
-    drawn = {m: centre[:, m] + width[:, m] * _noise(len(beaten), draws, seed + m)[near] for m in noisy}
+    drawn: dict[int, Array] = {
+        int(m): centre[:, m] + width[:, m] * _noise(len(beaten), draws, seed + int(m))[near] for m in noisy
+    }
     if losses.shape[1] == 2 and len(drawn) == 1:
         ((m, values),) = drawn.items()
         share[near] = _on_fronts(losses[:, 1 - m], values).mean(1)

@@ -13,9 +13,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing import get_context
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 
@@ -40,6 +41,7 @@ DEPTH, JOBS = 24, 20
 TRIALS = (100, 500, 1000, 2000)
 SAMPLERS = ("thompson", "tpe", "nsga2")
 RUNS = 10_000
+Costs = Callable[[Layout], dict[str, float]]
 SCORED = ("recall", "state", "text")
 
 
@@ -76,7 +78,7 @@ def result(problem: Problem, layout: Layout, seed: int, rng: random.Random) -> R
     )
 
 
-def records(space: Space, problem: Problem, costs, trials: int) -> Iterator[RunRecord]:
+def records(space: Space, problem: Problem, costs: Costs, trials: int) -> Iterator[RunRecord]:
     """The runs of a search of `trials` trials."""
     rng, elapsed = random.Random(0), 0.0
     recalls: dict[Layout, float] = {}
@@ -84,7 +86,7 @@ def records(space: Space, problem: Problem, costs, trials: int) -> Iterator[RunR
     while len(recalls) < trials:
         layout = space.sample(rng)
         if parents and rng.random() < 0.5:
-            values = dict(space.values(rng.choice(parents)))
+            values = dict(space.values(rng.choice(parents)) or {})
             for decision in rng.sample(space.decisions, 2):
                 values[decision.name] = rng.choice(decision.choices)
             layout = space.layout(values)
@@ -126,8 +128,8 @@ class AtOnce:
 
     slots = 1
 
-    def __init__(self, problem: Problem, most: int):
-        self.problem, self.left, self.rng = problem, most, random.Random(1)
+    def __init__(self, problem: Problem, most: int, stop: Event):
+        self.problem, self.left, self.stop, self.rng = problem, most, stop, random.Random(1)
         self.jobs: list[Job] = []
 
     def submit(self, job: Job) -> None:
@@ -145,6 +147,9 @@ class AtOnce:
             self.stop.set()
         return ended
 
+    def close(self) -> None:
+        """Ends nothing."""
+
 
 def asked(sampler: str, trials: int) -> str:
     """A row: a search of `trials` trials goes on for some jobs."""
@@ -152,13 +157,13 @@ def asked(sampler: str, trials: int) -> str:
     space, problem, costs = Space(chosen.space, chosen.target), problem_of(chosen), costs_of(chosen)
     with tempfile.TemporaryDirectory() as path:
         folder = Folder(path)
-        pool = AtOnce(problem, JOBS)
+        stop = Event()
+        pool = AtOnce(problem, JOBS, stop)
         proposer = Timed(space, chosen.search.objectives, costs, sampler, 0)
         book = TrialBook(costs)
         controller = Controller(
-            chosen.search, folder, pool, proposer, book, lambda *job: make_job(chosen, *job), on_progress=lambda p: None
+            chosen.search, folder, pool, proposer, book, lambda *job: make_job(chosen, *job), stop=stop
         )
-        pool.stop = controller.stop
         controller.replay(list(records(space, problem, costs, trials)))
         proposer.propose(controller._numbers)  # the first ask after a resume has more to do
         first, told = proposer.asks.pop(), len(proposer.tells)

@@ -107,20 +107,26 @@ def main() -> None:
         f"| --- | --- | {' | '.join('---' for _ in BUDGETS)} | --- | --- |",
     ]
     for depth in (6, 12):
-        results = {}
+        results, spent = {}, {}
         for sampler in SAMPLERS.names():
             begin = time.perf_counter()
             with ProcessPoolExecutor(2) as pool:
                 results[sampler] = np.array(list(pool.map(search, [(sampler, s, depth) for s in range(seeds)])))
-            spent = (time.perf_counter() - begin) * 2 / seeds
-            results[sampler, "seconds"] = spent
-            print(sampler, depth, results[sampler].mean(0).round(3), f"{spent:.1f} s", file=sys.stderr, flush=True)
+            spent[sampler] = (time.perf_counter() - begin) * 2 / seeds
+            print(
+                sampler,
+                depth,
+                results[sampler].mean(0).round(3),
+                f"{spent[sampler]:.1f} s",
+                file=sys.stderr,
+                flush=True,
+            )
         for sampler in SAMPLERS.names():
             volumes = results[sampler]
             half = 1.96 * volumes.std(0, ddof=1) / math.sqrt(seeds)
             cells = " | ".join(f"{m:.3f} ± {h:.3f}" for m, h in zip(volumes.mean(0), half, strict=True))
             above = int((volumes[:, -1] > results["random"][:, -1]).sum())
-            lines.append(f"| {depth} | {sampler} | {cells} | {above}/{seeds} | {results[sampler, 'seconds']:.1f} |")
+            lines.append(f"| {depth} | {sampler} | {cells} | {above}/{seeds} | {spent[sampler]:.1f} |")
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text("\n".join(lines) + "\n")
     print("\n".join(lines))

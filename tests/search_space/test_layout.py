@@ -1,3 +1,5 @@
+import pickle
+
 import pytest
 
 from search_space.errors import InputError
@@ -230,3 +232,11 @@ def test_a_folder_is_no_layout(tmp_path):
 def test_a_file(tmp_path):
     (tmp_path / "layout.yaml").write_text(WINDOWS.to_yaml())
     assert Layout.load(tmp_path / "layout.yaml") == WINDOWS
+
+
+def test_a_hash_stays_in_its_process():
+    """Texts have another hash in every process."""
+    layout = Layout.parse("(gla attention)*2")
+    assert hash(layout) == hash(Layout.parse("(gla attention)*2"))
+    copy = pickle.loads(pickle.dumps(layout))
+    assert copy == layout and "_hash" not in {*vars(copy), *vars(copy.layers[0])}

@@ -35,6 +35,17 @@ def test_what_is_appended_is_read(tmp_path):
     assert opened.checked_config() == tmp_path / "run" / "config.yaml"
 
 
+def test_what_did_not_change_is_read_once(tmp_path, monkeypatch):
+    folder = Folder.create(tmp_path / "run", CONFIG)
+    folder.append([run(0)])
+    lines, from_line = [], RunRecord.from_line
+    monkeypatch.setattr(RunRecord, "from_line", lambda line, number: lines.append(line) or from_line(line, number))
+    folder.read().clear()
+    assert folder.read() == [run(0)] and len(lines) == 1
+    Folder(folder.path).append([run(1)])
+    assert folder.read() == [run(0), run(1)] and len(lines) == 3
+
+
 def test_a_line_that_was_cut_off_is_left_out_and_mended(tmp_path):
     folder = Folder.create(tmp_path / "run", CONFIG)
     folder.append([run(0)])

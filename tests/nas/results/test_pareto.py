@@ -3,6 +3,7 @@ from itertools import product
 import numpy as np
 import pytest
 
+from nas.results import pareto
 from nas.results.pareto import front_probability, hypervolume, hypervolume_gain, knee, on_front
 
 
@@ -81,3 +82,42 @@ def test_noise_is_drawn_where_there_is_some():
     assert front_probability(losses, np.array([[0.0, 9.0, 0.0]] * 2)).tolist() == [1.0, 1.0]
     unsure = front_probability(losses, np.array([[0.0, 9.0, 9.0]] * 2))
     assert unsure[0] == 1.0 and 0.5 < unsure[1] < 1.0
+
+
+@pytest.mark.parametrize("objectives", [2, 3])
+def test_probability_is_the_share_of_draws_on_the_front(objectives, monkeypatch):
+    """Whether points far from the front are left out or not; many costs are equal, as those of layouts are."""
+    generator = np.random.default_rng(0)
+    costs = generator.integers(0, 20, (300, objectives - 1))
+    losses = np.column_stack([generator.normal(0, 0.1, 300) - costs.sum(1) / 20, costs])
+    errors = np.zeros_like(losses)
+    errors[:, 0] = generator.choice([0.03, 0.05], 300)
+    found = front_probability(losses, errors, draws=1000)
+    drawn = losses + errors * generator.standard_normal((1000, 300, objectives))
+    expected = np.mean([on_front(points) for points in drawn], 0)
+    assert expected.mean() > 0.02 and found == pytest.approx(expected, abs=0.08)
+    monkeypatch.setattr(pareto, "FAR", 100.0)
+    assert found == pytest.approx(front_probability(losses, errors, draws=1000), abs=0.01)
+
+
+def test_points_far_from_the_front_are_not_drawn(monkeypatch):
+    counts = []
+    monkeypatch.setattr(pareto, "_on_fronts", lambda exact, drawn: counts.append(len(exact)) or np.ones(drawn.shape))
+    losses = np.column_stack([np.linspace(-1, 0, 100), np.linspace(0, 1, 100)])
+    front_probability(losses, np.full((100, 2), [0.05, 0.0]))
+    assert counts == [20]
+
+
+def test_a_point_keeps_its_noise_when_others_come():
+    losses, errors = np.array([[0.0, 1.0], [0.03, 0.5], [0.0, 2.0]]), np.array([[0.05, 0.0]] * 3)
+    two, three = (front_probability(losses[:n], errors[:n]) for n in (2, 3))
+    assert 0.0 < two[0] < 1.0 and two.tolist() == three[:2].tolist()
+
+
+def test_only_what_may_gain_is_measured(monkeypatch):
+    calls = []
+    volume = pareto.hypervolume
+    monkeypatch.setattr(pareto, "hypervolume", lambda *a: calls.append(a) or volume(*a))
+    front = np.array([[0.2, 0.8], [0.5, 0.5]])
+    gains = hypervolume_gain(np.array([[0.9, 0.9], [0.1, 0.7], [0.5, 0.5], [0.1, 2.0]]), front, np.ones(2))
+    assert len(calls) == 2 and gains.tolist() == [0.0, pytest.approx(0.06), 0.0, 0.0]

@@ -7,6 +7,7 @@ import pytest
 from nas.results import records
 from nas.results.records import Failure, RunRecord
 from search_space.errors import InputError
+from search_space.layouts.layout import Layout
 from search_space.layouts.published import Origin
 from tests.nas.examples import layout, result
 from workers.jobs import Outcome
@@ -33,6 +34,33 @@ def run(**changes):
 def test_a_record_reads_back(record):
     line = record.to_line()
     assert "\n" not in line and RunRecord.from_line(line, 1) == record
+
+
+CURVES = {"loss": [(1, 2.0), (2, 1.5)], "recall": [(2, 0.5)]}
+
+
+@pytest.mark.parametrize("name", ["curves", "result"])
+def test_curves_are_told_from_blocks_of_that_name(name):
+    """The curves are found in the text of the line."""
+    record = run(result=replace(result(7), curves=CURVES))
+    fields = json.loads(record.to_line())
+    fields["layout"]["blocks"] = {name: {"mixer": "gla"}}
+    fields["layout"]["layers"] = [name] * 6
+    read = RunRecord.from_line(json.dumps(fields), 1)
+    assert read.layout == Layout.parse("gla*6") and dict(read.result.curves) == CURVES
+
+
+def test_curves_are_read_when_they_are_looked_at():
+    line = run(result=replace(result(7), curves=CURVES)).to_line()
+    read = RunRecord.from_line(line.replace("[2, 1.5]", "[2 1.5]"), 1)
+    assert read.result.recall == 0.5
+    with pytest.raises(InputError, match="curves"):
+        read.result.curves["loss"]
+
+
+def test_what_was_read_can_be_written():
+    line = run(result=replace(result(7), curves=CURVES)).to_line()
+    assert RunRecord.from_line(line, 1).to_line() == line
 
 
 def test_a_line_is_plain_to_its_readers():
