@@ -39,7 +39,7 @@ def test_what_did_not_change_is_read_once(tmp_path, monkeypatch):
     folder = Folder.create(tmp_path / "run", CONFIG)
     folder.append([run(0)])
     lines, from_line = [], RunRecord.from_line
-    monkeypatch.setattr(RunRecord, "from_line", lambda line, number: lines.append(line) or from_line(line, number))
+    monkeypatch.setattr(RunRecord, "from_line", lambda *a: lines.append(a) or from_line(*a))
     folder.read().clear()
     assert folder.read() == [run(0)] and len(lines) == 1
     Folder(folder.path).append([run(1)])
