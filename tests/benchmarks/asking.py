@@ -213,8 +213,10 @@ def main() -> None:
         "# What the search costs beside training",
         "",
         f"Searches of {DEPTH} layers of 9 kinds that go on for {JOBS} jobs, which end at once; seconds of CPU, on one "
-        f"thread. First: the first ask after a resume. Own: the controller's work for a finished job, in ms. Made by "
-        f"`OMP_NUM_THREADS=1 python -m tests.benchmarks.asking` on {time.strftime('%Y-%m-%d')}, {platform.machine()}.",
+        f"thread. First: the first ask after a resume, at which the model is fitted; so it is once more whenever runs "
+        f"have grown by a fifth, which the other columns leave out. Own: the controller's work for a finished job, in "
+        f"ms. Made by `OMP_NUM_THREADS=1 python -m tests.benchmarks.asking` on "
+        f"{time.strftime('%Y-%m-%d')}, {platform.machine()}.",
         "",
         "| sampler | trials | first ask, s | ask, s | longest ask, s | own, ms | memory, MB |",
         "| --- | --- | --- | --- | --- | --- | --- |",
