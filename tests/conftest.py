@@ -2,6 +2,7 @@ import os
 import sys
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("RAY_worker_niceness", "0")  # the tests wait for them, on a busy machine too
 
 import pytest
 import torch

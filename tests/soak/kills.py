@@ -97,8 +97,6 @@ def kill_drivers(pool: str, kills: int, generator: random.Random) -> Counter:
 
 def kill_ray(name: str, kills: int, generator: random.Random) -> Counter:
     """Kills a process of Ray that often under a search, which is to go on by itself."""
-    import psutil
-
     with tempfile.TemporaryDirectory() as place:
         folder, trials, done = Path(place, "run"), 6 * kills + 6, 0
         process = start(folder, "ray", trials)
@@ -107,16 +105,16 @@ def kill_ray(name: str, kills: int, generator: random.Random) -> Counter:
             while lines(folder) < known + 2 and process.poll() is None:
                 time.sleep(0.05)
             time.sleep(generator.random())
-            for child in psutil.Process(process.pid).children():
-                if child.name() == name:
-                    child.kill()
-                    done += 1
+            found = subprocess.run(["pgrep", "-P", str(process.pid), "-x", name], capture_output=True, check=False)
+            for child in found.stdout.split():
+                os.kill(int(child), signal.SIGKILL)
+                done += 1
         assert process.wait(600) == 0, (folder.parent / "log").read_text()[-2000:]
         before = check([], folder)
-        found = finish(folder, "ray", trials)
+        ended = finish(folder, "ray", trials)
         assert records(folder) == before, "nothing was left to do"
-        found["kills"] = done
-        return found
+        ended["kills"] = done
+        return ended
 
 
 def main() -> None:

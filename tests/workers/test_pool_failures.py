@@ -206,6 +206,17 @@ class TestRay:
         ray_pool._limit = Limit(None)
         assert ended.fault == "time"
 
+    def test_workers_that_do_not_start_are_a_lost_ray(self, ray_pool, monkeypatch):
+        with monkeypatch.context() as patch:
+            patch.setattr("workers.pools.ray.START", -1.0)
+            patch.setattr(ray_pool, "_ask", lambda task: None)
+            patch.setattr(ray_pool, "_fall", lambda gone: [gone])
+            ray_pool.submit(tiny_job(0))
+            assert ray_pool.wait(0.0) == ["no worker process starts"]
+        while not (ended := ray_pool.wait(1.0)):
+            pass
+        assert ended[0].error is None
+
     def test_a_killed_raylet_is_noticed_and_ray_had_back(self, ray_pool, caplog):
         """The last one here: Ray is another afterwards."""
         ray_pool.submit(faulty(how="hang"))

@@ -2,6 +2,8 @@
 
 FLOOR = 300.0
 """Seconds that a job has in any case, where no limit is set."""
+START = 900.0
+"""Seconds that a worker process may take to start: it imports torch, and the machine may be busy."""
 FACTOR = 10.0
 """How many times longer than expected a job may take, where no limit is set."""
 

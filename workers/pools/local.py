@@ -14,7 +14,7 @@ from typing import Any
 from workers.errors import WorkersLost
 from workers.jobs import Fault, Job, Outcome
 from workers.pool import Workers
-from workers.pools.limit import FLOOR, Limit
+from workers.pools.limit import START, Limit
 
 STARTS = 3
 """How often a process may fail to start, one time after the other."""
@@ -147,7 +147,7 @@ class LocalPool:
                 self._expected = value
             else:
                 self._worker.ready, self._failed_starts = True, 0
-        limit = self._limit.of(self._expected) if self._running else FLOOR
+        limit = self._limit.of(self._expected) if self._running else START
         if time.monotonic() - self._begun < limit:
             return None
         return self._restart("time", f"it took more than {limit:.0f} s (workers.timeout)")

@@ -20,7 +20,7 @@ from search_space.errors import InputError
 from workers.errors import WorkersLost
 from workers.jobs import Job, Outcome, run_job
 from workers.pool import Workers
-from workers.pools.limit import Limit
+from workers.pools.limit import START, Limit
 from workers.pools.ray_settings import prepare
 
 logger = logging.getLogger(__name__)
@@ -37,13 +37,15 @@ class Task:
 
     Args:
         key: under which the worker says how it gets on.
-        begun: when it began to run, on the monotonic clock; None while it may be waiting for room on a cluster.
+        submitted: when Ray got it, on the monotonic clock.
+        begun: when its worker said that it runs; None before: on a cluster it may wait for room.
         expected: seconds that it will take, by its first steps; 0 before they are done.
     """
 
     job: Job
     key: str
-    begun: float | None
+    submitted: float
+    begun: float | None = None
     expected: float = 0.0
 
 
@@ -105,9 +107,7 @@ class RayPool:
 
     def _begin(self, job: Job) -> None:
         key = f"nas/{uuid.uuid4().hex}"
-        # Ray of our own has room for every job that is submitted; on a cluster a job may have to wait.
-        alone = self._workers.address is None
-        self._running[self._run.remote(job, key)] = Task(job, key, time.monotonic() if alone else None)
+        self._running[self._run.remote(job, key)] = Task(job, key, time.monotonic())
 
     def _outcome(self, reference: Any) -> Outcome | None:
         """What became of a job; None where it was lost with Ray, which `_fall` will tell."""
@@ -140,6 +140,10 @@ class RayPool:
                 del self._running[reference]
                 error = f"it took more than {limit:.0f} s (workers.timeout)"
                 ended.append(Outcome(job=task.job, error=error, fault="time"))
+        # Ray of our own has room for every job that it gets.
+        alone = self._ours and self._workers.address is None
+        if alone and any(task.begun is None and now - task.submitted > START for task in self._running.values()):
+            ended += self._fall("no worker process starts")
         return ended
 
     def _ask(self, task: Task) -> None:

@@ -76,6 +76,6 @@ def _require_token(address: str) -> None:
     if os.environ["RAY_AUTH_MODE"] == "token" and not known:
         expected = (
             "a cluster with a token, in the file that RAY_AUTH_TOKEN_PATH names or in ~/.ray/auth_token "
-            "(docs/search.md); RAY_AUTH_MODE=disabled goes without"
+            "(docs/workers.md); RAY_AUTH_MODE=disabled goes without"
         )
         raise InputError("workers.address", address, expected)
