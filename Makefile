@@ -16,6 +16,7 @@ test: .venv/test
 # Hours, before a release: searches under attack. SOAK="--local 5 --ray 2 --raylet 2 --gcs 1" is a short one.
 soak: .venv/test
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.soak.kills $(SOAK)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.soak.fuzz
 
 check: .venv/check
 	$(BIN)/ruff check .

@@ -44,5 +44,7 @@ WORKERS = 4096
 """Runs at once, and cores for them on one machine."""
 PROXY_WIDTH = 2**14
 PROXY_PARAMETERS = 2**31
+STEP_TOKENS = 2**22
+"""Of all sequences of a training step, or of the test sequences of a task."""
 LOGITS = 2**32
 """Numbers that the proxy's head gives in a training step, or for the test sequences that are scored in one go."""

@@ -1,6 +1,7 @@
 """Where searches are recorded: a SQLite database in the folder of the search, or an MLflow server."""
 
 import os
+import re
 import shutil
 import sqlite3
 import uuid
@@ -12,14 +13,15 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
 
 from search_space.errors import InputError
-from search_space.files import read_text, write_text
+from search_space.files import read_text, replaced, write_text
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_LOGGING_LEVEL": "ERROR",
+    # What fails is raised, and told in a line by the tracker; below this MLflow logs tracebacks of SQLAlchemy.
+    "MLFLOW_LOGGING_LEVEL": "CRITICAL",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     # A lost server is tried again later, by the tracker: no call need last.
@@ -120,8 +122,8 @@ def _make(database: Path) -> None:
     with TemporaryDirectory(prefix="mlflow-", dir=memory) as folder:
         made = Path(folder, "mlflow.db")
         MlflowClient(f"sqlite:///{quote(str(made))}").search_experiments(max_results=1)
-        copied = shutil.copy(made, database.with_name(f".{database.name}"))
-    os.replace(copied, database)
+        with replaced(database) as new:
+            shutil.copy(made, new)
 
 
 def _relocate(database: Path, artifacts: str) -> None:
@@ -170,7 +172,9 @@ def _read_id(folder: Path) -> tuple[str, Path | None]:
     except InputError:  # a damaged one is made anew, and the search is recorded anew with it
         return "", None
     found, path = [*text.splitlines(), "", ""][:2]
-    return found.strip(), Path(path) if path else None
+    found = found.strip()
+    # It stands in queries of the store, and the folder may be anybody's.
+    return found if re.fullmatch("[0-9a-f]+", found) else "", Path(path) if path else None
 
 
 def _write_id(folder: Path, known: str) -> str:

@@ -58,7 +58,9 @@ def described(now: Progress) -> str:
 @contextmanager
 def audit_bar() -> Iterator:
     """Shows how many of how many runs are done, as long as the context lasts."""
-    with tqdm(desc="audit", unit="run", file=sys.stderr, mininterval=0 if sys.stderr.isatty() else 20) as bar:
+    with tqdm(
+        desc="audit", unit="run", file=sys.stderr, mininterval=0 if sys.stderr.isatty() else 20, delay=0.1
+    ) as bar:
 
         def update(done: int, total: int) -> None:
             bar.total = total

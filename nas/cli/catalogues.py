@@ -48,7 +48,9 @@ def published() -> None:
 @click.option("--batches", default="1,8,64", show_default=True, help="B, sequences of a decode step.")
 @click.option("--contexts", help="n, tokens that each holds; 2k to 128k on a GPU, 512 to 8k on a CPU by default.")
 @click.option("--prompts", help="T, tokens of a prompt; 2k to 32k on a GPU, 512 and 1k on a CPU by default.")
-@click.option("--check", default=10, show_default=True, type=click.IntRange(0), help="Whole models to compare with.")
+@click.option(
+    "--check", default=10, show_default=True, type=click.IntRange(0, 1000), help="Whole models to compare with."
+)
 @overrides_argument
 def profile(
     source: str, output: Path, device: str | None, batches: str, contexts: str | None, prompts: str | None, check: int,

@@ -46,8 +46,9 @@ def front(folder: Path, form: str, trust: bool, overrides: tuple[str, ...]) -> N
 
     opened = nas.open(folder, overrides, trust=trust)
     write = {"table": printing.front_table, "json": printing.front_json, "csv": printing.front_csv}[form]
-    click.echo(write(opened.trials, opened.config), nl=False)
+    text = write(opened.trials, opened.config)
     audit = opened.audited() if form == "table" else None
+    click.echo(text, nl=False)
     if audit is not None:
         click.echo(line(audit))
 

@@ -97,8 +97,7 @@ def refuse_imports(content: Any, key: str = "") -> None:
 
 
 def _build(content: dict[str, Any], overrides: Sequence[str], source: str) -> Config:
-    base = OmegaConf.structured(Config)
-    merged = _merge(base, content, source)
+    merged = _merge(OmegaConf.structured(Config), content, source)
     for override in overrides:
         key, changes = _parse(override)
         merged = _merge(merged, changes, key)

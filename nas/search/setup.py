@@ -69,7 +69,9 @@ def check_layout(config: Config, suite: Suite, layout: Layout, repeats: int = 1)
     for key, sequences in (("batch", training.batch), ("test_sequences", training.test_sequences)):
         at_once = min(sequences, SCORED_AT_ONCE) if key == "test_sequences" else sequences
         logits = at_once * training.length * suite.vocabulary
-        if max(logits, sequences * (training.length + suite.vocabulary)) > limits.LOGITS:
+        if sequences * training.length > limits.STEP_TOKENS:
+            raise InputError(f"training.{key}", sequences, f"sequences of at most {limits.STEP_TOKENS} tokens in all")
+        if max(logits, sequences * suite.vocabulary) > limits.LOGITS:
             expected = f"at most {limits.LOGITS} numbers from the head: fewer sequences, tokens or words"
             raise InputError(f"training.{key}", sequences, expected)
     cost(layout, config.target)

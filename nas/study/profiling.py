@@ -5,7 +5,7 @@ import platform
 import random
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from itertools import product
 from statistics import median
@@ -14,16 +14,21 @@ import torch
 from tqdm import tqdm
 
 from nas.config import Config
+from search_space import limits
 from search_space.cost.cost import cost, part_counts
 from search_space.cost.measured import ENDS, Profile
+from search_space.cost.target import Target
 from search_space.errors import InputError
 from search_space.layouts.block import Block
 from search_space.layouts.layout import Layout
+from search_space.parts.build import build_mixer
 from search_space.parts.part import NONE
 from search_space.space.space import Space
 from workers.profiler import Profiler
 
 CONTEXTS = {"cuda": (2048, 8192, 32768, 131072), "cpu": (512, 2048, 8192)}
+MOST = 32
+"""Batches, contexts or prompts."""
 PASSES = 2
 PROMPTS = {"cuda": (2048, 8192, 32768), "cpu": (512, 1024)}
 
@@ -74,12 +79,27 @@ class Grid:
 
 def _integers(option: str, text: str) -> tuple[int, ...]:
     try:
-        found = sorted({int(part) for part in text.split(",")})
+        found = sorted({int(part) for part in text[: limits.TEXT].split(",")})
     except ValueError:
         found = [0]
-    if found[0] < 1:
-        raise InputError(option, text, "positive integers separated by commas")
+    if not 1 <= found[0] <= found[-1] <= limits.TOKENS or len(found) > MOST:
+        raise InputError(
+            option, text, f"at most {MOST} positive integers of at most {limits.TOKENS}, with commas between"
+        )
     return tuple(found)
+
+
+def _check_room(grid: Grid, blocks: Iterable[Block | None], target: Target, memory: float) -> None:
+    """Raises InputError for prompts, batches or contexts that not even a single layer has room for."""
+    dims, size = target.sizes.dims(), target.cache_element_bytes
+    for option, tokens in (("--batches", grid.batches[-1]), ("--prompts", grid.prompts[-1])):
+        if tokens * (target.width + target.mlp_width) * size > memory:
+            raise InputError(option, tokens, "fewer: the inputs of a layer do not fit in memory")
+    with torch.device("meta"):
+        mixers = [build_mixer(target.part(block.mixer), dims) for block in blocks if block and block.mixer]
+    for mixer in mixers:
+        if mixer.cost().cache_elements(grid.contexts[-1]) * size > memory:
+            raise InputError("--contexts", grid.contexts[-1], "fewer: the cache of a layer does not fit in memory")
 
 
 def measure(config: Config, grid: Grid, check: int, save: Callable[[Profile], None]) -> Profile:
@@ -108,6 +128,7 @@ def measure(config: Config, grid: Grid, check: int, save: Callable[[Profile], No
         blocks |= {str(block.mlp): Block(NONE, block.mlp)} if block.mlp else {}
     layouts = [target.layout(space.sample(rng)) for _ in range(check)]
     profiler = Profiler(target, grid.device)
+    _check_room(grid, blocks.values(), target, profiler.memory)
     flops, bandwidth = profiler.ceilings()
     profile = Profile(
         about=_about(grid, profiler), sizes=target.profiled_sizes, flops=flops, bandwidth=bandwidth, parts={}

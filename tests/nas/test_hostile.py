@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 
 import pytest
 from click.testing import CliRunner
@@ -222,7 +223,7 @@ def test_no_files(tmp_path, no_file):
     assert not run.exists()
 
 
-@pytest.mark.parametrize("name", ["x" * 300, b"\xff", "a\0b"], ids=["long", "no text", "null"])
+@pytest.mark.parametrize("name", ["x" * 300, b"\xff"], ids=["long", "no text"])
 @pytest.mark.parametrize("command", ["search --out", "status", "resume", "front", "export", "audit", "ui"])
 def test_names_of_folders(tmp_path, command, name):
     path = os.path.join(tmp_path, os.fsdecode(name))
@@ -255,7 +256,6 @@ def made(path, *overrides, runs=6):
         ["--format", "subprocess:Popen"],
         ["--pick", "9" * 5000],
         ["-o", "x" * 300],
-        ["-o", "a\0b"],
         ["--pick", "all", "-o", "/dev/null"],
         ["-o", "/dev/null"],
         ["-o", "."],
@@ -278,8 +278,10 @@ def test_audits(tmp_path, options):
 
 @pytest.mark.parametrize(
     "options",
-    ["--batches 1000000000000", "--contexts 1000000000000", "--prompts 1000000000000", f"--batches {CONTEXT}"]
-    + ["--check 1000000000", "-o /dev/null", f"-o {'x' * 300}"],
+    [
+        *(f"--{what} 1000000000000" for what in ("batches", "contexts", "prompts", "check")),
+        *("--batches 1000000000", "--contexts 1000000000", f"--batches {CONTEXT}", "-o /dev/null", f"-o {'x' * 300}"),
+    ],
     ids=lambda options: options[:30],
 )
 def test_profiles(tmp_path, monkeypatch, options):
@@ -314,7 +316,6 @@ RECORDS = {
     "text for a recall": record(result__recall="much"),
     "text for a score": record(result__accuracy={"recall": "much"}),
     "a status of its own": record(result__status="fine"),
-    "a curve of text": record(result__curves={"recall": [["a", "b"]]}),
     "no layout": record(layout=None),
     "a layout of numbers": record(layout={"layers": [1, 2]}),
     "a layout too deep": record(layout={"layers": ["gla"] * 5000}),
@@ -358,12 +359,11 @@ def test_damaged_folders(tmp_path, name, kind):
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"' OR 1=1", b"x" * 100_000])
-def test_a_damaged_identity(tmp_path, content):
+def test_a_damaged_identity_is_made_anew(tmp_path, content):
     from tracking.store import search_id
 
     (tmp_path / ".tracking_id").write_bytes(content)
-    with pytest.raises(nas.InputError, match=r"tracking_id"):
-        search_id(tmp_path)
+    assert re.fullmatch("[0-9a-f]{16}", search_id(tmp_path))
 
 
 def test_a_damaged_list_of_what_runs(tmp_path):
