@@ -62,9 +62,10 @@ class Proxy:
         heads: query heads of the attention layers; those of other blocks and key-value heads follow in proportion.
         state: elements of the matrix state of a DeltaNet layer; those of other mixers follow in proportion.
         mlp_scale: ratio of a channel mixer's hidden width to D, in those of the target.
-        shift: mixers with a residual causal convolution ahead of them (Canon layers, 2512.17351): all, attention or
-            none. It lets short training runs find induction, which attention would else have to learn from positions
-            alone; neither the target nor its cost has it.
+        shift: where a short causal convolution (Canon layers, 2512.17351) helps every mixer: ahead of it, beside it
+            (what it composes of neighbours is there for later layers alone), or none. It lets short training runs find
+            induction, which attention would else have to learn from positions alone; neither the target nor its cost
+            has it.
         shift_width: tokens that this convolution sees.
         residual: every layer adds its output times residual / layers (2505.01618), so that models of any depth train
             well at one learning rate; models of so many layers and fewer add it as it is.
@@ -81,7 +82,7 @@ class Proxy:
     heads: int = 2
     state: int = 256
     mlp_scale: float = 0.3636
-    shift: str = "all"
+    shift: str = "ahead"
     shift_width: int = 2
     residual: float = 6.0
     embedding_std: float = 0.3
