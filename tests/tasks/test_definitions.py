@@ -285,7 +285,7 @@ def test_common_bigrams_are_those_of_the_training_text():
 
 
 def test_text_recall_leaves_out_what_the_training_text_tells():
-    text, every = (Text(length=64, common=share) for share in (0.2, 1.0))
+    text, every = (Text(length=64, **option) for option in ({"common": 0.2}, {}))
     some, all_hits = (task.test_batch(8, generator()) for task in (text, every))
     assert torch.equal(all_hits.group == 0, recall_hits(torch.cat([all_hits.tokens, all_hits.labels[:, -1:]], 1)))
     rare = some.group == 0
