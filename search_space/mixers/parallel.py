@@ -33,6 +33,7 @@ class Parallel(Mixer):
     """
 
     source = "Hymba: A Hybrid-head Architecture for Small Language Models (arXiv 2411.13676)"
+    family = "mixed"
 
     def __init__(self, dims: Dims, *, branches: Sequence[Part] = DEFAULT, combine: str = "mean", norm: bool = True):
         super().__init__()

@@ -143,13 +143,19 @@ class Mixer(LayerPart):
     """A token mixer: maps [B, T, D] to [B, T, D], and no output depends on a later token.
 
     A mixer is one file that subclasses this, and one line in the catalogue
-    (`search_space/mixers/__init__.py`). Subclasses take `dims: Dims` first and keyword options after it,
+    (`search_space/mixers/__init__.py`); docs/adding-a-mixer.md goes through one. Subclasses take `dims: Dims` first and keyword options after it,
     every option with a default that follows the mixer's paper; options that mean the same have the same name
     everywhere (`heads`, `key_size` and `value_size` of a head, `conv`). Their last projection is an
     `nn.Linear` called `output`; one that is built otherwise overrides `zero_output`. Their `forward` runs under
     `torch.vmap` (no branch on what a tensor holds), so that several seeds can be trained as one stack.
     `search_space.testing.MixerContract` is the suite that every mixer passes, a user's own included.
+
+    Class attributes:
+        family: what it remembers, one of `search_space.parts.families.FAMILIES`; `family:NAME` stands for all of a
+            family where mixers are listed.
     """
+
+    family: ClassVar[str] = ""
 
     @abstractmethod
     def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
