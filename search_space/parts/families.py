@@ -1,5 +1,7 @@
 """Families of token mixers: by what they remember of the tokens so far."""
 
+from collections.abc import Iterable
+
 from search_space.errors import InputError, one_of
 from search_space.mixers import MIXERS
 
@@ -17,22 +19,35 @@ FAMILIES = {
 """Name -> what a mixer of the family remembers. A mixer names its own in `Mixer.family`."""
 
 PREFIX = "family:"
-"""`family:delta` stands for all mixers of a family in a list of names."""
+"""`family:delta` stands for all mixers of a family where names of mixers are listed."""
 
 
-def mixers_of(family: str, key: str) -> list[str]:
-    """Names of the mixers of a family, in the order of their catalogue.
-
-    Args:
-        family: one of FAMILIES.
-        key: configuration key to name in the message.
+def family_in(name: str, key: str) -> str | None:
+    """The family that `name` stands for; None where it names something else.
 
     Raises:
-        InputError: there is no such family, or it has no mixer.
+        InputError: there is no such family; names `key`.
     """
+    if not name.startswith(PREFIX):
+        return None
+    family = name.removeprefix(PREFIX)
     if family not in FAMILIES:
-        raise InputError(key, f"{PREFIX}{family}", f"a family: {one_of(family, list(FAMILIES))}")
-    found = [name for name in MIXERS.names() if MIXERS.get(name, key).family == family]
-    if not found:
-        raise InputError(key, f"{PREFIX}{family}", "a family that has a mixer")
+        raise InputError(key, name, f"{PREFIX} with {one_of(family, list(FAMILIES))} behind it")
+    return family
+
+
+def expanded(names: Iterable[str], key: str) -> list[str]:
+    """The names, with the mixers of a family in its place; the channel mixer behind a slash goes to each of them.
+
+    Raises:
+        InputError: a family that is none, or has no mixer; names `key`.
+    """
+    found: list[str] = []
+    for name in names:
+        stem, slash, mlp = name.partition("/")
+        family = family_in(stem, key)
+        members = [m for m in MIXERS.names() if family is not None and MIXERS.get(m, key).family == family]
+        if family is not None and not members:
+            raise InputError(key, name, "a family that has a mixer")
+        found += [name] if family is None else [f"{member}{slash}{mlp}" for member in members]
     return found
