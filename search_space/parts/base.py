@@ -60,6 +60,9 @@ class Scaling(Enum):
     ATTENTION_HEAD_SIZE = "size of such a key or value"
     WIDTH = "in proportion to the width of the model"
     MLP_RATIO = "hidden width of a channel mixer over the width of the model"
+    EXPERTS = "experts of a channel mixer"
+    EXPERTS_USED = "experts that a token uses"
+    EXPERT_RATIO = "hidden width of each expert over the width of the model"
     LENGTH = "tokens, in proportion to the length of a sequence"
 
 
@@ -69,7 +72,7 @@ class LayerPart(nn.Module, ABC):
     Class attributes:
         source: the paper (title, arXiv number) that the part follows.
         scaled: option -> how it shrinks to the proxy. Each is also an attribute that holds the size which the part
-            was built with. What is not named here is the same at both scales.
+            was built with, or None where it was built without. What is not named here is the same at both scales.
     """
 
     source: ClassVar[str]
