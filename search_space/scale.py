@@ -12,7 +12,9 @@ proxy's sizes:
 - Attention has `Proxy.heads` for the target's heads; key-value heads and heads of other blocks in proportion.
 - Vector states are in proportion to the width of the model.
 - Lengths (windows) are to the proxy's sequences what they are to the target's context, rounded up, and at least 2.
-- Channel mixers keep their ratio, times `Proxy.mlp_scale`.
+- Channel mixers keep their ratio, times `Proxy.mlp_scale`. Of experts a token uses at most two, of at most 16, so
+  that a short run trains each; of these as near as may be to the target's share. Their hidden units make up for what is
+  fewer of them, so that a token uses as many as in proportion.
 - All else is as published: convolutions, gates, norms, initial values. Only the output projections start at zero.
 """
 
@@ -51,6 +53,8 @@ SIZE_STEP = 4
 """Head sizes of matrix states are multiples of it, or where that is far too much, 1 or 2."""
 SHORTEST = 2
 """Tokens of the shortest window."""
+EXPERTS, EXPERTS_USED = 16, 2
+"""Most experts, and most of them that a token uses."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,9 +222,19 @@ class Scale:
             return part
         with torch.device("meta"):
             built = build_channel_mixer(part, self.target.sizes.dims(), part.kind)
-        options = {name: getattr(built, name) * self._factors[how] for name, how in built.scaled.items()}
+        names = {how: name for name, how in built.scaled.items()}
+        factors, counts = dict(self._factors), dict[Scaling, int]()
+        if Scaling.EXPERTS in names:
+            experts, used = (getattr(built, names[how]) for how in (Scaling.EXPERTS, Scaling.EXPERTS_USED))
+            counts[Scaling.EXPERTS_USED] = few = min(used, EXPERTS_USED)
+            counts[Scaling.EXPERTS] = max(few, min(EXPERTS, round(experts * few / used)))
+            factors[Scaling.EXPERT_RATIO] = factors[Scaling.MLP_RATIO] * used / few
+        options: dict[str, float] = {}
         for name, how in built.scaled.items():
-            if how is Scaling.MLP_RATIO:  # of whole hidden units, so that equal widths are equal options
+            if getattr(built, name) is None:
+                continue
+            options[name] = counts.get(how) or getattr(built, name) * factors[how]
+            if how in (Scaling.MLP_RATIO, Scaling.EXPERT_RATIO):  # of whole hidden units: equal widths, equal options
                 options[name] = max(1, round(options[name] * self.proxy.width)) / self.proxy.width
         return Part(part.kind, {**dict(part.options), **options})
 

@@ -46,6 +46,7 @@ class MatrixStateMixer(Mixer):
             multiplication by the decay, two for the outer product and its sum, two for reading.
     """
 
+    family = "linear"
     operator: ClassVar[Callable] = staticmethod(linear_attention)
     step_operator: ClassVar[Callable] = staticmethod(linear_attention_step)
     query_scale: ClassVar[float | None] = None
@@ -165,6 +166,7 @@ class DeltaRuleMixer(MatrixStateMixer):
     new one, and reading by the query. Decay is a seventh.
     """
 
+    family = "delta"
     operator = staticmethod(delta_rule)
     step_operator = staticmethod(delta_rule_step)
     flops_per_element = 6
