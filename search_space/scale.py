@@ -12,6 +12,7 @@ proxy's sizes:
 - Attention has `Proxy.heads` for the target's heads; key-value heads and heads of other blocks in proportion.
 - Vector states are in proportion to the width of the model.
 - Lengths (windows) are to the proxy's sequences what they are to the target's context, rounded up, and at least 2.
+- Filters of long convolutions are as published, but no longer than a quarter of the proxy's sequences.
 - Channel mixers keep their ratio, times `Proxy.mlp_scale`.
 - All else is as published: convolutions, gates, norms, initial values. Only the output projections start at zero.
 """
@@ -51,6 +52,8 @@ SIZE_STEP = 4
 """Head sizes of matrix states are multiples of it, or where that is far too much, 1 or 2."""
 SHORTEST = 2
 """Tokens of the shortest window."""
+FILTER_SHARE = 4
+"""A filter sees one token in so many of a sequence at most: in proportion it would see none but its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,6 +246,8 @@ class Scale:
         return Part(part.kind, {**rest, **exceptions})
 
     def _size(self, name: str, how: Scaling, built: Any) -> int:
+        if how is Scaling.FILTER:
+            return min(getattr(built, name), max(SHORTEST, math.ceil(self.length / FILTER_SHARE)))
         exact = getattr(built, name) * self._factors[how]
         if how is Scaling.LENGTH:
             return max(SHORTEST, math.ceil(exact - 1e-9))

@@ -48,6 +48,7 @@ class Scaling(Enum):
     WIDTH = "in proportion to the width of the model"
     MLP_RATIO = "hidden width of a channel mixer over the width of the model"
     LENGTH = "tokens, in proportion to the length of a sequence"
+    FILTER = "taps of a long convolution, as published up to a share of a sequence"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,15 +59,22 @@ class Cache:
         elements: that a token adds.
         flops: that a decode step spends on each token kept.
         window: most tokens that are kept; None means all.
+        prefill_flops: that a token of a prompt spends on each token it sees; None means as many.
     """
 
     elements: int
     flops: float
     window: int | None = None
+    prefill_flops: float | None = None
 
     def kept(self, context: int) -> int:
         """Tokens that are kept of a context of so many."""
         return context if self.window is None else min(context, self.window)
+
+    @property
+    def seen_flops(self) -> float:
+        """FLOPs that a token of a prompt spends on each token it sees."""
+        return self.flops if self.prefill_flops is None else self.prefill_flops
 
     def attended(self, tokens: int) -> int:
         """Tokens that those of a prompt see, all together: the sum of min(t, window) over t = 1 .. tokens."""
@@ -109,7 +117,7 @@ class PartCost:
     def prompt_flops(self, tokens: int) -> float:
         """FLOPs of a prompt."""
         whole = tokens * (self.product_flops + self.prefill_flops)
-        return whole + sum(cache.flops * cache.attended(tokens) for cache in self.caches)
+        return whole + sum(cache.seen_flops * cache.attended(tokens) for cache in self.caches)
 
 
 class LayerPart(nn.Module, ABC):
