@@ -95,10 +95,22 @@ def load_plain(content: Any, overrides: Sequence[str], look: Callable[[Any], Non
         raise InputError("preset", content, one_of(str(content), presets()))
     base = _read(content) if preset else _mapping(content, "config", "this")
 
-    for part in (base, *(_parse(override)[1] for override in overrides)):
-        check_plain(part, "", _no_reference)
+    check_plain(base, "", _no_reference)
+    for part in (base, *parse_overrides(overrides)):
         look(part)
     return _build(base, overrides, "config")
+
+
+def parse_overrides(overrides: Sequence[str]) -> list[dict[str, Any]]:
+    """The mapping of keys that each override stands for; nothing in it stands for something else.
+
+    Raises:
+        InputError: one is no `key=value`, or the value is no YAML.
+    """
+    parts = [_parse(override)[1] for override in overrides]
+    for part in parts:
+        check_plain(part, "", _no_reference)
+    return parts
 
 
 def refuse_imports(content: Any, key: str = "") -> None:

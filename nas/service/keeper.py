@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -75,7 +75,13 @@ class Keeper:
 
     def start(self) -> None:
         """Begins, in a thread."""
+        self.seen = time.monotonic()
         self._thread.start()
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started, and has not ended."""
+        return self._thread.is_alive()
 
     def close(self) -> None:
         """Ends; the searches go on."""
@@ -136,7 +142,7 @@ class Keeper:
         if place.alive():  # it was indexed anew, and has gone on all the time
             return
         place.clear()
-        trust = ["--trust"] if self.settings.allow.imports or self.settings.allow.addresses else []
+        trust = ["--trust"] if self.settings.trust else []
         with place.log.open("ab") as log:
             held.started = subprocess.Popen(
                 [sys.executable, "-P", "-m", "nas.service.child", str(place.path), *trust],
@@ -177,9 +183,3 @@ class Keeper:
         if late and process and process.host == host() and process.born and process.born == born(process.pid):
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-
-
-def remember(place: Place, wanted: str, budget: tuple[str, ...] | None = None) -> None:
-    """Notes in the folder what is wanted of a search, so that the queue can be rebuilt."""
-    asked = place.submission
-    place.submission = replace(asked, wanted=wanted, budget=asked.budget if budget is None else budget)

@@ -107,7 +107,8 @@ class Queue:
     def counts(self) -> dict[str, int]:
         """State -> number of searches."""
         with self.database.read() as session:
-            return dict(session.execute(select(Search.state, func.count()).group_by(Search.state)).tuples().all())
+            rows = session.execute(select(Search.state, func.count()).group_by(Search.state))
+            return {state: count for state, count in rows}
 
     def want(self, identity: str, owner: str | None, wanted: str, by: str, what: str | None = None) -> Search:
         """Says what the owner wants of a search: run, pause, stop or delete.

@@ -123,6 +123,11 @@ class Settings(Section):
         """Where the queue is."""
         return self.database or f"sqlite:///{self.root / 'service.db'}"
 
+    @property
+    def trust(self) -> bool:
+        """Whether searches may name code or clusters at all; what they name is looked at when they come."""
+        return bool(self.allow.imports or self.allow.addresses)
+
     def quota_of(self, owner: str) -> int:
         """Cores that a user's searches may use together."""
         return self.quotas.get(owner, self.quota or 2**31)

@@ -1,18 +1,23 @@
 import shutil
 import tempfile
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 
 import pytest
+from starlette.testclient import TestClient
 
 import nas
+from nas.service.app import create_app
 from nas.service.database import Database
 from nas.service.folders import Folders, Submission
+from nas.service.house import House as ServedHouse
 from nas.service.keeper import Keeper, me
 from nas.service.leases import Leases
 from nas.service.queue import Queue
 from nas.service.settings import Settings
+from nas.service.tokens import make_token
 from tests.conftest import TINY
 
 QUICK = [*TINY, "search.trials=2", "search.seeds=1", "tracking.enabled=false"]
@@ -101,3 +106,26 @@ def house(tmp_path, database_url):
 
 def identity(number: int) -> str:
     return f"{number:016x}"
+
+
+@contextmanager
+def served(tmp_path, run=False, **settings):
+    """A client of the service in this process, and what it serves."""
+    given = Settings.model_validate({"folder": str(tmp_path / "service"), "cores": 2, **settings})
+    room = ServedHouse(given)
+    with TestClient(create_app(room, run), base_url="http://127.0.0.1:8642", raise_server_exceptions=False) as client:
+        yield client, room
+
+
+def bearer(house, owner="ann", scope="submit") -> dict[str, str]:
+    return {"Authorization": f"Bearer {make_token(house.database, owner, scope)}"}
+
+
+@pytest.fixture
+def local(tmp_path):
+    with served(tmp_path) as (client, _):
+        yield client
+
+
+LONG = ["training.steps=100000"]
+SUBMIT = {"preset": "smoke", "overrides": QUICK, "name": "first"}
