@@ -10,7 +10,8 @@ from nas.config.settings import Search
 from nas.results.folder import Folder
 from nas.results.records import Proposal, RunRecord, value_of
 from nas.results.running import RunningJob, clear_running, write_running
-from nas.results.trials import Trial, TrialBook, mark_front
+from nas.results.standing import Standing
+from nas.results.trials import Trial, TrialBook
 from nas.search.losses import Choice, Losses
 from nas.search.progress import Progress
 from nas.search.proposer import Proposer
@@ -59,7 +60,8 @@ class Controller:
         self._queue = list(queue)
         self._objectives = {name: OBJECTIVES.get(name) for name in search.objectives}
         self._used_up = False
-        self._on_front, self._best = 0, dict[str, float]()
+        self._standing = Standing(search.objectives)
+        self._best = dict[str, float]()
         self._running: dict[tuple[Layout, tuple[int, ...]], tuple[Origin | None, RunningJob]] = {}
         self._losses = Losses()
         self._proposals: dict[Layout, Proposal] = {}
@@ -81,7 +83,7 @@ class Controller:
         return Progress(
             trials=len(self._numbers),
             running=len(self._running),
-            on_front=self._on_front,
+            on_front=len(self._standing.front),
             best=self._best,
             elapsed=self.elapsed,
             seconds=self.search.seconds,
@@ -104,7 +106,7 @@ class Controller:
                 self._count(runs)
                 lost.pop(first.layout, None)
         self._losses.waiting = list(lost.items())
-        self._mark_front()
+        self._mark_front(self.book.trials)
 
     def run(self) -> bool:
         """Searches until the budget is spent or nothing is left to try; what ends is recorded at once.
@@ -195,8 +197,8 @@ class Controller:
             return None
         candidates = [
             (trial.confidence / (1 + self.search.seeds - left), trial)
-            for trial in self.book.trials
-            if trial.confidence >= self.search.reseed_above and (left := len(self._seeds_left(trial.layout)))
+            for trial in self._standing.likely(self.search.reseed_above)
+            if (left := len(self._seeds_left(trial.layout)))
         ]
         if not candidates:
             return None
@@ -229,14 +231,12 @@ class Controller:
             self._losses.add(outcome, origin)
             return
         trial = self._count(records)
-        self.on_job(trial, self._mark_front(), outcome.error)
+        self.on_job(trial, self._mark_front([trial]), outcome.error)
 
-    def _mark_front(self) -> list[Trial]:
-        """Finds the front anew; returns the trials that came on it or left it."""
-        trials = self.book.trials
-        moved = mark_front(trials, self.search.objectives)
-        front = [t for t in trials if t.on_front]  # which holds the best in each objective
-        self._on_front = len(front)
+    def _mark_front(self, changed: list[Trial]) -> list[Trial]:
+        """Takes changed trials into account; returns the trials that came on the front or left it."""
+        moved = self._standing.update(changed)
+        front = self._standing.front  # which holds the best in each objective
         self._best = {
             name: (max if objective.better == "high" else min)(t.value(name) for t in front)
             for name, objective in self._objectives.items()

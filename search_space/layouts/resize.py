@@ -36,6 +36,8 @@ def pattern(layout: Layout, layers: int) -> tuple[Block, ...] | None:
 
 def scaled_counts(layout: Layout, layers: int) -> Counter[Block]:
     """How many layers of each kind the layout has at a depth of `layers`: the counts of `resize`, for less work."""
+    if layers == len(layout.layers):
+        return Counter(layout.layers)
     repeated = pattern(layout, layers)
     if repeated is not None:
         return Counter(islice(cycle(repeated), layers))
@@ -44,6 +46,8 @@ def scaled_counts(layout: Layout, layers: int) -> Counter[Block]:
 
 def resize(layout: Layout, layers: int) -> Layout:
     """The layout at a depth of `layers` layers (at least 1), by the rule above."""
+    if layers == len(layout.layers):
+        return layout
     repeated = pattern(layout, layers)
     if repeated is not None:
         return Layout(tuple(islice(cycle(repeated), layers)))

@@ -1,7 +1,7 @@
 import pytest
 
 from nas.results.pick import pick
-from nas.results.trials import mark_front
+from nas.results.standing import mark_front
 from search_space.errors import InputError
 from tests.nas.examples import config, result, trial
 

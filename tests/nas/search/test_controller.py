@@ -6,7 +6,7 @@ import pytest
 
 from nas.config.settings import Search
 from nas.results.folder import Folder
-from nas.results.records import RunRecord
+from nas.results.reading import LineReader
 from nas.results.trials import TrialBook
 from nas.search.controller import Controller
 from search_space.layouts.block import Block
@@ -94,7 +94,7 @@ def test_no_layout_has_more_runs_than_seeds(controller):
     broken = Layout((Block("gla"),) * 2)
     first, _, _ = controller(most=2, seeds=2, reseed_above=0.0, broken=[broken])
     assert first.run()
-    records = [RunRecord.from_line(line, 1) for line in first.folder.runs.read_text().splitlines()]
+    records = [LineReader(1).record(line) for line in first.folder.runs.read_text().splitlines()]
     assert len(records) == 4
     again, _, log = controller(most=2, seeds=2, reseed_above=0.0, seed=100)
     again.replay(records)

@@ -11,7 +11,7 @@ import nas as front_door
 from nas.config import load
 from nas.config.settings import Search
 from nas.results.folder import Folder
-from nas.results.records import RunRecord
+from nas.results.reading import LineReader
 from nas.results.running import read_running
 from nas.results.trials import TrialBook
 from nas.search.controller import Controller
@@ -79,7 +79,7 @@ def controller(tmp_path):
 
 
 def read(controller):
-    return [RunRecord.from_line(line, 1) for line in controller.folder.runs.read_text().splitlines()]
+    return [LineReader(1).record(line) for line in controller.folder.runs.read_text().splitlines()]
 
 
 @pytest.mark.parametrize("losses", [["worker"], ["worker", "worker"], ["time"], ["node"] * 9, ["time", "worker"]])
