@@ -84,6 +84,11 @@ class Proposer:
                 self._study.tell(trial, state=TrialState.FAIL)
             else:
                 self._asked[layout] = trial.number
+                if trial.params != self._params(space.values(layout) or {}):
+                    # Fields of blocks that are not there: a study rebuilt on resume would not know what they were.
+                    noted = self.noted(layout)
+                    self._study.tell(trial, state=TrialState.FAIL)
+                    self.take_note(layout, noted)
                 return layout
         return self._draw(generator)
 
