@@ -6,7 +6,7 @@
 Trains named layouts with a preset, one after the other, and prints Markdown: for each task and level what trivial
 strategies reach, what each layout reaches, the median, and how many layouts are at the floor or at the ceiling. A
 ladder is a row of layouts whose order is known from published models. Runs are kept in a file (`--record`), one line
-each, and not done again; after the first it says how long the rest will take. `key=value` overrides the configuration.
+each, and not done again; it says how long the rest will take. `key=value` overrides the configuration.
 """
 
 import argparse
@@ -69,9 +69,15 @@ class Runs:
     def train(self, cases: Sequence[Case], seeds: int) -> None:
         """Trains what is missing."""
         wanted = [(case, seed) for seed in range(seeds) for case in cases if self.key(case, seed) not in self.done]
+
+        def say(done: int, seconds: float, text: str) -> None:
+            waiting = len(wanted) - done
+            print(f"{text}about {seconds * waiting / 60:.0f} min for {waiting} runs", file=sys.stderr, flush=True)
+
         begin = time.monotonic()
         for number, (case, seed) in enumerate(wanted):
-            outcome = run_job(make_job(self.config(case), 0, Layout.parse(case.layout), (seed,)))
+            job = make_job(self.config(case), 0, Layout.parse(case.layout), (seed,))
+            outcome = run_job(job, lambda pace, first=not number: say(0, pace, "") if first else None)
             if outcome.error is not None:
                 raise SystemExit(outcome.error)
             (result,) = outcome.results
@@ -81,10 +87,8 @@ class Runs:
             self.record.parent.mkdir(parents=True, exist_ok=True)
             with self.record.open("a") as file:
                 file.write(json.dumps(line) + "\n")
-            waiting = len(wanted) - number - 1
-            left = (time.monotonic() - begin) / (number + 1) * waiting / 60
-            text = f"{case.name}, seed {seed}: recall {result.recall:.3f} in {result.seconds:.0f} s"
-            print(f"{text}; about {left:.0f} min for {waiting} more", file=sys.stderr, flush=True)
+            text = f"{case.name}, seed {seed}: recall {result.recall:.3f} in {result.seconds:.0f} s; "
+            say(number + 1, (time.monotonic() - begin) / (number + 1), text)
 
     def results(self, case: Case, seeds: int) -> list[dict[str, Any]]:
         """Of all seeds."""
@@ -123,18 +127,18 @@ def levels(cases: Sequence[Case], runs: Runs, seeds: int) -> list[str]:
 
 
 def scores(result: dict[str, Any], config: Config, floors: dict[str, float]) -> dict[str, float]:
-    """One run's recall in four ways: at the end or over the run, raw or rescaled."""
+    """One run's recall in three ways: the mean over its evaluations, the last, and the last rescaled level by level."""
     tasks = {label: task for label, task in config.suite().tasks.items() if task.counts}
-    rest = [
-        fmean(
-            max(0.0, rescaled(result["accuracy"][f"{label}/{group}"], floors[f"{label}/{group}"]))
-            for group in task.recall_groups
-            if floors.get(f"{label}/{group}", 1.0) < CEILING
-        )
-        for label, task in tasks.items()
-    ]
-    return {"over the run": result["recall"], "at the end": fmean(result["accuracy"][label] for label in tasks),
-            "rescaled": fmean(rest)}  # fmt: skip
+    rest = []
+    for label, task in tasks.items():
+        # A level that a trivial strategy solves says nothing.
+        graded = [key for key in (f"{label}/{g}" for g in task.recall_groups) if floors.get(key, 1.0) < CEILING]
+        rest += [fmean(max(0.0, rescaled(result["accuracy"][key], floors[key])) for key in graded)] if graded else []
+    return {
+        "over the run": result["recall"],
+        "at the end": fmean(result["accuracy"][label] for label in tasks),
+        "rescaled": fmean(rest) if rest else 0.0,
+    }
 
 
 def summary(cases: Sequence[Case], runs: Runs, seeds: int) -> list[str]:
