@@ -47,7 +47,7 @@ else:
         "Target": "search_space.cost.target:Target",
         "load": "nas.config:load",
         "open": "nas.handle:Search",
-        "presets": "nas.config:presets",
+        "presets": "nas.config.loading:presets",
         "published": "search_space.layouts.published:published_layouts",
     }
 

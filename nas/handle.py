@@ -132,13 +132,13 @@ class Search:
         return frame
 
     def pick(self, what: str | int = "knee") -> Trial:
-        """One layout: the best trade of the front ("knee"), or the trial of that number.
+        """One layout: "best", the best trade ("knee"), by a condition ("recall>=0.87"), or the trial of that number.
 
         Raises:
             InputError: there is no such trial, or nothing was trained yet.
         """
         if what == "all":
-            raise InputError("--pick", what, "knee or the number of a trial; front() gives all")
+            raise InputError("--pick", what, "one layout; front() gives all")
         return pick(self.trials, str(what), self.config)[0]
 
     def export(
@@ -148,6 +148,7 @@ class Search:
         *,
         layers: int | None = None,
         width: int | None = None,
+        resize: str | None = None,
         output: str | Path | None = None,
     ) -> dict[str, str]:
         """Layouts as configs.
@@ -157,18 +158,21 @@ class Search:
             format: name in the catalogue of exporters, or a dotted path to your own.
             layers: depth; that of the target by default.
             width: model width; that of the target by default.
-            output: file to write; for "all" a folder, with a file for each trial.
+            resize: how a layout comes to another depth: auto, pattern or stretch; as target.resize by default.
+            output: file to write, or folder where the format is one; for "all" a folder with all of them.
 
         Returns:
-            Name of a file -> its text.
+            Name of a file -> its text; of a format that is a folder, as in trial_3/config.json.
 
         Raises:
             InputError: nothing can be picked or written so, or the format cannot hold a layout.
         """
-        target = _changed(_changed(self.config.target, "layers", layers), "width", width)
+        target = self.config.target
+        for size, value in (("layers", layers), ("width", width), ("resize", resize)):
+            target = _changed(target, size, value)
         exporter, trials = find_exporter(format), pick(self.trials, str(what), self.config)
         try:
-            texts = export(trials, exporter, target)
+            texts = export(trials, exporter, target, self.config)
         except InputError as error:
             if width in (None, self.config.target.width):
                 raise
@@ -176,6 +180,8 @@ class Search:
             raise InputError("--width", width, f"one that the layouts can have ({error})") from error
         if output is not None and what == "all":
             write_all(texts, Path(output))
+        elif output is not None and not exporter.suffix:
+            write_all({name.partition("/")[2]: text for name, text in texts.items()}, Path(output))
         elif output is not None:
             write_one(next(iter(texts.values())), Path(output))
         return texts
@@ -302,7 +308,7 @@ def _check_keys(overrides: Sequence[str], *allowed: str) -> None:
             raise InputError(key, value, f"a key in {', '.join(allowed)}; others need a new search")
 
 
-def _changed(target: Target, size: str, value: int | None) -> Target:
+def _changed(target: Target, size: str, value: int | str | None) -> Target:
     try:
         return target if value is None else replace(target, **{size: value})  # type: ignore[arg-type]
     except InputError as error:

@@ -10,8 +10,8 @@ from typing import Any
 
 from search_space.errors import InputError, one_of
 
-DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
-"""package.module:Name"""
+DOTTED = re.compile(r"(?<!\w)(?!family:)[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
+"""package.module:Name; `family:name` is none: it stands for all mixers of a family."""
 
 Misfit = Callable[[Any], str | None]
 """What was expected of a part that is none; None of one that is."""
