@@ -6,10 +6,12 @@ import pytest
 
 import nas
 from nas.results.folder import Folder
-from nas.study.fidelity.report import floor_of
+from nas.study.fidelity.report import make_report
+from nas.study.fidelity.scores import Scores
 from tests.conftest import TINY
 from tests.nas.conftest import nas as command
-from tests.nas.study.fidelity.examples import csv_of, tiny_config
+from tests.nas.study.fidelity.examples import csv_of, plan_of, statement, tiny_config
+from workers.training import Result
 
 ARGUMENTS = ["--config", "smoke", *TINY]
 
@@ -130,7 +132,14 @@ def test_bad_input(tmp_path, arguments, said):
     assert not (tmp_path / "out").exists()
 
 
-def test_the_floor_of_a_task_is_its_most_frequent_answer():
-    suite = tiny_config().suite()
-    labels = suite.test_batches(8)["recall"].labels
-    assert 0 < floor_of(suite, "recall", 8) < 1 and (labels >= 0).any()
+def test_runs_at_the_floor_and_at_the_ceiling():
+    plan, suite = plan_of(statement(), statement("count", "gla*11 attention", "gla*12")), tiny_config().suite()
+    floors = suite.floors(8)
+    floor = sum(floors.values()) / len(floors)
+    results = {
+        number: [Result(seed=0, steps=8, status="complete", recall=recall, accuracy={"recall": recall})]
+        for number, recall in enumerate((floor + 0.01, 0.99, (1 + floor) / 2))
+    }
+    report = make_report(tiny_config(), suite, plan, Scores(results=results), {})
+    assert report.ends == {"recall": (pytest.approx(1 / 3), pytest.approx(1 / 3))}
+    assert report.axes[0].proxies.value == 0.0 and report.axes[1].proxies.value == 1.0
