@@ -19,6 +19,7 @@ class Cache:
         levels: whether there is but an entry for every bit of the number of tokens, as where states of 1, 2, 4, ...
             tokens are kept.
         fp32: whether it is kept in fp32, as recurrent states are.
+        prefill_flops: that a token of a prompt spends on each entry that it reads; None means as many as a step.
     """
 
     elements: int
@@ -28,6 +29,7 @@ class Cache:
     reads: int | None = None
     levels: bool = False
     fp32: bool = False
+    prefill_flops: float | None = None
 
     def kept(self, context: int) -> int:
         """Entries that are kept of a context of so many tokens."""
@@ -39,6 +41,11 @@ class Cache:
         """Entries that the step after so many tokens reads."""
         kept = self.kept(context)
         return kept if self.reads is None else min(kept, self.reads)
+
+    @property
+    def seen_flops(self) -> float:
+        """FLOPs that a token of a prompt spends on each entry that it reads."""
+        return self.flops if self.prefill_flops is None else self.prefill_flops
 
     def attended(self, tokens: int) -> int:
         """Entries that those of a prompt read, all together: the sum of `read` over 1 .. tokens."""
@@ -112,4 +119,4 @@ class PartCost:
     def prompt_flops(self, tokens: int) -> float:
         """FLOPs of a prompt."""
         whole = tokens * (self.product_flops + self.prefill_flops)
-        return whole + sum(cache.flops * cache.attended(tokens) for cache in self.caches)
+        return whole + sum(cache.seen_flops * cache.attended(tokens) for cache in self.caches)
