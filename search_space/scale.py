@@ -12,6 +12,7 @@ proxy's sizes:
 - Attention has `Proxy.heads` for the target's heads; key-value heads and heads of other blocks in proportion.
 - Vector states are in proportion to the width of the model.
 - Lengths (windows) are to the proxy's sequences what they are to the target's context, rounded up, and at least 2.
+- Filters of long convolutions are as published, but no longer than a quarter of the proxy's sequences.
 - Channel mixers keep their ratio, times `Proxy.mlp_scale`. Of experts a token uses at most two, of at most 16, so
   that a short run trains each; of these as near as may be to the target's share. Their hidden units make up for what is
   fewer of them, so that a token uses as many as in proportion.
@@ -55,6 +56,8 @@ SHORTEST = 2
 """Tokens of the shortest window."""
 EXPERTS, EXPERTS_USED = 16, 2
 """Most experts, and most of them that a token uses."""
+FILTER_SHARE = 4
+"""A filter sees one token in so many of a sequence at most: in proportion it would see none but its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -257,6 +260,8 @@ class Scale:
         return Part(part.kind, {**rest, **exceptions})
 
     def _size(self, name: str, how: Scaling, built: Any) -> int:
+        if how is Scaling.FILTER:
+            return min(getattr(built, name), max(SHORTEST, math.ceil(self.length / FILTER_SHARE)))
         exact = getattr(built, name) * self._factors[how]
         if how is Scaling.LENGTH:
             return max(SHORTEST, math.ceil(exact - 1e-9))

@@ -64,6 +64,7 @@ class Scaling(Enum):
     EXPERTS_USED = "experts that a token uses"
     EXPERT_RATIO = "hidden width of each expert over the width of the model"
     LENGTH = "tokens, in proportion to the length of a sequence"
+    FILTER = "taps of a long convolution, as published up to a share of a sequence"
 
 
 class LayerPart(nn.Module, ABC):

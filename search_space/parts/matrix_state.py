@@ -5,7 +5,7 @@ Shapes: B sequences, T tokens, D model width, H heads, K key size, V value size;
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -78,7 +78,7 @@ class MatrixStateMixer(Mixer):
         values = heads * value_size
         self.sizes = [2 * self.key_heads * key_size + values, (gate_size or values) if gated else 0, extra]
         self.input = nn.Linear(dims.width, sum(self.sizes), bias=False)
-        self.conv = ShortConvolution(self.sizes[0], conv, activation, bias=conv_bias)
+        self.conv: Any = ShortConvolution(self.sizes[0], conv, activation, bias=conv_bias)
         self.norm = RMSNorm(self.norm_size)
         self.output = nn.Linear(values, dims.width, bias=False)
 
@@ -98,7 +98,7 @@ class MatrixStateMixer(Mixer):
         state = state or {}
         position = state.get("position", 0)
         features, gate, extra = self.input(x).split(self.sizes, -1)
-        features, conv = self.conv(features, state.get("conv"))
+        features, conv = self.convolve(features, extra, state.get("conv"))
         qk, v = self._heads(features)
         inputs = self.recurrence(qk, v, extra, position)
         o, memory = self.operator(*inputs, initial_state=state.get("memory"), scale=self.query_scale)
@@ -109,12 +109,26 @@ class MatrixStateMixer(Mixer):
         """Mixes a single token x [B, D]; see `Mixer.step`."""
         position = state["position"]
         features, gate, extra = self.input(x).split(self.sizes, -1)
-        features, conv = self.conv.step(features, state["conv"])
+        features, conv = self.convolve_step(features, extra, state["conv"])
         qk, v = self._heads(features)
         inputs = self.recurrence(qk, v, extra, position)
         o, memory = self.step_operator(*inputs, state["memory"], scale=self.query_scale)
         y = self.output(self.read(o, v, gate))
         return y, {"memory": memory, "conv": conv, "position": position + 1}
+
+    def convolve(self, features: Tensor, extra: Tensor, cache: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Queries, keys and values [B, T, ...] through the short convolution, and what it keeps.
+
+        Args:
+            features: of the input projection.
+            extra: further outputs of it, for a convolution that depends on them.
+            cache: what was kept before.
+        """
+        return self.conv(features, cache)
+
+    def convolve_step(self, features: Tensor, extra: Tensor, cache: Tensor) -> tuple[Tensor, Tensor]:
+        """The same for a single token, [B, ...]."""
+        return self.conv.step(features, cache)
 
     def _heads(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Splits convolved features into queries and keys [..., 2 G, K] and values [..., H, V]."""
@@ -167,8 +181,8 @@ class DeltaRuleMixer(MatrixStateMixer):
     """
 
     family = "delta"
-    operator = staticmethod(delta_rule)
-    step_operator = staticmethod(delta_rule_step)
+    operator: ClassVar[Callable] = staticmethod(delta_rule)
+    step_operator: ClassVar[Callable] = staticmethod(delta_rule_step)
     flops_per_element = 6
 
     def prefill_flops(self) -> float:

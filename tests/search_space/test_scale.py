@@ -70,6 +70,12 @@ def test_the_shapes_are_the_published_ones_made_smaller():
     assert str(scale.part(Part("rg_lru"))) == "rg_lru(block_size=4, state_size=32)"  # eight blocks, as in the target
     assert str(scale.part(Part("short_conv"))) == "short_conv"
     assert str(scale.part(Part("hgrn"))) == "hgrn(state_size=32)"
+    assert str(scale.part(Part("jet_block"))) == "jet_block(heads=3, key_size=8, value_size=16)"
+    assert str(scale.part(Part("mla"))) == "mla(heads=2, key_size=16, rank=4, rope_size=8, value_size=16)"
+    assert str(scale.part(Part("hyena_se"))) == "hyena_se"
+    assert str(scale.part(Part("hyena_mr"))) == "hyena_mr(length=12)"  # a quarter of a sequence
+    assert str(scale.part(Part("hyena_mr", {"length": 9}))) == "hyena_mr(length=9)"
+    assert str(scale.part(Part("hyena_li"))) == "hyena_li(key_size=1)"
 
 
 @pytest.mark.parametrize(("window", "tokens"), [(512, 2), (2048, 3), (2730, 4), (2731, 5), (8192, 12), (32768, 48)])
