@@ -12,10 +12,10 @@ proxy's sizes:
 - Attention has `Proxy.heads` for the target's heads; key-value heads and heads of other blocks in proportion.
 - Vector states are in proportion to the width of the model.
 - Lengths (windows) are to the proxy's sequences what they are to the target's context, rounded up, and at least 2.
-- Filters of long convolutions are as published, but no longer than a quarter of the proxy's sequences.
 - Channel mixers keep their ratio, times `Proxy.mlp_scale`. Of experts a token uses at most two, of at most 16, so
   that a short run trains each; of these as near as may be to the target's share. Their hidden units make up for what is
   fewer of them, so that a token uses as many as in proportion.
+- Filters of long convolutions are as published, but no longer than a quarter of the proxy's sequences.
 - All else is as published: convolutions, gates, norms, initial values. Only the output projections start at zero.
 """
 
@@ -69,9 +69,10 @@ class Proxy:
         heads: query heads of the attention layers; those of other blocks and key-value heads follow in proportion.
         state: elements of the matrix state of a DeltaNet layer; those of other mixers follow in proportion.
         mlp_scale: ratio of a channel mixer's hidden width to D, in those of the target.
-        shift: mixers with a residual causal convolution ahead of them (Canon layers, 2512.17351): all, attention or
-            none. It lets short training runs find induction, which attention would else have to learn from positions
-            alone; neither the target nor its cost has it.
+        shift: where a short causal convolution (Canon layers, 2512.17351) helps every mixer: ahead of it, beside it
+            (what it composes of neighbours is there for later layers alone), or none. It lets short training runs find
+            induction, which attention would else have to learn from positions alone; neither the target nor its cost
+            has it.
         shift_width: tokens that this convolution sees.
         residual: every layer adds its output times residual / layers (2505.01618), so that models of any depth train
             well at one learning rate; models of so many layers and fewer add it as it is.
@@ -88,7 +89,7 @@ class Proxy:
     heads: int = 2
     state: int = 256
     mlp_scale: float = 0.3636
-    shift: str = "all"
+    shift: str = "ahead"
     shift_width: int = 2
     residual: float = 6.0
     embedding_std: float = 0.3

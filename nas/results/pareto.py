@@ -49,17 +49,6 @@ def _beaten(losses: Array, others: Array) -> NDArray[np.bool_]:
     return beaten
 
 
-def knee(losses: Array) -> int:
-    """Index of the point of a front [P, M] with the best trade.
-
-    Each objective is scaled to its range over the front. The best trade is then the point farthest below the line
-    (of three objectives: the plane) through the best of each.
-    """
-    span = np.ptp(losses, axis=0)
-    scaled = (losses - losses.min(axis=0)) / np.where(span > 0, span, 1.0)
-    return int(np.argmin(scaled.sum(axis=1)))
-
-
 def front_probability(losses: Array, errors: Array, draws: int = 400, seed: int = 0) -> Array:
     """Share of draws ~ N(losses, errors^2) in which each point is on the front: [P, M], [P, M] -> [P].
 

@@ -112,7 +112,7 @@ def _sums(block: Block, target: Target) -> tuple[float, ...]:
 def part_counts(layout: Layout, target: Target) -> Counter[str]:
     """How many of each part the layout has at the target's depth, and the two ends once; names as in a profile."""
     counts = Counter({ENDS: 1})
-    for block, count in scaled_counts(layout, target.layers).items():
+    for block, count in scaled_counts(layout, target.layers, target.resize).items():
         for name in block_costs(block, target):
             counts[name] += count
     return counts
@@ -126,7 +126,7 @@ def cost(layout: Layout, target: Target) -> Cost:
     """
     n, width, batch = target.context, target.width, target.batch
     totals: list[float] = [0] * 9  # numbers of bytes stay integers, however large
-    for block, count in scaled_counts(layout, target.layers).items():
+    for block, count in scaled_counts(layout, target.layers, target.resize).items():
         for place, value in enumerate(_sums(block, target)):
             totals[place] += count * value
     parts, own, cached, read, kept, step_flops, prompt_flops, idle, idle_in_prompt = totals

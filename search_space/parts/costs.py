@@ -19,7 +19,7 @@ class Cache:
         levels: whether there is but an entry for every bit of the number of tokens, as where states of 1, 2, 4, ...
             tokens are kept.
         fp32: whether it is kept in fp32, as recurrent states are.
-        prefill_flops: that a token of a prompt spends on each entry that it reads; None means as many as a step.
+        prefill_flops: that a token of a prompt spends on each entry that it reads; None means as many.
     """
 
     elements: int

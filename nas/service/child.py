@@ -1,0 +1,90 @@
+"""The process of one search: `python -m nas.service.child FOLDER`.
+
+It needs no server, and outlives the one that began it.
+"""
+
+import logging
+import os
+import sys
+import threading
+import time
+from contextlib import suppress
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from filelock import Timeout
+
+from nas.service.folders import Place, Process, born, host
+
+PATIENCE = 10.0
+"""Seconds to wait for the lock: somebody may be looking whether it is held."""
+BUSY = 3
+"""Exit code where another process runs the search."""
+
+
+def main(path: str, trust: bool) -> int:
+    """Runs the search in a folder to its end or until it is asked to stop; what became of it stands in the folder."""
+    place = Place(Path(path))
+    held = place.lock(PATIENCE)
+    try:
+        held.acquire()
+    except Timeout:
+        return BUSY
+    me = Process(pid=os.getpid(), born=born(os.getpid()) or "", host=host(), record=place.record_bytes)
+    place.process = me
+    ending, error = "failed", None
+    try:
+        ending, error = _search(place, me, trust)
+    except Exception as problem:
+        logging.getLogger("nas").exception("the search failed")
+        error = str(problem) or type(problem).__name__
+    now = place.process or me
+    place.process = replace(now, ending=ending, error=error)
+    held.release()
+    return 0
+
+
+def _search(place: Place, me: Process, trust: bool) -> tuple[str, str | None]:
+    import nas
+
+    stop = threading.Event()
+    threading.Thread(target=_watch, args=(place, stop), daemon=True).start()
+    last = 0.0
+
+    def show(now: nas.Progress) -> None:
+        nonlocal last
+        if time.monotonic() - last >= 1.0:
+            last = time.monotonic()
+            with suppress(OSError):  # a disk that is full costs no search
+                place.process = replace(me, progress={**asdict(now), "best": dict(now.best)})
+
+    found = nas.open(place.path, trust=trust).resume(place.submission.budget, stop=stop, on_progress=show)
+    status = found.status()
+    progress = {
+        "trials": sum(status.states.values()),
+        "running": 0,
+        "on_front": len(found.front()),
+        "best": {},
+        "elapsed": status.elapsed,
+        "seconds": status.seconds,
+        "most_trials": status.most_trials,
+    }
+    place.process = replace(me, progress=progress)
+    if stop.is_set():
+        return "interrupted", None
+    if not status.states["complete"]:
+        errors = [failure.error.strip().splitlines()[-1] for t in found.trials for failure in t.failures]
+        return "failed", f"nothing was found; {errors[0] if errors else 'no layout was trained to its end'}"
+    return "complete", None
+
+
+def _watch(place: Place, stop: threading.Event) -> None:
+    while not place.asked_to_stop():
+        time.sleep(0.5)
+    stop.set()
+
+
+if __name__ == "__main__":
+    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING, stream=sys.stderr, force=True)
+    logging.getLogger("nas").setLevel(logging.INFO)
+    sys.exit(main(sys.argv[1], trust="--trust" in sys.argv[2:]))
