@@ -60,16 +60,19 @@ class Cache:
         flops: that a decode step spends on each token kept.
         window: most tokens that are kept; None means all.
         prefill_flops: that a token of a prompt spends on each token it sees; None means as many.
+        every: one token in so many is kept, and seen by the tokens after it.
     """
 
     elements: int
     flops: float
     window: int | None = None
     prefill_flops: float | None = None
+    every: int = 1
 
     def kept(self, context: int) -> int:
         """Tokens that are kept of a context of so many."""
-        return context if self.window is None else min(context, self.window)
+        kept = context // self.every
+        return kept if self.window is None else min(kept, self.window)
 
     @property
     def seen_flops(self) -> float:
@@ -77,8 +80,11 @@ class Cache:
         return self.flops if self.prefill_flops is None else self.prefill_flops
 
     def attended(self, tokens: int) -> int:
-        """Tokens that those of a prompt see, all together: the sum of min(t, window) over t = 1 .. tokens."""
+        """Tokens that those of a prompt see, all together: the sum of min(t, window) over t = 1 .. tokens, or of
+        (t - 1) // every."""
         kept = self.kept(tokens)
+        if self.every > 1:
+            return self.every * kept * (kept - 1) // 2 + kept * (tokens % self.every)
         return kept * (kept + 1) // 2 + (tokens - kept) * kept
 
 
