@@ -19,7 +19,7 @@ from search_space.layouts.layout import Layout
 from search_space.layouts.resize import resize_note
 from search_space.parts.base import Dims
 from search_space.parts.build import build_channel_mixer, build_mixer, mixer_class, options_of
-from search_space.parts.part import Part
+from search_space.parts.part import BRANCHES, Part
 
 TOKENS = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 """Until a tokenizer says otherwise."""
@@ -31,16 +31,17 @@ class Stack:
     Args:
         layers: blocks of the target.
         target: its sizes.
+        varying: mixers whose layers may differ.
 
     Attributes:
-        mixers: kind of mixer -> one that is built, as all of a kind are alike.
+        mixers: kind of mixer -> the first that is built, as all of a kind are alike.
         hidden: width of the channel mixers.
 
     Raises:
         InputError: layers of one kind differ in their options, or channel mixers in theirs; names the second.
     """
 
-    def __init__(self, layers: Sequence[Block], target: Target):
+    def __init__(self, layers: Sequence[Block], target: Target, varying: Sequence[str] = ()):
         self.layers, self.target = layers, target
         self.mixers: dict[str, Any] = {}
         self.hidden = target.mlp_width
@@ -50,7 +51,7 @@ class Stack:
                 if not part:
                     continue
                 place, known = first.setdefault(name, (i, part))
-                if known != part:
+                if known != part and name not in varying:
                     raise InputError(f"layers[{i}]", part, f"{known} as in layers[{place}]: one set of sizes for all")
         with torch.device("meta"):
             for name, (_, part) in first.items():
@@ -77,6 +78,8 @@ class ConfigJson(ABC):
         kinds: mixer -> the format's word for a layer of it.
         channel_mixers: that every layer may have, one kind in all of them.
         needs: mixers of which the model class needs one layer at least.
+        varying: mixers whose layers may differ in their options.
+        ties: whether input embedding and head may be one matrix.
         tool: what loads the file.
         checked: how the tests know that it does.
     """
@@ -87,6 +90,8 @@ class ConfigJson(ABC):
     kinds: ClassVar[Mapping[str, str]]
     channel_mixers: ClassVar[Sequence[str]] = (MLP.kind,)
     needs: ClassVar[Sequence[str]] = ()
+    varying: ClassVar[Sequence[str]] = ()
+    ties: ClassVar[bool] = True
     tool: ClassVar[str] = "transformers"
     checked: ClassVar[str] = "loaded and run"
 
@@ -135,7 +140,7 @@ class ConfigJson(ABC):
             "num_hidden_layers": len(stack.layers),
             "num_attention_heads": attention.heads if attention else target.heads,
             "num_key_value_heads": attention.kv_heads if attention else target.kv_heads or target.heads,
-            "tie_word_embeddings": target.tied_embeddings,
+            "tie_word_embeddings": target.tied_embeddings and self.ties,
             "max_position_embeddings": target.context,
             **TOKENS,
         }
@@ -151,9 +156,11 @@ class ConfigJson(ABC):
             expected = self.refusal(block, target)
             if expected:
                 raise InputError(f"layers[{i}]", block, expected)
-        stack = Stack(layers, target)
+        stack = Stack(layers, target, self.varying)
         self.check(stack)
         ours, differences = cost(layout, target).parameters, self.differences(stack)
+        if target.tied_embeddings and not self.ties:
+            differences.append(("input embedding and head are two matrices", target.vocabulary * target.width))
         about = {
             "layout": str(Layout(layers)),
             "depth": resize_note(layout, target.layers, target.resize),
@@ -175,8 +182,7 @@ class ConfigJson(ABC):
             InputError: a key is missing or says what our layers cannot be.
         """
         try:
-            heads = fields["num_attention_heads"]
-            kv_heads = fields.get("num_key_value_heads") or heads
+            heads, kv_heads = self.heads(fields)
             sizes = {
                 "width": fields["hidden_size"],
                 "heads": heads,
@@ -192,6 +198,11 @@ class ConfigJson(ABC):
         plain = {block: Block(simplified(block.mixer, dims), block.mlp) for block in dict.fromkeys(blocks)}
         layout = Layout(tuple(plain[block] for block in blocks))
         return layout, {"layers": len(blocks), **sizes}
+
+    def heads(self, fields: Mapping[str, Any]) -> tuple[int, int]:
+        """Query heads and key-value heads of a file."""
+        heads = fields["num_attention_heads"]
+        return heads, fields.get("num_key_value_heads") or heads
 
     def mlp_width(self, fields: Mapping[str, Any]) -> int:
         """Hidden width of the channel mixers of a file."""
@@ -214,9 +225,11 @@ class ConfigJson(ABC):
 
 def simplified(part: Part, dims: Dims) -> Part:
     """The part without the options that are as they would be anyhow."""
-    if not part or not part.options or part.kind == "parallel":
+    if not part or not part.options:
         return part
     full = dict(part.options)
+    if BRANCHES in full:
+        return Part(part.kind, {**full, BRANCHES: [simplified(branch, dims) for branch in full[BRANCHES]]})
 
     def built(options: Mapping[str, Any]) -> list[Any]:
         with torch.device("meta"):

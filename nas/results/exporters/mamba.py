@@ -53,6 +53,7 @@ class NemotronH(ConfigJson):
     kinds = {"mamba2": "linear_attention", "attention": "full_attention", "none": "mlp"}
     channel_mixers = ("relu2", "none")
     needs = ("attention",)
+    ties = False
 
     def refusal(self, block: Block, target: Target) -> str | None:
         """A block without a mixer is an MLP."""
@@ -236,11 +237,12 @@ class Jamba(ConfigJson):
         """Attention is evenly spaced."""
         super().check(stack)
         places, depth = stack.places("attention"), len(stack.layers)
-        period = places[1] - places[0] if len(places) > 1 else max(depth, 1)
+        period = places[1] - places[0] if len(places) > 1 else depth
         expected = list(range(places[0] % period, depth, period))
         if places != expected:
             wrong = next(i for i in range(depth) if (i in places) != (i in expected))
-            said = f"{'attention' if wrong in expected else 'mamba'}: attention comes every {period} layers here"
+            kind = "attention" if wrong in expected else "mamba"
+            said = f"{kind}: attention is at layers {places[0]} and {places[0] + period}, and has to keep that distance"
             raise InputError(f"layers[{wrong}]", stack.layers[wrong], said)
 
     def fields(self, stack: Stack) -> dict[str, Any]:

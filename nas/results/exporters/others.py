@@ -17,6 +17,7 @@ class KimiLinear(ConfigJson):
     architectures = ("KimiLinearForCausalLM",)
     kinds = {"kda": "linear_attention", "attention": "full_attention"}
     needs = ("attention",)
+    ties = False
 
     def misfit(self, kind: str, mixer: Any, target: Target) -> str | None:
         """One size of KDA's heads."""
