@@ -40,7 +40,7 @@ class Submit(Asked):
     key: str | None = Field(
         None,
         pattern=r"^[\x21-\x7e]{1,200}$",
-        description="Of your own making. The same request with the same key is the same search, however often it comes.",
+        description="Of your own making. The same request with the same key is one search, however often it comes.",
     )
 
     model_config = ConfigDict(
