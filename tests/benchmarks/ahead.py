@@ -23,7 +23,7 @@ from tests.benchmarks import made_up, samplers
 from workers.jobs import Job, Outcome
 
 PLACES, SECONDS, JOBS = 2, 2.0, 40
-DEPTH, LAYOUTS = 12, 160
+DEPTH, LAYOUTS = 12, (40, 160)
 
 
 class Places:
@@ -88,8 +88,8 @@ def waited(trials: int) -> str:
     )
 
 
-def searched(task: tuple[int, bool]) -> float:
-    """True hypervolume of the front that a simulated search reports, as in tests/benchmarks/samplers.py.
+def searched(task: tuple[int, bool]) -> list[float]:
+    """True hypervolume of the front that a simulated search reports after each of LAYOUTS (tests/benchmarks/samplers.py).
 
     Two layouts are trained at a time; those that follow are asked for before (or else after) these are told.
     """
@@ -99,6 +99,7 @@ def searched(task: tuple[int, bool]) -> float:
     proposer = Proposer(problem.space, ["recall", "decode_ms"], samplers.costs, "thompson", seed)
     seen: dict[Layout, float] = {}
     asked: list[Layout] = []
+    found = []
 
     def ask() -> None:
         for _ in range(PLACES):
@@ -107,7 +108,7 @@ def searched(task: tuple[int, bool]) -> float:
             asked.append(layout)
 
     ask()
-    while len(seen) < LAYOUTS:
+    while len(seen) < max(LAYOUTS):
         batch = asked[len(seen) : len(seen) + PLACES]
         if ahead:
             ask()
@@ -116,20 +117,24 @@ def searched(task: tuple[int, bool]) -> float:
             proposer.tell(layout, {"recall": seen[layout]})
         if not ahead:
             ask()
-    true = samplers.losses({layout: problem.recall(layout) for layout in seen})
-    return hypervolume(true[on_front(samplers.losses(seen))], samplers.REFERENCE)
+        if len(seen) in LAYOUTS:
+            true = samplers.losses({layout: problem.recall(layout) for layout in seen})
+            found.append(hypervolume(true[on_front(samplers.losses(seen))], samplers.REFERENCE))
+    return found
 
 
 def quality(seeds: int) -> list[str]:
     """Lines of a table: asked ahead and not, on the same problems."""
     with ProcessPoolExecutor(2) as pool:
         found = np.array(list(pool.map(searched, [(s, a) for s in range(seeds) for a in (False, True)])))
-    after, ahead = found[::2], found[1::2]
-    difference = ahead - after
-    half = 1.96 * difference.std(ddof=1) / math.sqrt(seeds)
-    return [
-        "| asked after telling | asked ahead | difference, 95% interval | ahead is better |",
-        "| --- | --- | --- | --- |",
-        f"| {after.mean():.3f} | {ahead.mean():.3f} | {difference.mean():+.3f} ± {half:.3f} "
-        f"| {int((difference > 0).sum())}/{seeds} |",
+    lines = [
+        "| layouts | asked after telling | asked ahead | difference, 95% interval | ahead is better |",
+        "| --- | --- | --- | --- | --- |",
     ]
+    for layouts, after, ahead in zip(LAYOUTS, found[::2].T, found[1::2].T, strict=True):
+        difference = ahead - after
+        half = 1.96 * difference.std(ddof=1) / math.sqrt(seeds)
+        better = f"{int((difference > 0).sum())}/{seeds}"
+        cells = f"{after.mean():.3f} | {ahead.mean():.3f} | {difference.mean():+.3f} ± {half:.3f} | {better}"
+        lines.append(f"| {layouts} | {cells} |")
+    return lines

@@ -21,7 +21,7 @@ import numpy as np
 
 from nas.results.folder import Folder
 from nas.results.trials import TrialBook
-from nas.search.controller import Controller
+from nas.search.controller import AHEAD_FROM, Controller
 from nas.search.setup import costs_of, make_job
 from search_space.space.space import Space
 from tests.benchmarks import ahead
@@ -150,9 +150,9 @@ def waiting() -> Iterator[str]:
 def quality() -> Iterator[str]:
     """Lines of the section."""
     yield (
-        f"True hypervolume of the reported front after {ahead.LAYOUTS} layouts of {ahead.DEPTH} layers, two at a time, "
+        f"True hypervolume of the reported front after some layouts of {ahead.DEPTH} layers, two at a time, "
         f"over {PROBLEMS} problems of tests/benchmarks/samplers.py: the two that follow are asked for after the two "
-        "under way are told, or ahead, before they are."
+        f"under way are told, or ahead, before they are. A search asks ahead from {AHEAD_FROM} layouts on."
     )
     yield ""
     yield from ahead.quality(PROBLEMS)
