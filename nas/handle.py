@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nas.config.loading import load_written
+from nas.config.loading import as_overrides, load_written
 from nas.results.export import export, write_all, write_one
 from nas.results.exporters import find_exporter
 from nas.results.folder import Folder
@@ -20,6 +20,7 @@ from nas.search.run import run
 from nas.search.setup import check, trials_of
 from nas.study import audit as auditing
 from search_space import limits
+from search_space.checks import path as as_path
 from search_space.checks import positive, positive_number
 from search_space.cost.target import Target
 from search_space.errors import InputError
@@ -83,7 +84,7 @@ class Search:
     """
 
     def __init__(self, path: str | Path, overrides: Sequence[str] = (), *, trust: bool = False):
-        self.folder = Folder.open(path, trust)
+        self.folder = Folder.open(as_path("DIR", path), trust)
         _check_keys(overrides, "target", "search.objectives")
         self.config = load_written(self.folder.config, overrides, trust)
         self._trust = trust
@@ -163,6 +164,7 @@ class Search:
         Raises:
             InputError: nothing can be picked or written so, or the format cannot hold a layout.
         """
+        output = None if output is None else as_path("-o", output)
         target = _changed(_changed(self.config.target, "layers", layers), "width", width)
         exporter, trials = find_exporter(format), pick(self.trials, str(what), self.config)
         try:
@@ -173,9 +175,9 @@ class Search:
             # At the search's own width they could all be built.
             raise InputError("--width", width, f"one that the layouts can have ({error})") from error
         if output is not None and what == "all":
-            write_all(texts, Path(output))
+            write_all(texts, output)
         elif output is not None:
-            write_one(next(iter(texts.values())), Path(output))
+            write_one(next(iter(texts.values())), output)
         return texts
 
     def status(self) -> Status:
@@ -278,7 +280,7 @@ class Search:
 
 def _check_keys(overrides: Sequence[str], *allowed: str) -> None:
     """Refuses overrides of other keys than `allowed` and what lies under them."""
-    for override in overrides:
+    for override in as_overrides(overrides):
         key, _, value = override.partition("=")
         if not f"{key}.".startswith(tuple(f"{name}." for name in allowed)):
             raise InputError(key, value, f"a key in {', '.join(allowed)}; others need a new search")

@@ -18,6 +18,8 @@ def read_text(path: str | Path, key: str, most: int = limits.YAML_BYTES) -> str:
         InputError: there is no such file, it is a folder, a pipe or a device, has more than `most` bytes, cannot be
             read, or is no UTF-8; names `key`.
     """
+    if not isinstance(path, str | os.PathLike):  # an integer would be taken for a file that is open
+        raise InputError(key, path, f"a path, not {type(path).__name__}")
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe without a writer would be waited for
             raise InputError(key, path, "a file, not a folder, pipe or device")

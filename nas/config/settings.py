@@ -8,7 +8,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from search_space import limits
-from search_space.checks import count, number, or_none, positive, positive_number
+from search_space.checks import count, not_negative, number, or_none, positive, positive_number
 from search_space.cost.objectives import OBJECTIVES
 from search_space.cost.target import Target
 from search_space.errors import InputError
@@ -84,6 +84,10 @@ class TextConfig:
     paths: list[str] = field(default_factory=list)
     tokens: int | None = None
     weight: float | None = None
+
+    def __post_init__(self):
+        or_none(positive, "text.tokens", self.tokens)
+        or_none(not_negative, "text.weight", self.weight)
 
 
 @dataclass(frozen=True, kw_only=True)
