@@ -239,8 +239,8 @@ class RayPool:
         """Shows the token to the cluster: Ray itself tries for 20 s, and does not say what is wrong."""
         if address.startswith("ray://"):
             return
-        from ray._private.services import canonicalize_bootstrap_address
         from ray import _raylet
+        from ray._private.services import canonicalize_bootstrap_address
 
         try:
             _ = cast(Any, _raylet).GcsClient(address=canonicalize_bootstrap_address(address)).cluster_id
