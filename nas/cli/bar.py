@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from tqdm import tqdm
 
+from nas.cli.group import say
 from nas.search.progress import Progress
 from search_space.cost.objectives import OBJECTIVES
 
@@ -29,7 +30,7 @@ class SearchBar:
             self._bar.set_postfix_str(described(now))
         elif time.monotonic() - self._last > EVERY_SECONDS:
             self._last = time.monotonic()
-            print(described(now), file=sys.stderr, flush=True)
+            say(described(now))
 
     def close(self) -> None:
         """Ends the bar."""
