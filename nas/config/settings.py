@@ -58,7 +58,7 @@ class Search:
         or_none(positive_number, "search.seconds", self.seconds)
         positive("search.seeds", self.seeds, limits.SEEDS)
         positive("search.seeds_per_job", self.seeds_per_job, limits.SEEDS)
-        count("search.seed", self.seed, limits.SEED)
+        count("search.seed", self.seed, limits.SEED - 1)
         if not 0 <= number("search.reseed_above", self.reseed_above, "a probability") <= 1:
             raise InputError("search.reseed_above", self.reseed_above, "a probability")
         if not all(isinstance(name, str) for name in self.objectives):

@@ -117,6 +117,8 @@ class _Reader:
                 options[option] = self.value(parts=option == BRANCHES)
                 if self.token != ")":
                     self.expect(",")
+                    if self.token == ")":
+                        raise self.wrong("an option")
             self.advance()
         return Part(name, options)
 

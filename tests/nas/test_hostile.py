@@ -43,6 +43,8 @@ OVERRIDES = [
     "search.seeds_per_job=1000000000",
     "search.seed=100000000000000000000000000000",
     "search.seed=-1",
+    "search.seed=2147483648",
+    "workers.address=''",
     "search.trials=100000000000000000000",
     "search.objectives=[recall, [decode_ms]]",
     "search.objectives=[recall, 'os:system']",
@@ -204,7 +206,15 @@ def test_layouts(tmp_path, content):
 
 @pytest.mark.parametrize(
     "text",
-    ["gla*000000001999999999", "gla*" + "9" * 5000, "(" * 5000, "gla(a=" + "[" * 5000, "gla(heads=9e99)", "gla*٣"],
+    [
+        "gla*000000001999999999",
+        "gla*" + "9" * 5000,
+        "(" * 5000,
+        "gla(a=" + "[" * 5000,
+        "gla(heads=9e99)",
+        "gla*٣",
+        "gla(heads=2,)",
+    ],
 )
 def test_layouts_in_short(text):
     with pytest.raises(nas.InputError):
@@ -331,7 +341,14 @@ def test_audits(tmp_path, options):
     "options",
     [
         *(f"--{what} 1000000000000" for what in ("batches", "contexts", "prompts", "check")),
-        *("--batches 1000000000", "--contexts 1000000000", f"--batches {CONTEXT}", "-o /dev/null", f"-o {'x' * 300}"),
+        *(
+            "--batches 1000000000",
+            "--contexts 1000000000",
+            f"--batches {CONTEXT}",
+            f"--contexts {','.join(['1'] * 100)}",
+            "-o /dev/null",
+            f"-o {'x' * 300}",
+        ),
     ],
     ids=lambda options: options[:30],
 )
