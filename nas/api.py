@@ -54,11 +54,13 @@ def search(
     from nas.results.folder import Folder
     from nas.search.run import run
     from nas.search.setup import check
+    from search_space.checks import path
     from search_space.errors import InputError
 
     config = _configured(config)
+    new = Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{config.name}" if out is None else path("--out", out)
     space = check(config)
-    folder = Folder.create(out or Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{config.name}", config.to_yaml())
+    folder = Folder.create(new, config.to_yaml())
     try:
         run(config, folder, space, stop, on_progress)
     except InputError:  # from the cluster, which only then is asked for its resources
@@ -106,10 +108,12 @@ def cost(layout: Layout | str, target: Target | None = None) -> Cost:
         InputError: the layout cannot be built at the target's sizes.
     """
     from nas.search.evaluate import as_layout
+    from search_space.checks import instance
     from search_space.cost.cost import cost as price
     from search_space.cost.target import Target
 
-    return price(as_layout(layout), target or Target())
+    target = Target() if target is None else instance("target", target, Target, "a nas.Target")
+    return price(as_layout(layout), target)
 
 
 def build(layout: Layout | str, at: Target | Config | None = None, seed: int | None = None) -> Model:
@@ -131,10 +135,13 @@ def build(layout: Layout | str, at: Target | Config | None = None, seed: int | N
     """
     from nas.config import Config
     from nas.search.evaluate import as_layout
+    from search_space.checks import count, instance, or_none
     from search_space.cost.target import Target
     from search_space.model import build_model
 
-    layout, at = as_layout(layout), at or Target()
+    layout = as_layout(layout)
+    at = Target() if at is None else instance("at", at, (Target, Config), "a nas.Target, or a nas.Config for its proxy")
+    or_none(count, "seed", seed)
     if isinstance(at, Config):
         return build_model(at.scale.layout(layout), at.scale.sizes(at.suite().vocabulary), seed)
     return build_model(at.layout(layout), at.sizes, seed)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas.config import Config
-from nas.config.loading import load_written
+from nas.config.loading import as_overrides, load_written
 from nas.results.export import export, write_all, write_one
 from nas.results.exporters import find_exporter
 from nas.results.folder import Folder
@@ -21,6 +21,7 @@ from nas.search.setup import check, trials_of
 from nas.study import audit as auditing
 from nas.study.training import Progress as RunsProgress
 from search_space import limits
+from search_space.checks import path as as_path
 from search_space.checks import positive, positive_number
 from search_space.cost.target import Target
 from search_space.errors import InputError
@@ -84,7 +85,7 @@ class Search:
     """
 
     def __init__(self, path: str | Path, overrides: Sequence[str] = (), *, trust: bool = False):
-        self.folder = Folder.open(path, trust)
+        self.folder = Folder.open(as_path("DIR", path), trust)
         _check_keys(overrides, "target", "search.objectives")
         self.config = load_written(self.folder.config, overrides, trust)
         self._trust = trust
@@ -166,6 +167,7 @@ class Search:
         Raises:
             InputError: nothing can be picked or written so, or the format cannot hold a layout.
         """
+        output = None if output is None else as_path("-o", output)
         target = self.config.target
         for size, value in (("layers", layers), ("width", width), ("resize", resize)):
             target = _changed(target, size, value)
@@ -178,11 +180,11 @@ class Search:
             # At the search's own width they could all be built.
             raise InputError("--width", width, f"one that the layouts can have ({error})") from error
         if output is not None and what == "all":
-            write_all(texts, Path(output))
+            write_all(texts, output)
         elif output is not None and not exporter.suffix:
-            write_all({name.partition("/")[2]: text for name, text in texts.items()}, Path(output))
+            write_all({name.partition("/")[2]: text for name, text in texts.items()}, output)
         elif output is not None:
-            write_one(next(iter(texts.values())), Path(output))
+            write_one(next(iter(texts.values())), output)
         return texts
 
     def status(self) -> Status:
@@ -303,7 +305,7 @@ class Search:
 
 def _check_keys(overrides: Sequence[str], *allowed: str) -> None:
     """Refuses overrides of other keys than `allowed` and what lies under them."""
-    for override in overrides:
+    for override in as_overrides(overrides):
         key, _, value = override.partition("=")
         if not f"{key}.".startswith(tuple(f"{name}." for name in allowed)):
             raise InputError(key, value, f"a key in {', '.join(allowed)}; others need a new search")

@@ -3,7 +3,9 @@
 NaN, infinity and booleans are no numbers, and there are limits to all of them (search_space/limits.py).
 """
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from search_space import limits
@@ -75,6 +77,28 @@ def share(option: str, value: Any) -> float:
     if not 0 <= number(option, value, "a number in [0, 1)") < 1:
         raise InputError(option, value, "a number in [0, 1)")
     return float(value)
+
+
+def instance(option: str, value: Any, kind: type | tuple[type, ...], expected: str) -> Any:
+    """The value, if it is of a type, for what Python callers hand over.
+
+    Raises:
+        InputError: it is not; names the option, and what was expected.
+    """
+    if not isinstance(value, kind):
+        raise InputError(option, value, f"{expected}, not {type(value).__name__}")
+    return value
+
+
+def path(option: str, value: Any) -> Path:
+    """The value as a path, if it is a text or a path; raises as `instance`."""
+    found = os.fspath(instance(option, value, (str, os.PathLike), "a path"))
+    return Path(instance(option, found, str, "a path"))
+
+
+def texts(option: str, values: Any, expected: str) -> list[str]:
+    """The values, if they are a list or tuple of texts; raises as `instance`."""
+    return [instance(option, each, str, expected) for each in instance(option, values, (list, tuple), expected)]
 
 
 def or_none(check: Callable[[str, Any], Any], option: str, value: Any) -> Any:

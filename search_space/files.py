@@ -38,6 +38,8 @@ def read_lines(path: str | Path, key: str, most: int) -> Iterator[str]:
 
 @contextmanager
 def _opened(path: str | Path, key: str) -> Iterator[BinaryIO]:
+    if not isinstance(path, str | os.PathLike):  # an integer would be taken for a file that is open
+        raise InputError(key, path, f"a path, not {type(path).__name__}")
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe without a writer would be waited for
             raise InputError(key, path, "a file, not a folder, pipe or device")

@@ -48,6 +48,8 @@ class Workers:
         if self.gpus > 1 and self.gpus != int(self.gpus):
             raise InputError("workers.gpus", self.gpus, "whole GPUs, or a share of one")
         or_none(positive_number, "workers.timeout", self.timeout)
+        if self.address is not None and not self.address.strip():
+            raise InputError("workers.address", self.address, "an address such as auto or HOST:6379, or null")
 
 
 class Pool(Protocol):

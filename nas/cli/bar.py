@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from tqdm import tqdm
 
+from nas.cli.group import say
 from nas.search.progress import Progress
 from nas.study.training import Progress as RunsProgress
 from search_space.cost.objectives import OBJECTIVES
@@ -30,7 +31,7 @@ class SearchBar:
             self._bar.set_postfix_str(described(now))
         elif time.monotonic() - self._last > EVERY_SECONDS:
             self._last = time.monotonic()
-            print(described(now), file=sys.stderr, flush=True)
+            say(described(now))
 
     def close(self) -> None:
         """Ends the bar."""

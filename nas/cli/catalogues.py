@@ -1,12 +1,11 @@
 """Commands about the parts that there are: mixers, published, profile."""
 
 import os
-import sys
 from pathlib import Path
 
 import click
 
-from nas.cli.group import config_option, main, overrides_argument
+from nas.cli.group import config_option, main, overrides_argument, say
 from search_space.errors import InputError
 
 
@@ -75,4 +74,4 @@ def profile(
     grid = profiling.Grid.parse(device, batches, contexts, prompts)
     found = profiling.measure(config, grid, check, lambda partial: partial.save(output))
     click.echo(profiling.table(found), nl=False)
-    print(f"{output}: use it with target.profile={output}", file=sys.stderr)
+    say(f"{output}: use it with target.profile={output}")

@@ -1,10 +1,11 @@
 """What the commands share: how bad input and a stop end them, and how they are declared."""
 
 import logging
+import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import click
@@ -20,7 +21,9 @@ class Group(click.Group):
     """Commands that end with one plain line and code 2 on bad input, and with 130 when interrupted."""
 
     def main(self, args=None, prog_name="nas", **extra):  # type: ignore[override]  # noqa: D102
+        _open_streams()
         try:
+            _check_place()
             code = super().main(args, prog_name, **{**extra, "standalone_mode": False})
         except InputError as error:
             fail(str(error))
@@ -47,8 +50,32 @@ class Group(click.Group):
 
 def fail(said: str, code: int = 2) -> None:
     """Ends the program with one line on standard error."""
-    print(f"nas: {said}", file=sys.stderr)
+    say(f"nas: {said}")
     sys.exit(code)
+
+
+def say(text: str) -> None:
+    """Prints to standard error; where that takes nothing, the command goes on."""
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
+
+
+def _open_streams() -> None:
+    """Puts the null device in the place of standard streams that are closed: the next file would get their numbers."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115
+
+
+def _check_place() -> None:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise InputError("working directory", ".", "a folder that is still there") from None
 
 
 @click.group(cls=Group, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from nas.cli.group import config_option, fail, folder_argument, main, overrides_argument, terminable, trust_option
+from nas.cli.group import config_option, fail, folder_argument, main, overrides_argument, say, terminable, trust_option
 from search_space.errors import InputError
 
 
@@ -53,7 +53,7 @@ def _show(found) -> None:
         why = f"the first error: {errors[0]}" if errors else f"{diverged} of {len(trials)} layouts diverged"
         fail(f"nothing was found in {folder.path}; {why}", code=1)
     hint = f"front: {folder.front_figure}; layouts: {folder.layouts}; pages: nas ui {folder.path}"
-    print(hint, file=sys.stderr)
+    say(hint)
 
 
 @main.command()

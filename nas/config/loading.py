@@ -12,9 +12,10 @@ from typing import Any, cast, get_args, get_origin, get_type_hints
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
-from nas.config.settings import Config
+from nas.config.settings import FORMAT, Config
 from search_space import limits
 from search_space.catalogue import DOTTED
+from search_space.checks import instance, texts
 from search_space.errors import InputError, one_of
 from search_space.plain import check_plain, parse_yaml, read_yaml
 
@@ -49,7 +50,8 @@ def load(source: str | Path = "laptop", overrides: Sequence[str] = ()) -> Config
     Raises:
         InputError: no such file, a key that does not exist, or a value that does not fit; names the key.
     """
-    return _build(_read(source), overrides, str(source))
+    content = _read(instance("--config", source, (str, os.PathLike), "a preset, or the path of a YAML file"))
+    return _build(content, overrides, str(source))
 
 
 def load_written(path: Path, overrides: Sequence[str] = (), trust: bool = False) -> Config:
@@ -73,7 +75,7 @@ def load_written(path: Path, overrides: Sequence[str] = (), trust: bool = False)
             refuse_imports(content)
         return _build(content, overrides, str(path))
     except InputError as error:
-        own = any(override.partition("=")[0] == error.key for override in overrides)
+        own = any(str(override).partition("=")[0] == error.key for override in overrides)
         raise InputError(error.key if own else f"{path}: {error.key}", error.value, error.expected) from error
 
 
@@ -113,6 +115,15 @@ def parse_overrides(overrides: Sequence[str]) -> list[dict[str, Any]]:
     return parts
 
 
+def as_overrides(overrides: Any) -> list[str]:
+    """Overrides as a list of texts.
+
+    Raises:
+        InputError: they are none.
+    """
+    return texts("overrides", overrides, 'a list of texts, such as ["search.seconds=60"]')
+
+
 def refuse_imports(content: Any, key: str = "") -> None:
     """Refuses plain data from a folder that would have code imported.
 
@@ -134,7 +145,7 @@ def refuse_imports(content: Any, key: str = "") -> None:
 
 def _build(content: dict[str, Any], overrides: Sequence[str], source: str) -> Config:
     merged = _merge(OmegaConf.structured(Config), content, source)
-    for override in overrides:
+    for override in as_overrides(overrides):
         key, changes = _parse(override)
         merged = _merge(merged, changes, key)
     try:
@@ -154,7 +165,11 @@ def _read(source: str | Path) -> dict[str, Any]:
         return _mapping(parse_yaml(text, "--config"), "--config", source)
     if not os.path.lexists(source):
         raise InputError("--config", source, f"a YAML file, or a preset: {one_of(str(source), presets())}")
-    return _mapping(read_yaml(source, "--config"), "--config", source)
+    content = read_yaml(source, "--config")
+    found = content.get("format", FORMAT) if isinstance(content, dict) else FORMAT
+    if found != FORMAT:
+        raise InputError("format", found, f"{FORMAT}, the record format that this program writes, in {source}")
+    return _mapping(content, "--config", source)
 
 
 def _mapping(content: Any, key: str, source: str | Path) -> dict[str, Any]:
@@ -183,12 +198,22 @@ def _parse(override: str) -> tuple[str, dict[str, Any]]:
 
 def _merge(base: DictConfig, content: dict[str, Any], source: str) -> DictConfig:
     check_plain(content, "", _short_reference)
+    _check_switches(content)
     try:
         return cast(DictConfig, OmegaConf.merge(base, OmegaConf.create(content)))
     except (OmegaConfBaseException, AttributeError, TypeError, ValueError) as error:
         key = getattr(error, "full_key", None) or source
         expected = _unknown(key) if isinstance(error, ConfigKeyError) else _expected(key)
         raise InputError(key, _value(content, key), expected) from error
+
+
+def _check_switches(content: Any, key: str = "") -> None:
+    """Refuses numbers under keys that are true or false: they would be taken for true."""
+    if isinstance(content, dict) and not (key and _kind(key)[1]):
+        for name, inside in content.items():
+            _check_switches(inside, f"{key}.{name}" if key else str(name))
+    elif isinstance(content, int | float) and not isinstance(content, bool) and _kind(key) == (bool, ""):
+        raise InputError(key, content, WORDS[bool])
 
 
 def _short_reference(key: str, text: str) -> None:

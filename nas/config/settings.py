@@ -8,7 +8,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from search_space import limits
-from search_space.checks import count, number, or_none, positive, positive_number
+from search_space.checks import count, not_negative, number, or_none, positive, positive_number
 from search_space.cost.objectives import OBJECTIVES
 from search_space.cost.target import Target
 from search_space.errors import InputError
@@ -58,7 +58,7 @@ class Search:
         or_none(positive_number, "search.seconds", self.seconds)
         positive("search.seeds", self.seeds, limits.SEEDS)
         positive("search.seeds_per_job", self.seeds_per_job, limits.SEEDS)
-        count("search.seed", self.seed, limits.SEED)
+        count("search.seed", self.seed, limits.SEED - 1)
         if not 0 <= number("search.reseed_above", self.reseed_above, "a probability") <= 1:
             raise InputError("search.reseed_above", self.reseed_above, "a probability")
         if not all(isinstance(name, str) for name in self.objectives):
@@ -84,6 +84,10 @@ class TextConfig:
     paths: list[str] = field(default_factory=list)
     tokens: int | None = None
     weight: float | None = None
+
+    def __post_init__(self):
+        or_none(positive, "text.tokens", self.tokens)
+        or_none(not_negative, "text.weight", self.weight)
 
 
 @dataclass(frozen=True, kw_only=True)

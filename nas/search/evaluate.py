@@ -7,7 +7,7 @@ from typing import Any
 from nas.config import Config
 from nas.results.records import value_of
 from nas.search.setup import check_layout, costs_of, make_job
-from search_space.checks import positive
+from search_space.checks import instance, positive
 from search_space.cost.cost import Cost, cost
 from search_space.cost.objectives import OBJECTIVES
 from search_space.layouts.layout import Layout
@@ -50,8 +50,10 @@ class Evaluation:
 
 
 def as_layout(layout: Layout | str) -> Layout:
-    """The layout, or the one that the short notation stands for."""
-    return Layout.parse(layout) if isinstance(layout, str) else layout
+    """The layout, or the one that the short notation stands for; raises InputError for anything else."""
+    if isinstance(layout, str):
+        return Layout.parse(layout)
+    return instance("layout", layout, Layout, "a nas.Layout, or a layout in short")
 
 
 def evaluate(config: Config, layout: Layout, seeds: int = 1) -> Evaluation:

@@ -79,14 +79,14 @@ class Grid:
 
 def _integers(option: str, text: str) -> tuple[int, ...]:
     try:
-        found = sorted({int(part) for part in text[: limits.TEXT].split(",")})
+        found = sorted(int(part) for part in text[: limits.TEXT].split(","))
     except ValueError:
         found = [0]
     if not 1 <= found[0] <= found[-1] <= limits.TOKENS or len(found) > MOST:
         raise InputError(
             option, text, f"at most {MOST} positive integers of at most {limits.TOKENS}, with commas between"
         )
-    return tuple(found)
+    return tuple(dict.fromkeys(found))
 
 
 def _check_room(grid: Grid, blocks: Iterable[Block | None], target: Target, memory: float) -> None:

@@ -6,6 +6,7 @@ from functools import cache, cached_property
 from typing import Any
 
 from search_space.channel_mixers import CHANNEL_MIXERS
+from search_space.checks import instance
 from search_space.errors import InputError, one_of
 from search_space.mixers import MIXERS
 from search_space.parts.part import NONE, Part
@@ -32,7 +33,8 @@ class Block:
     def __post_init__(self):
         for name in ("mixer", "mlp"):
             part = getattr(self, name)
-            object.__setattr__(self, name, Part(part) if isinstance(part, str) else part)
+            part = Part(part) if isinstance(part, str) else part
+            object.__setattr__(self, name, instance(name, part, Part, "a part, or its name"))
         if not self.mixer and not self.mlp:
             raise InputError("block", "none/none", "a mixer, a channel mixer, or both")
 

@@ -24,6 +24,7 @@ from typing import Any
 import yaml
 
 from search_space import limits
+from search_space.checks import instance
 from search_space.errors import InputError, one_of
 from search_space.files import read_text
 from search_space.layouts.block import Block, check_parts, find_block, parse_blocks
@@ -45,7 +46,10 @@ class Layout:
     layers: tuple[Block, ...]
 
     def __post_init__(self):
-        object.__setattr__(self, "layers", tuple(self.layers))
+        blocks = "blocks, as Layout.parse makes them"
+        object.__setattr__(self, "layers", tuple(instance("layers", self.layers, (tuple, list), blocks)))
+        for block in self.layers:
+            instance("layers", block, Block, blocks)
         if not self.layers:
             raise InputError("layers", "[]", "at least one layer")
         _check_depth(len(self.layers))

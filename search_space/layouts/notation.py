@@ -89,7 +89,7 @@ class _Reader:
         if self.token != "*":
             return blocks
         self.advance()
-        count = int(self.token) if self.token.isdecimal() and len(self.token) < 10 else 0
+        count = int(self.token) if self.token.isascii() and self.token.isdecimal() and len(self.token) < 10 else 0
         if not 0 < count * len(blocks) <= limits.LAYERS:
             raise self.wrong(f"a count from 1, for at most {limits.LAYERS} layers,")
         self.advance()
@@ -117,6 +117,8 @@ class _Reader:
                 options[option] = self.value(parts=option == BRANCHES)
                 if self.token != ")":
                     self.expect(",")
+                    if self.token == ")":
+                        raise self.wrong("an option")
             self.advance()
         return Part(name, options)
 

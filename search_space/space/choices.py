@@ -201,6 +201,8 @@ def allowed_choices(config: SpaceConfig, named: Mapping[str, Choice]) -> list[di
     def found(names: Any, key: str) -> dict[str, Choice]:
         if not isinstance(names, list | tuple) or not names or not all(isinstance(name, str) for name in names):
             raise InputError(key, names, "a list of block names, at least one")
+        if len(set(names)) < len(names):
+            raise InputError(key, names, "a list of different block names")
         return {name: find_choice(name, named, key) for name in expanded(names, key)}
 
     allowed = [found(config.choices, "space.choices")] * positive("space.layers", config.layers, limits.LAYERS)

@@ -43,6 +43,8 @@ OVERRIDES = [
     "search.seeds_per_job=1000000000",
     "search.seed=100000000000000000000000000000",
     "search.seed=-1",
+    "search.seed=2147483648",
+    "workers.address=''",
     "search.trials=100000000000000000000",
     "search.objectives=[recall, [decode_ms]]",
     "search.objectives=[recall, 'os:system']",
@@ -114,6 +116,13 @@ OVERRIDES = [
     "name=${",
     "name=${oc.create:" + "[" * 300 + "}",
     "format=7",
+    "search.published=3",
+    "tracking.enabled=0",
+    "target.tied_embeddings=1.0",
+    "space.choices=[gla, gla]",
+    "space.per_layer={0: [gla, attention, gla]}",
+    "text.tokens=-1",
+    "text.weight=-1",
     "search=&a {seed: *a}",
     "search={seed: 1, seed: 2}",
     "search=!!python/object/apply:os.system [ls]",
@@ -163,6 +172,8 @@ CONFIGS = {
     "a merge of nothing": "search: {<<: 3}\n",
     "a wrong tag": "name: !!int ''\n",
     "a list of sections": "search: [1, 2]\n",
+    "a later format": "format: 99\nname: a\n",
+    "half a format": "format: 1.5\n",
 }
 
 
@@ -194,11 +205,61 @@ def test_layouts(tmp_path, content):
 
 
 @pytest.mark.parametrize(
-    "text", ["gla*000000001999999999", "gla*" + "9" * 5000, "(" * 5000, "gla(a=" + "[" * 5000, "gla(heads=9e99)"]
+    "text",
+    [
+        "gla*000000001999999999",
+        "gla*" + "9" * 5000,
+        "(" * 5000,
+        "gla(a=" + "[" * 5000,
+        "gla(heads=9e99)",
+        "gla*٣",
+        "gla(heads=2,)",
+    ],
 )
 def test_layouts_in_short(text):
     with pytest.raises(nas.InputError):
         nas.cost(text)
+
+
+SIZES = nas.Target(layers=1, width=64, heads=2, mlp_width=64, vocabulary=10)
+MISUSES = {
+    "open None": lambda folder: nas.open(None),
+    "open a number": lambda folder: nas.open(3),
+    "open bytes": lambda folder: nas.open(bytes(folder)),
+    "open, one text": lambda folder: nas.open(folder, "target.batch=1"),
+    "open, numbers": lambda folder: nas.open(folder, [3]),
+    "resume, one text": lambda folder: nas.open(folder).resume("search.trials=3"),
+    "resume, nothing": lambda folder: nas.open(folder).resume([None]),
+    "export to a number": lambda folder: nas.open(folder).export(output=3.5),
+    "search a number": lambda folder: nas.search(3),
+    "search a mapping": lambda folder: nas.search({}),
+    "search into a number": lambda folder: nas.search("smoke", out=3),
+    "load nothing": lambda folder: nas.load(None),
+    "load, one text": lambda folder: nas.load("smoke", "search.trials=3"),
+    "load, a mapping": lambda folder: nas.load("smoke", {"search.trials": 3}),
+    "load, bytes": lambda folder: nas.load("smoke", [b"search.trials=3"]),
+    "build a number": lambda folder: nas.build(3, SIZES),
+    "build at a name": lambda folder: nas.build("gla", at="smoke"),
+    "build, a seed of text": lambda folder: nas.build("gla", SIZES, seed="1"),
+    "build, a negative seed": lambda folder: nas.build("gla", SIZES, seed=-1),
+    "cost of nothing": lambda folder: nas.cost(None),
+    "cost of a list": lambda folder: nas.cost(["gla"]),
+    "cost at a device": lambda folder: nas.cost("gla", "h100"),
+    "cost at a configuration": lambda folder: nas.cost("gla", nas.load("smoke")),
+    "evaluate nothing": lambda folder: nas.evaluate(None, "smoke"),
+    "a block of nothing": lambda folder: nas.Block(None),
+    "a layout of text": lambda folder: nas.Layout("gla"),
+    "a layout of texts": lambda folder: nas.Layout(("gla",)),
+    "a layout from a descriptor": lambda folder: nas.Layout.load(0),
+    "mixers of a number": lambda folder: nas.mixers(3),
+}
+
+
+@pytest.mark.parametrize("call", MISUSES.values(), ids=MISUSES.keys())
+def test_wrong_types_from_python(tmp_path, call):
+    with pytest.raises(nas.InputError, match="expected"):
+        call(made(tmp_path / "run"))
+    assert os.listdir(tmp_path) == ["run"] and sorted(os.listdir(tmp_path / "run")) == ["config.yaml", "runs.jsonl"]
 
 
 @pytest.fixture(params=["pipe", "device", "folder", "long name", "no text", "missing"])
@@ -280,7 +341,14 @@ def test_audits(tmp_path, options):
     "options",
     [
         *(f"--{what} 1000000000000" for what in ("batches", "contexts", "prompts", "check")),
-        *("--batches 1000000000", "--contexts 1000000000", f"--batches {CONTEXT}", "-o /dev/null", f"-o {'x' * 300}"),
+        *(
+            "--batches 1000000000",
+            "--contexts 1000000000",
+            f"--batches {CONTEXT}",
+            f"--contexts {','.join(['1'] * 100)}",
+            "-o /dev/null",
+            f"-o {'x' * 300}",
+        ),
     ],
     ids=lambda options: options[:30],
 )

@@ -185,6 +185,23 @@ class TestRay:
         for refused in (client(RAY_AUTH_TOKEN="0" * 64), client(RAY_AUTH_MODE="disabled")):
             assert refused.returncode != 0 and "InvalidAuthToken" in refused.stderr
 
+    @pytest.mark.parametrize(
+        "changes, named",
+        [({"RAY_AUTH_TOKEN": "0" * 64}, "RAY_AUTH_TOKEN"), ({"RAY_AUTH_MODE": "disabled"}, "RAY_AUTH_MODE=disabled")],
+        ids=["wrong", "none"],
+    )
+    def test_a_search_with_a_wrong_token_says_so(self, ray_pool, changes, named):
+        gcs = ray_pool._ray.get_runtime_context().gcs_address
+        program = "from workers.pools import open_pool; from workers.pool import Workers; "
+        program += f"open_pool(Workers(address='{gcs}'))"
+        done = subprocess.run(
+            [sys.executable, "-c", program], env={**os.environ, **changes}, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 1
+        last = done.stderr.strip().splitlines()[-1]
+        assert f"workers.address={gcs}: expected a Ray cluster that takes the token of {named}" in last
+        assert "docs/workers.md" in last
+
     def test_a_job_that_ends_its_process_costs_itself_alone(self, ray_pool):
         ended, after = outcome_of(ray_pool, faulty(how="exit"), tiny_job(1))
         assert ended.lost and ended.fault == "worker" and after.error is None

@@ -1,6 +1,8 @@
 """The front as a picture."""
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +58,8 @@ def draw_front(
         target: what costs are stated for (batch, context, device).
         knee: number of the trial that is the best trade, which is marked.
     """
-    from matplotlib import rc_context
+    with _no_backend():
+        from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -112,6 +115,17 @@ def notable(trials: Sequence[TrialRecord], objectives: Mapping[str, Objective]) 
     for trial in sorted((t for t in trials if t.origin != "search" and not t.on_front), key=gap):
         best.setdefault(main_mixer(trial), trial)
     return list(best.values())[:MOST_NAMES]
+
+
+@contextmanager
+def _no_backend() -> Iterator[None]:
+    """Hides the backend that the user chose for windows: matplotlib cannot be imported with one that is not there."""
+    chosen = os.environ.pop("MPLBACKEND", None)
+    try:
+        yield
+    finally:
+        if chosen is not None:
+            os.environ["MPLBACKEND"] = chosen
 
 
 def _counts(trials: Sequence[TrialRecord]) -> str:

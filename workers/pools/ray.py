@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import torch
 
@@ -21,7 +21,7 @@ from workers.errors import WorkersLost
 from workers.jobs import Job, Outcome, run_job
 from workers.pool import Workers
 from workers.pools.limit import START, Limit
-from workers.pools.ray_settings import prepare
+from workers.pools.ray_settings import prepare, token_source
 from workers.watch import afterwards, kill_children
 
 logger = logging.getLogger(__name__)
@@ -236,9 +236,27 @@ class RayPool:
         try:
             if place is not None and not _answers(*place):
                 raise ConnectionError("nothing answers there")
+            self._check_token(address)
             self._ray.init(address=address, **quiet)
+        except InputError:
+            raise
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise InputError("workers.address", address, f"a running Ray cluster ({_line(error)})") from error
+
+    def _check_token(self, address: str) -> None:
+        """Shows the token to the cluster: Ray itself tries for 20 s, and does not say what is wrong."""
+        if address.startswith("ray://"):
+            return
+        from ray import _raylet
+        from ray._private.services import canonicalize_bootstrap_address
+
+        try:
+            _ = cast(Any, _raylet).GcsClient(address=canonicalize_bootstrap_address(address)).cluster_id
+        except self._ray.exceptions.AuthenticationError as error:
+            expected = f"a Ray cluster that takes the token of {token_source()}; it was refused (docs/workers.md)"
+            raise InputError("workers.address", address, expected) from error
+        except Exception as error:  # private parts of Ray: what is wrong, `init` tells
+            logger.debug("the token was not looked at: %s", _line(error))
 
 
 def _run(job: Job, key: str) -> Outcome:

@@ -69,6 +69,13 @@ def _make_token() -> Path:
     return path
 
 
+def token_source() -> str:
+    """Where Ray takes the token of a cluster from."""
+    if os.environ.get("RAY_AUTH_MODE") != "token":
+        return f"RAY_AUTH_MODE={os.environ.get('RAY_AUTH_MODE', '')}, which sends no token"
+    return next((name for name in TOKENS if name in os.environ), "~/.ray/auth_token")
+
+
 def _require_token(address: str) -> None:
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     known = any(name in os.environ for name in TOKENS) or Path("~/.ray/auth_token").expanduser().exists()
