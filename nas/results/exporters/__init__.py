@@ -6,17 +6,24 @@ A new format is a file beside this one and a line here; a user's own comes in by
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Protocol
 
 from search_space.catalogue import Catalogue
 from search_space.cost.target import Target
+from search_space.errors import InputError
 from search_space.layouts.layout import Layout
 
 SUFFIX = re.compile(r"([A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*)?")
 
 
 class Exporter(Protocol):
-    """What writes one format: an object, a class that needs no arguments, or a function with the attribute."""
+    """What writes one format: an object, a class that needs no arguments, or a function with the attribute.
+
+    It may also have: `holds`, `tool` and `checked`, texts for `nas formats`; `refusal(block, target)`, what was
+    expected in the place of a block that it cannot hold, or None, for `space.trainable_with`; and `read(fields)`, the
+    layout and sizes of what it wrote, for `nas cost`.
+    """
 
     suffix: str
     """End of a file's name, without the dot; empty for a format that is a folder."""
@@ -52,20 +59,33 @@ EXPORTERS = Catalogue(
         "lfm2": "nas.results.exporters.others:Lfm2",
         "minimax": "nas.results.exporters.others:MiniMax",
         "recurrent_gemma": "nas.results.exporters.others:RecurrentGemma",
+        "fla": "nas.results.exporters.fla:Fla",
+        "fast_llm": "nas.results.exporters.fast_llm:FastLlm",
+        "megatron": "nas.results.exporters.megatron:Megatron",
     },
     _misfit,
 )
 """Exporters by name."""
 
 
-def find_exporter(name: str) -> Exporter:
+def find_exporter(name: str, key: str = "--format") -> Exporter:
     """The exporter called `name` in the catalogue, or at a dotted path.
 
     Raises:
-        InputError: there is none.
+        InputError: there is none; names `key`.
     """
-    found = EXPORTERS.get(name, key="--format")
+    found = EXPORTERS.get(name, key=key)
     return found() if isinstance(found, type) else found
 
 
-__all__ = ["EXPORTERS", "Exporter", "find_exporter"]
+def formats_that_hold(layout: Layout, target: Target) -> list[str]:
+    """Names of the formats that can hold a layout at a target's sizes."""
+    found = []
+    for name in EXPORTERS.names():
+        with suppress(InputError):
+            find_exporter(name)(layout, target)
+            found.append(name)
+    return found
+
+
+__all__ = ["EXPORTERS", "Exporter", "find_exporter", "formats_that_hold"]

@@ -56,7 +56,8 @@ class Stack:
         with torch.device("meta"):
             for name, (_, part) in first.items():
                 if name == "channel mixer":
-                    self.hidden = build_channel_mixer(part, target.sizes.dims()).hidden  # type: ignore[attr-defined]
+                    built: Any = build_channel_mixer(part, target.sizes.dims())
+                    self.hidden = built.hidden
                 else:
                     self.mixers[name] = build_mixer(part, target.sizes.dims(), name)
 
@@ -234,7 +235,9 @@ def simplified(part: Part, dims: Dims) -> Part:
     def built(options: Mapping[str, Any]) -> list[Any]:
         with torch.device("meta"):
             mixer = build_mixer(Part(part.kind, options), dims, part.kind)
-        named = [(name, getattr(mixer, "key_heads" if name == "n_groups" else name, None)) for name in known]
+        named: list[tuple[str, Any]] = [
+            (name, getattr(mixer, "key_heads" if name == "n_groups" else name, None)) for name in known
+        ]
         return [value.width if name == "conv" else value for name, value in named]
 
     known = options_of(mixer_class(part))
@@ -249,7 +252,7 @@ def simplified(part: Part, dims: Dims) -> Part:
     return Part(part.kind, full)
 
 
-def attention_part(fields: Mapping[str, Any], kind: str = "attention", **more: Any) -> Part:
+def attention_part(fields: Mapping[str, Any], kind: str = "attention", /, **more: Any) -> Part:
     """Attention of a file with the usual keys."""
     heads = fields["num_attention_heads"]
     size = fields.get("head_dim") or fields["hidden_size"] // heads

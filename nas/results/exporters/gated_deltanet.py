@@ -127,5 +127,5 @@ class OlmoHybrid(ConfigJson):
 
     def blocks(self, fields: Mapping[str, Any]) -> list[Block]:
         """The list of layers."""
-        made = {"gated_deltanet": delta_part, "attention": attention_part}
+        made: dict[str, Any] = {"gated_deltanet": delta_part, "attention": attention_part}
         return [Block(made[kind](fields)) for kind in self.words(fields)]

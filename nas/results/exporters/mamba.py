@@ -1,7 +1,7 @@
 """Mamba and Mamba-2 beside attention: Nemotron-H, Granite 4 hybrid, Falcon-H1 and Jamba of transformers."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 from nas.results.exporters.config_json import ConfigJson, Stack, attention_misfit, attention_part, rope
 from search_space.cost.target import Target
@@ -52,7 +52,7 @@ class NemotronH(ConfigJson):
     architectures = ("NemotronHForCausalLM",)
     kinds = {"mamba2": "linear_attention", "attention": "full_attention", "none": "mlp"}
     channel_mixers = ("relu2", "none")
-    needs = ("attention",)
+    needs: ClassVar[Sequence[str]] = ("attention",)
     ties = False
 
     def refusal(self, block: Block, target: Target) -> str | None:
@@ -76,9 +76,10 @@ class NemotronH(ConfigJson):
         found: dict[str, Any] = {
             "layers_block_type": words,
             "num_hidden_layers": len(words),
-            "head_dim": stack.mixers["attention"].key_size,
             "mlp_hidden_act": "relu2",
         }
+        if "attention" in stack.mixers:
+            found["head_dim"] = stack.mixers["attention"].key_size
         mixer = stack.mixers.get("mamba2")
         if mixer is not None:
             found |= {
@@ -158,7 +159,7 @@ class Granite(ConfigJson):
 
     def blocks(self, fields: Mapping[str, Any]) -> list[Block]:
         """The list of layers."""
-        more = {} if fields.get("position_embedding_type") == "rope" else {"rope_theta": None}
+        more: dict[str, Any] = {} if fields.get("position_embedding_type") == "rope" else {"rope_theta": None}
         made = {"mamba2": mamba2_part, "attention": lambda f: attention_part(f, **more)}
         return [Block(made[kind](fields)) for kind in self.words(fields)]
 

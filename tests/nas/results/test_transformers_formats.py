@@ -41,7 +41,7 @@ FORMATS = {  # format: layout, mixer -> the class that its layers have in transf
         f"{MAMBA2}*2 attention",
         {"mamba2": "GraniteMoeHybridMambaLayer", "attention": "GraniteMoeHybridAttention"},
     ),
-    "falcon_h1": (BOTH, {"parallel": "FalconH1Mixer"}),
+    "falcon_h1": (f"{BOTH}*3", {"parallel": "FalconH1Mixer"}),
     "jamba": ("mamba(key_size=4)*2 attention", {"mamba": "JambaMambaMixer", "attention": "JambaAttention"}),
     "kimi_linear": (
         "kda(heads=4)*2 attention(kv_heads=4)",
