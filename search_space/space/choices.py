@@ -34,7 +34,8 @@ class SpaceConfig:
             "pattern": the first `tie_size` layers decide, and the rest repeats them.
         tie_size: layers that are tied, or length of the pattern; 1 where `tie` is "layer".
         trainable_with: an export format; choices that it cannot hold are left out, so that what is found can be trained
-            with its tool. null leaves none out.
+            with its tool. What it wants of a layout as a whole (fla: one linear mixer) is left to the export. null
+            leaves none out.
         constraints: what layouts have to keep to.
     """
 

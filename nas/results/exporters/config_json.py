@@ -99,7 +99,8 @@ class ConfigJson(ABC):
     @property
     def holds(self) -> str:
         """What the format can hold, in a line."""
-        return f"{', '.join(self.kinds)}; each with {' or '.join(self.channel_mixers)}"
+        kinds = ["no mixer" if kind == "none" else kind for kind in self.kinds]
+        return f"{', '.join(kinds)}; each with {' or '.join(self.channel_mixers)}"
 
     def refusal(self, block: Block, target: Target) -> str | None:
         """What was expected in the place of a block of the target that the format cannot hold; None if it can."""

@@ -26,9 +26,9 @@ def test_cost_of_a_model_that_somebody_has(tmp_path):
 
 
 def test_what_is_no_layout_is_refused(tmp_path):
-    for wrong in ("nothing at all", tmp_path / "none.json", "gla*0"):
+    for wrong, key in (("nothing at all", "layers[0]"), (tmp_path / "none.json", "layout"), ("gla*0", "layout")):
         refused = nas("cost", wrong)
-        assert refused.exit_code == 2 and refused.stderr.startswith("nas: layout") and not refused.stdout
+        assert refused.exit_code == 2 and refused.stderr.startswith(f"nas: {key}=") and not refused.stdout
 
 
 def test_formats_lists_all():

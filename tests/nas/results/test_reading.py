@@ -4,10 +4,11 @@ import json
 
 import pytest
 
+from nas.config import load
 from nas.results.export import write_all, written
 from nas.results.exporters import EXPORTERS, find_exporter, formats_that_hold
 from nas.results.reading import read_layout
-from nas.search.setup import trainable
+from nas.search.setup import check, trainable
 from search_space.cost.cost import cost
 from search_space.cost.target import Target
 from search_space.errors import InputError
@@ -107,6 +108,12 @@ def test_a_search_may_be_held_to_a_format():
         trainable(SpaceConfig(choices=["gla"], trainable_with="jamba"), TINY)
     with pytest.raises(InputError, match=r"space\.trainable_with=onnx: expected one of"):
         trainable(SpaceConfig(trainable_with="onnx"), TINY)
+
+
+def test_the_space_of_a_search_is_held_to_it():
+    choices = "space.choices=[attention, gla, gated_deltanet]"
+    space = check(load("smoke", [choices, "space.trainable_with=olmo_hybrid"]))
+    assert {block.mixer.kind for block in space.blocks.values()} == {"attention", "gated_deltanet"}
 
 
 def test_trainable_with_a_format_that_does_not_say():
