@@ -12,7 +12,7 @@ from nas.cli.group import config_option, main, overrides_argument
 def load_with(layout: str, source: str, overrides: tuple[str, ...]) -> tuple[Any, Any]:
     """The layout, and the configuration with the sizes that the layout's file states; overrides come last."""
     import nas
-    from nas.results.reading import read_layout
+    from nas.results.bringing import read_layout
 
     found, sizes = read_layout(layout)
     stated = [f"target.{name}={json.dumps(value)}" for name, value in sizes.items()]
