@@ -9,8 +9,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-import torch
-
 from search_space.cost.cost import cost
 from search_space.cost.target import Target
 from search_space.errors import InputError
@@ -20,7 +18,13 @@ from search_space.layouts.resize import resize_note
 from search_space.parts.base import Dims
 from search_space.parts.build import build_channel_mixer, build_mixer, mixer_class, options_of
 from search_space.parts.part import BRANCHES, Part
+from search_space.parts.shapes import shapes_only
 
+SIZES = frozenset(
+    "heads kv_heads key_size value_size rope_size rank state_size block_size channels n_groups conv window rope_theta "
+    "slopes branches combine norm".split()
+)
+"""Options that formats have keys for, or look at by themselves; any other has to be as it is by default."""
 TOKENS = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 """Until a tokenizer says otherwise."""
 
@@ -53,7 +57,7 @@ class Stack:
                 place, known = first.setdefault(name, (i, part))
                 if known != part and name not in varying:
                     raise InputError(f"layers[{i}]", part, f"{known} as in layers[{place}]: one set of sizes for all")
-        with torch.device("meta"):
+        with shapes_only():
             for name, (_, part) in first.items():
                 if name == "channel mixer":
                     built: Any = build_channel_mixer(part, target.sizes.dims())
@@ -64,6 +68,13 @@ class Stack:
     def count(self, *kinds: str) -> int:
         """How many layers have one of these mixers."""
         return sum(block.mixer.kind in kinds for block in self.layers)
+
+    def option(self, kind: str, name: str) -> Any:
+        """An option of the layers with a mixer, stated or by default; None where no layer has it."""
+        for block in self.layers:
+            if block.mixer.kind == kind:
+                return dict(block.mixer.options).get(name, options_of(mixer_class(block.mixer))[name])
+        return None
 
     def places(self, *kinds: str) -> list[int]:
         """Which layers they are, from 0."""
@@ -80,6 +91,7 @@ class ConfigJson(ABC):
         channel_mixers: that every layer may have, one kind in all of them.
         needs: mixers of which the model class needs one layer at least.
         varying: mixers whose layers may differ in their options.
+        also: options that it can say, beside sizes.
         ties: whether input embedding and head may be one matrix.
         tool: what loads the file.
         checked: how the tests know that it does.
@@ -92,6 +104,7 @@ class ConfigJson(ABC):
     channel_mixers: ClassVar[Sequence[str]] = (MLP.kind,)
     needs: ClassVar[Sequence[str]] = ()
     varying: ClassVar[Sequence[str]] = ()
+    also: ClassVar[Sequence[str]] = ()
     ties: ClassVar[bool] = True
     tool: ClassVar[str] = "transformers"
     checked: ClassVar[str] = "loaded and run"
@@ -108,7 +121,10 @@ class ConfigJson(ABC):
             return f"one of {', '.join(self.kinds)}"
         if block.mlp.kind not in self.channel_mixers:
             return f"{' or '.join(self.channel_mixers)} as the channel mixer of every layer"
-        with torch.device("meta"):
+        foreign = unknown_option(block.mixer, self.also)
+        if foreign:
+            return f"{block.mixer.kind} without {foreign}"
+        with shapes_only():
             return self.misfit(
                 block.mixer.kind, build_mixer(block.mixer, target.sizes.dims(), block.mixer.kind), target
             )
@@ -234,12 +250,14 @@ def simplified(part: Part, dims: Dims) -> Part:
         return Part(part.kind, {**full, BRANCHES: [simplified(branch, dims) for branch in full[BRANCHES]]})
 
     def built(options: Mapping[str, Any]) -> list[Any]:
-        with torch.device("meta"):
-            mixer = build_mixer(Part(part.kind, options), dims, part.kind)
-        named: list[tuple[str, Any]] = [
-            (name, getattr(mixer, "key_heads" if name == "n_groups" else name, None)) for name in known
-        ]
-        return [value.width if name == "conv" else value for name, value in named]
+        with shapes_only():
+            mixer: Any = build_mixer(Part(part.kind, options), dims, part.kind)
+        found = []
+        for name, default in known.items():
+            size = getattr(mixer, "key_heads" if name == "n_groups" else name, None)
+            size = getattr(size, "width", None) if name == "conv" else size
+            found.append(size if isinstance(size, int) else options.get(name, default))
+        return found
 
     known = options_of(mixer_class(part))
     wanted = built(full)
@@ -251,6 +269,17 @@ def simplified(part: Part, dims: Dims) -> Part:
         except InputError:
             continue
     return Part(part.kind, full)
+
+
+def unknown_option(part: Part, also: Sequence[str] = ()) -> str | None:
+    """An option that a part states, which is no size and not as it is by default; None where there is none."""
+    defaults = options_of(mixer_class(part))
+    for name, value in dict(part.options).items():
+        if name == BRANCHES:
+            return next(filter(None, (unknown_option(branch, also) for branch in value)), None)
+        if name not in SIZES and name not in also and value != defaults[name]:
+            return f"{name}={value}"
+    return None
 
 
 def attention_part(fields: Mapping[str, Any], kind: str = "attention", /, **more: Any) -> Part:

@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 import yaml
 
-from nas.results.exporters.config_json import attention_misfit, simplified
+from nas.results.exporters.config_json import attention_misfit, simplified, unknown_option
 from search_space.cost.cost import cost
 from search_space.cost.target import Target
 from search_space.errors import InputError
@@ -16,6 +15,7 @@ from search_space.layouts.resize import resize_note
 from search_space.parts.base import Dims
 from search_space.parts.build import build_channel_mixer, build_mixer
 from search_space.parts.part import Part
+from search_space.parts.shapes import shapes_only
 
 MIXERS = ("attention", "sliding_window", "gated_deltanet", "kda")
 MLPS = {"swiglu": (True, "silu"), "glu": (True, "identity"), "relu2": (False, "squared_relu")}
@@ -37,7 +37,10 @@ class FastLlm:
             return f"one of {', '.join(MIXERS)}"
         if block.mlp.kind not in MLPS:
             return f"{' or '.join(MLPS)} as the channel mixer"
-        with torch.device("meta"):
+        foreign = unknown_option(block.mixer)
+        if foreign:
+            return f"{block.mixer.kind} without {foreign}"
+        with shapes_only():
             mixer: Any = build_mixer(block.mixer, target.sizes.dims(), block.mixer.kind)
         if block.mixer.kind in ("attention", "sliding_window"):
             return attention_misfit(mixer, target, head_dim=True, positions=False)
@@ -107,7 +110,7 @@ class FastLlm:
 
 
 def _block(block: Block, target: Target) -> dict[str, Any]:
-    with torch.device("meta"):
+    with shapes_only():
         mixer: Any = build_mixer(block.mixer, target.sizes.dims(), block.mixer.kind)
         mlp: Any = build_channel_mixer(block.mlp, target.sizes.dims(), block.mlp.kind)
     gated, activation = MLPS[block.mlp.kind]

@@ -43,6 +43,7 @@ class Qwen35(ConfigJson):
     architectures = ("Qwen3_5ForCausalLM",)
     kinds = {"gated_deltanet": "linear_attention", "gated_attention": "full_attention"}
     needs = ("gated_attention",)
+    also = ("gate", "qk_norm")
 
     def misfit(self, kind: str, mixer: Any, target: Target) -> str | None:
         """A convolution here, none there."""
@@ -63,15 +64,19 @@ class Qwen35(ConfigJson):
     def differences(self, stack: Stack) -> list[tuple[str, int]]:
         """Gates and norms of attention."""
         attention, layers = stack.mixers["gated_attention"], stack.count("gated_attention")
-        per_head = stack.target.width * attention.heads
-        return [
-            ("attention is gated by element, not by head", layers * per_head * (attention.value_size - 1)),
-            ("queries and keys of attention are normalised", layers * 2 * attention.key_size),
+        gates = stack.target.width * attention.heads * attention.value_size - attention.gate.weight.numel()
+        norms = 2 * attention.key_size
+        ours = sum(p.numel() for name, p in attention.named_parameters() if "norm" in name)
+        found = [
+            ("attention is gated by element, not by head", layers * gates),
+            ("queries and keys of attention are normalised", layers * (norms - ours)),
         ]
+        return [(text, more) for text, more in found if more]
 
     def blocks(self, fields: Mapping[str, Any]) -> list[Block]:
         """The list of layers; experts are read as one MLP."""
-        made = {"gated_deltanet": delta_part, "gated_attention": lambda f: attention_part(f, "gated_attention")}
+        own = {"gate": "element", "qk_norm": True}
+        made = {"gated_deltanet": delta_part, "gated_attention": lambda f: attention_part(f, "gated_attention", **own)}
         return [Block(made[kind](fields)) for kind in self.words(fields)]
 
 
@@ -93,6 +98,7 @@ class OlmoHybrid(ConfigJson):
     architectures = ("OlmoHybridForCausalLM",)
     kinds = {"gated_deltanet": "linear_attention", "attention": "full_attention"}
     needs = ("attention",)
+    also = ("negative_eigenvalues",)
 
     def misfit(self, kind: str, mixer: Any, target: Target) -> str | None:
         """A convolution here, none there, and heads that share the width."""
@@ -108,10 +114,10 @@ class OlmoHybrid(ConfigJson):
                 raise InputError("layers", Layout(tuple(stack.layers)), expected)
 
     def fields(self, stack: Stack) -> dict[str, Any]:
-        """Layers, and the sizes of heads; gates within (0, 1), as ours."""
+        """Layers, and the sizes of heads."""
         return {
             "layer_types": [self.kinds[block.mixer.kind] for block in stack.layers],
-            "linear_allow_neg_eigval": False,
+            "linear_allow_neg_eigval": bool(stack.option("gated_deltanet", "negative_eigenvalues")),
             **rope(stack.mixers["attention"]),
             **delta_fields(stack),
         }
@@ -127,5 +133,7 @@ class OlmoHybrid(ConfigJson):
 
     def blocks(self, fields: Mapping[str, Any]) -> list[Block]:
         """The list of layers."""
-        made: dict[str, Any] = {"gated_deltanet": delta_part, "attention": attention_part}
-        return [Block(made[kind](fields)) for kind in self.words(fields)]
+        negative = {"negative_eigenvalues": bool(fields.get("linear_allow_neg_eigval", True))}
+        delta = Part("gated_deltanet", {**dict(delta_part(fields).options), **negative})
+        made = {"gated_deltanet": delta, "attention": attention_part(fields)}
+        return [Block(made[kind]) for kind in self.words(fields)]

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nas.results.exporters.config_json import ConfigJson, Stack, attention_misfit, attention_part, rope, rope_theta
+from nas.results.exporters.mamba import NO_POSITIONS
 from search_space.cost.target import Target
 from search_space.errors import InputError
 from search_space.layouts.block import Block
@@ -15,37 +16,30 @@ class KimiLinear(ConfigJson):
 
     model_type = "kimi_linear"
     architectures = ("KimiLinearForCausalLM",)
-    kinds = {"kda": "linear_attention", "attention": "full_attention"}
-    needs = ("attention",)
+    kinds = {"kda": "linear_attention", "mla": "full_attention"}
+    needs = ("mla",)
     ties = False
 
     def misfit(self, kind: str, mixer: Any, target: Target) -> str | None:
         """One size of KDA's heads."""
-        if kind == "kda":
-            if not mixer.conv.width:
-                return "kda with a short convolution"
-            return None if mixer.key_size == mixer.value_size else "kda with keys and values of one size"
-        return attention_misfit(mixer, target, head_dim=True, positions=False) or (
-            "attention with keys of 4 elements at least" if mixer.key_size < 4 else None
-        )
-
-    def _latent(self, mixer: Any) -> tuple[int, int, int]:
-        """Elements of a key without and with positions, and rank of the latent: in Kimi Linear 128, 64 and 4 x 128."""
-        rotary = max(2, mixer.key_size // 3 // 2 * 2)
-        return mixer.key_size - rotary, rotary, 4 * mixer.value_size
+        if kind == "mla":
+            return None
+        if not mixer.conv.width:
+            return "kda with a short convolution"
+        return None if mixer.key_size == mixer.value_size else "kda with keys and values of one size"
 
     def fields(self, stack: Stack) -> dict[str, Any]:
         """Layers, and the sizes of both attentions."""
-        attention, kda = stack.mixers["attention"], stack.mixers.get("kda")
-        plain, rotary, rank = self._latent(attention)
+        mla, kda = stack.mixers["mla"], stack.mixers.get("kda")
         found = {
             "layer_types": [self.kinds[block.mixer.kind] for block in stack.layers],
             "mlp_layer_types": ["dense"] * len(stack.layers),
-            "num_key_value_heads": attention.heads,
-            "kv_lora_rank": rank,
-            "qk_nope_head_dim": plain,
-            "qk_rope_head_dim": rotary,
-            "v_head_dim": attention.value_size,
+            "num_attention_heads": mla.heads,
+            "num_key_value_heads": mla.heads,
+            "kv_lora_rank": mla.rank,
+            "qk_nope_head_dim": mla.key_size,
+            "qk_rope_head_dim": mla.rope_size,
+            "v_head_dim": mla.value_size,
             "model_max_length": stack.target.context,
         }
         if kda is not None:
@@ -57,36 +51,28 @@ class KimiLinear(ConfigJson):
         return found
 
     def differences(self, stack: Stack) -> list[tuple[str, int]]:
-        """Latent attention."""
-        mixer, d = stack.mixers["attention"], stack.target.width
-        plain, rotary, rank = self._latent(mixer)
-        latent = d * mixer.heads * (plain + rotary) + d * (rank + rotary) + rank
-        latent += rank * mixer.heads * (plain + mixer.value_size) + mixer.heads * mixer.value_size * d
-        ours = sum(p.numel() for p in mixer.parameters())
-        return [("attention is latent (MLA), without positions", stack.count("attention") * (latent - ours))]
+        """Positions."""
+        return [(NO_POSITIONS, 0)] if stack.mixers["mla"].rope_theta is not None else []
 
     def blocks(self, fields: Mapping[str, Any]) -> list[Block]:
         """The list of layers, from 0; or the published lists of the two kinds, from 1."""
         lists = fields.get("linear_attn_config")
         if lists and "layer_types" not in fields:
-            kinds = ["kda" if i + 1 in lists["kda_layers"] else "attention" for i in range(fields["num_hidden_layers"])]
+            kinds = ["kda" if i + 1 in lists["kda_layers"] else "mla" for i in range(fields["num_hidden_layers"])]
             size, heads, conv = lists["head_dim"], lists["num_heads"], lists["short_conv_kernel_size"]
         else:
             kinds = self.words(fields)
             size, heads, conv = (fields.get(f"linear_{key}") for key in ("head_dim", "num_heads", "conv_kernel_dim"))
-        made = {
-            "kda": Part("kda", {"heads": heads, "key_size": size, "value_size": size, "conv": conv or 0}),
-            "attention": Part(
-                "attention",
-                {
-                    "heads": fields["num_attention_heads"],
-                    "kv_heads": fields["num_attention_heads"],
-                    "key_size": fields["qk_nope_head_dim"] + fields["qk_rope_head_dim"],
-                    "value_size": fields["v_head_dim"],
-                    "rope_theta": None,
-                },
-            ),
+        mla = {
+            "heads": fields["num_attention_heads"],
+            "key_size": fields["qk_nope_head_dim"],
+            "rope_size": fields["qk_rope_head_dim"],
+            "rank": fields["kv_lora_rank"],
+            "value_size": fields["v_head_dim"],
+            "rope_theta": None,
         }
+        kda = {"heads": heads, "key_size": size, "value_size": size, "conv": conv} if "kda" in kinds else {}
+        made = {"kda": Part("kda", kda), "mla": Part("mla", mla)}
         return [Block(made[kind]) for kind in kinds]
 
 
@@ -97,6 +83,7 @@ class Lfm2(ConfigJson):
     architectures = ("Lfm2ForCausalLM",)
     kinds = {"short_conv": "conv", "attention": "full_attention"}
     needs = ("attention",)
+    also = ("qk_norm",)
 
     def misfit(self, kind: str, mixer: Any, target: Target) -> str | None:
         """Heads share the width."""
@@ -115,6 +102,8 @@ class Lfm2(ConfigJson):
 
     def differences(self, stack: Stack) -> list[tuple[str, int]]:
         """Norms."""
+        if stack.option("attention", "qk_norm"):
+            return []
         size = stack.mixers["attention"].key_size
         return [("queries and keys of attention are normalised", stack.count("attention") * 2 * size)]
 
@@ -133,7 +122,8 @@ class Lfm2(ConfigJson):
             full = fields["full_attn_idxs"]
             words = ["full_attention" if i in full else "conv" for i in range(fields["num_hidden_layers"])]
             fields = {**fields, "layer_types": words}
-        made = {"short_conv": Part("short_conv", {"conv": fields["conv_L_cache"]}), "attention": attention_part(fields)}
+        attention, conv = attention_part(fields, qk_norm=True), Part("short_conv", {"conv": fields["conv_L_cache"]})
+        made = {"short_conv": conv, "attention": attention}
         return [Block(made[kind]) for kind in self.words(fields)]
 
 

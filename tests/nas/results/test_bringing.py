@@ -5,9 +5,9 @@ import json
 import pytest
 
 from nas.config import load
+from nas.results.bringing import read_layout
 from nas.results.export import write_all, written
 from nas.results.exporters import EXPORTERS, find_exporter, formats_that_hold
-from nas.results.bringing import read_layout
 from nas.search.setup import check, trainable
 from search_space.cost.cost import cost
 from search_space.cost.target import Target

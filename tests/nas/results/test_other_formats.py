@@ -73,6 +73,7 @@ def test_megatrons_own_code_takes_the_pattern():
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
+        ("fast_llm", "sliding_window(qk_norm=true)", "without qk_norm"),
         ("fast_llm", "gla", r"layers\[0\]=gla: expected one of attention"),
         ("fast_llm", "attention/none", "as the channel mixer"),
         ("fast_llm", "kda(key_size=8, value_size=16, heads=4)", "one size"),
