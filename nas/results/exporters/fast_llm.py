@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from nas.results.exporters.config_json import attention_misfit, simplified, unknown_option
+from nas.results.exporters.parts import attention_misfit, simplified, unknown_option
 from search_space.cost.cost import cost
 from search_space.cost.target import Target
 from search_space.errors import InputError

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from nas.results.exporters.config_json import ConfigJson, Stack, attention_misfit
+from nas.results.exporters.config_json import ConfigJson, Stack
+from nas.results.exporters.parts import attention_misfit
 from search_space.cost.target import Target
 from search_space.errors import InputError, one_of
 from search_space.layouts.block import Block

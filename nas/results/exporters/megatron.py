@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nas.results.exporters.config_json import Stack
-from nas.results.exporters.mamba import NemotronH
+from nas.results.exporters.nemotron_h import NemotronH
 from search_space.cost.cost import cost
 from search_space.cost.target import Target
 from search_space.errors import InputError

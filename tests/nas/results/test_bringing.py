@@ -19,9 +19,9 @@ TINY = Target(layers=6, width=64, heads=4, kv_heads=2, mlp_width=96, vocabulary=
 HELD = {
     "yaml": "gla hgrn attention",
     "hf": "gla hgrn attention",
-    "qwen3_5": "gated_deltanet(heads=2)*2 gated_attention",
+    "qwen3_5": "gated_deltanet(heads=2)*2 gated_attention(gate=element, qk_norm=true)",
     "olmo_hybrid": "gated_deltanet(heads=2)*2 attention",
-    "lfm2": "short_conv*2 attention",
+    "lfm2": "short_conv*2 attention(qk_norm=true)",
     "fla": "gla*2 attention",
     "fast_llm": "sliding_window(window=8)/relu2(ratio=2) gated_deltanet(heads=2)/glu attention",
     "megatron": "mamba2(key_size=8, value_size=16)/relu2 mamba2(key_size=8, value_size=16)/none attention/relu2",

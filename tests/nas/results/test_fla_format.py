@@ -9,8 +9,8 @@ from importlib.util import find_spec
 import pytest
 
 from nas.results.exporters import find_exporter
-from nas.results.exporters.config_json import simplified
 from nas.results.exporters.fla import FAMILIES
+from nas.results.exporters.parts import simplified
 from nas.testing import ExporterContract
 from search_space.cost.cost import cost
 from search_space.cost.target import Target

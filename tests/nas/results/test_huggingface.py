@@ -76,7 +76,7 @@ def test_parameters_and_training(build, text, tied):
     model = build(text, target)
     assert sum(p.numel() for p in model.parameters()) == cost(Layout.parse(text), target).parameters
     x = tokens(2, 9)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.03)
     losses = []
     for _ in range(3):
         optimizer.zero_grad()
@@ -84,7 +84,7 @@ def test_parameters_and_training(build, text, tied):
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    assert losses == sorted(losses, reverse=True) and math.isfinite(losses[-1])
+    assert losses[-1] < losses[0] and all(map(math.isfinite, losses))
     model.eval()
     logits = model(x).logits
     expected = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), x[:, 1:].flatten())

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("transformers", reason="transformers is not installed (pip install -e '.[test]')")
 
 from nas.results.exporters import find_exporter
-from nas.results.exporters.config_json import simplified
+from nas.results.exporters.parts import simplified
 from nas.testing import ExporterContract
 from search_space.cost.cost import cost
 from search_space.cost.target import Target
