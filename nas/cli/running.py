@@ -57,16 +57,18 @@ def _show(found) -> None:
 
 
 @main.command()
-@click.argument("layout", metavar="LAYOUT.yaml", type=click.Path(path_type=Path))
+@click.argument("layout")
 @config_option
 @click.option("--seeds", default=1, show_default=True, type=click.IntRange(1), help="Seeds to train with.")
 @overrides_argument
-def evaluate(layout: Path, source: str, seeds: int, overrides: tuple[str, ...]) -> None:
-    """Trains and scores one layout, in this process and without Ray; prints JSON."""
+def evaluate(layout: str, source: str, seeds: int, overrides: tuple[str, ...]) -> None:
+    """Trains and scores a layout (given as to `nas cost`), in this process and without Ray; prints JSON."""
     import nas
+    from nas.cli.layouts import load_with
 
+    read, config = load_with(layout, source, overrides)
     try:
-        found = nas.evaluate(nas.Layout.load(layout), nas.load(source, overrides), seeds)
+        found = nas.evaluate(read, config, seeds)
     except RuntimeError as error:
         fail(f"{layout}: {str(error).strip().splitlines()[-1]}", code=1)
     click.echo(json.dumps(found.to_dict(), indent=2))

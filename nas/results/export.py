@@ -8,11 +8,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from nas.config import Config
-from nas.results.exporters import Exporter
+from nas.results.exporters import Exporter, formats_that_hold
 from nas.results.trials import Trial, find_objectives
 from search_space.cost.target import Target
 from search_space.errors import InputError
 from search_space.files import reason, write_text
+from search_space.layouts.layout import Layout
 
 README = "README.md"
 
@@ -34,7 +35,7 @@ def export(trials: Sequence[Trial], exporter: Exporter, target: Target, config: 
     """
     found: dict[str, str] = {}
     for trial in trials:
-        made = exporter(trial.design, target)
+        made = written(trial.design, exporter, target)
         if isinstance(made, str):
             found[f"trial_{trial.number}.{exporter.suffix}"] = made
             continue
@@ -43,6 +44,23 @@ def export(trials: Sequence[Trial], exporter: Exporter, target: Target, config: 
             files[README] += how_it_was_found(trial, config)
         found |= {f"trial_{trial.number}/{name}": text for name, text in files.items()}
     return found
+
+
+def written(layout: Layout, exporter: Exporter, target: Target) -> str | Mapping[str, str]:
+    """What the exporter makes of a layout.
+
+    Raises:
+        InputError: it cannot hold it; says why, and which formats can.
+    """
+    try:
+        return exporter(layout, target)
+    except InputError as error:
+        others = formats_that_hold(layout, target)
+        if not others:
+            raise
+        raise InputError(
+            error.key, error.value, f"{error.expected} (formats that hold it: {', '.join(others)})"
+        ) from error
 
 
 def how_it_was_found(trial: Trial, config: Config) -> str:

@@ -12,7 +12,7 @@ from tracking.records import axes_of
 
 DOUBLING = 0.25
 """What a factor of two in a cost is worth, in units of the other objectives: it has to bring so much recall."""
-CONDITION = re.compile(r"\s*([\w.:]+)\s*(<=|>=|<|>)\s*([-+]?[\d.]+(?:[eE][-+]?\d+)?)\s*")
+CONDITION = re.compile(r"\s*([\w.:]+)\s*(<=|>=|<|>)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*")
 WORDS = "best, knee, all, a condition such as 'recall>=0.87', or a trial number"
 
 

@@ -2,9 +2,11 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from itertools import zip_longest
 
 from nas.config import Config
+from nas.results.exporters import find_exporter
 from nas.results.records import RunRecord
 from nas.results.standing import mark_front
 from nas.results.trials import Trial, TrialBook
@@ -13,6 +15,7 @@ from nas.search.samplers import check_sampler
 from search_space import limits
 from search_space.cost.cost import cost
 from search_space.cost.objectives import OBJECTIVES, cost_objectives
+from search_space.cost.target import Target
 from search_space.errors import InputError
 from search_space.layouts.block import Block
 from search_space.layouts.layout import Layout
@@ -20,6 +23,7 @@ from search_space.layouts.published import Origin, published_layouts
 from search_space.layouts.resize import keeps_shares, resize
 from search_space.model import build_model
 from search_space.parts.shapes import shapes_only
+from search_space.space.choices import SpaceConfig, find_choice, parse_choices
 from search_space.space.space import Space
 from tracking.store import Store
 from workers.jobs import Job
@@ -37,7 +41,7 @@ def check(config: Config) -> Space:
         InputError: something in the configuration cannot be used.
     """
     Store.locate(".", config.tracking.uri)
-    space = Space(config.space, config.target)
+    space = Space(trainable(config.space, config.target), config.target)
     check_sampler(config.search.sampler, Problem(space, config.search.objectives, costs_of(config)))
     suite = config.suite()
     _check_objectives(config, suite)
@@ -45,6 +49,35 @@ def check(config: Config) -> Space:
     for block in space.blocks.values():
         check_layout(config, suite, Layout((block,)), config.space.layers)
     return space
+
+
+def trainable(space: SpaceConfig, target: Target) -> SpaceConfig:
+    """The space without the choices that the format `space.trainable_with` cannot hold.
+
+    Raises:
+        InputError: there is no such format, it does not say what it holds, or it holds no choice of some layer.
+    """
+    if space.trainable_with is None:
+        return space
+    key, name = "space.trainable_with", space.trainable_with
+    exporter = find_exporter(name, key)
+    refusal = getattr(exporter, "refusal", None)
+    if refusal is None:
+        raise InputError(key, name, "a format that says which layers it can hold")
+    named = parse_choices(space.blocks)
+
+    def held(names: list[str]) -> list[str]:
+        kept = []
+        for choice in names:
+            blocks = find_choice(choice, named, "space.choices").blocks.values()
+            if all(refusal(Block(target.part(b.mixer), b.mlp), target) is None for b in blocks):
+                kept.append(choice)
+        if not kept:
+            raise InputError(key, name, f"a format that holds one of {', '.join(names)} (nas formats)")
+        return kept
+
+    per_layer = {layer: held(names) for layer, names in space.per_layer.items()}
+    return replace(space, choices=held(space.choices), per_layer=per_layer)
 
 
 def check_layout(config: Config, suite: Suite, layout: Layout, repeats: int = 1) -> None:

@@ -35,6 +35,9 @@ class SpaceConfig:
         tie: "layer": every layer decides alone; "block": `tie_size` layers in a row are alike;
             "pattern": the first `tie_size` layers decide, and the rest repeats them.
         tie_size: layers that are tied, or length of the pattern; 1 where `tie` is "layer".
+        trainable_with: an export format; choices that it cannot hold are left out, so that what is found can be trained
+            with its tool. What it wants of a layout as a whole (fla: one linear mixer) is left to the export. null
+            leaves none out.
         constraints: what layouts have to keep to.
     """
 
@@ -56,6 +59,7 @@ class SpaceConfig:
     per_layer: dict[Any, list[str]] = field(default_factory=dict)
     tie: str = "layer"
     tie_size: int = 1
+    trainable_with: str | None = None
     constraints: Constraints = field(default_factory=Constraints)
 
 

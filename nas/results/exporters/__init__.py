@@ -6,17 +6,24 @@ A new format is a file beside this one and a line here; a user's own comes in by
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Protocol
 
 from search_space.catalogue import Catalogue
 from search_space.cost.target import Target
+from search_space.errors import InputError
 from search_space.layouts.layout import Layout
 
 SUFFIX = re.compile(r"([A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*)?")
 
 
 class Exporter(Protocol):
-    """What writes one format: an object, a class that needs no arguments, or a function with the attribute."""
+    """What writes one format: an object, a class that needs no arguments, or a function with the attribute.
+
+    It may also have: `holds`, `tool` and `checked`, texts for `nas formats`; `refusal(block, target)`, what was
+    expected in the place of a block that it cannot hold, or None, for `space.trainable_with`; and `read(fields)`, the
+    layout and sizes of what it wrote, for `nas cost`.
+    """
 
     suffix: str
     """End of a file's name, without the dot; empty for a format that is a folder."""
@@ -41,31 +48,44 @@ EXPORTERS = Catalogue(
     {
         "yaml": "nas.results.exporters.neutral:NeutralYaml",
         "hf": "nas.results.exporters.huggingface:HuggingFace",
-        "qwen3_next": "nas.results.exporters.gated_deltanet:Qwen3Next",
-        "qwen3_5": "nas.results.exporters.gated_deltanet:Qwen35",
-        "olmo_hybrid": "nas.results.exporters.gated_deltanet:OlmoHybrid",
-        "nemotron_h": "nas.results.exporters.mamba:NemotronH",
-        "granite_hybrid": "nas.results.exporters.mamba:Granite",
-        "falcon_h1": "nas.results.exporters.mamba:FalconH1",
-        "jamba": "nas.results.exporters.mamba:Jamba",
-        "kimi_linear": "nas.results.exporters.others:KimiLinear",
-        "lfm2": "nas.results.exporters.others:Lfm2",
-        "minimax": "nas.results.exporters.others:MiniMax",
-        "recurrent_gemma": "nas.results.exporters.others:RecurrentGemma",
+        "qwen3_next": "nas.results.exporters.qwen3_next:Qwen3Next",
+        "qwen3_5": "nas.results.exporters.qwen3_5:Qwen35",
+        "olmo_hybrid": "nas.results.exporters.olmo_hybrid:OlmoHybrid",
+        "nemotron_h": "nas.results.exporters.nemotron_h:NemotronH",
+        "granite_hybrid": "nas.results.exporters.granite_hybrid:Granite",
+        "falcon_h1": "nas.results.exporters.falcon_h1:FalconH1",
+        "jamba": "nas.results.exporters.jamba:Jamba",
+        "kimi_linear": "nas.results.exporters.kimi_linear:KimiLinear",
+        "lfm2": "nas.results.exporters.lfm2:Lfm2",
+        "minimax": "nas.results.exporters.minimax:MiniMax",
+        "recurrent_gemma": "nas.results.exporters.recurrent_gemma:RecurrentGemma",
+        "fla": "nas.results.exporters.fla:Fla",
+        "fast_llm": "nas.results.exporters.fast_llm:FastLlm",
+        "megatron": "nas.results.exporters.megatron:Megatron",
     },
     _misfit,
 )
 """Exporters by name."""
 
 
-def find_exporter(name: str) -> Exporter:
+def find_exporter(name: str, key: str = "--format") -> Exporter:
     """The exporter called `name` in the catalogue, or at a dotted path.
 
     Raises:
-        InputError: there is none.
+        InputError: there is none; names `key`.
     """
-    found = EXPORTERS.get(name, key="--format")
+    found = EXPORTERS.get(name, key=key)
     return found() if isinstance(found, type) else found
 
 
-__all__ = ["EXPORTERS", "Exporter", "find_exporter"]
+def formats_that_hold(layout: Layout, target: Target) -> list[str]:
+    """Names of the formats that can hold a layout at a target's sizes."""
+    found = []
+    for name in EXPORTERS.names():
+        with suppress(InputError):
+            find_exporter(name)(layout, target)
+            found.append(name)
+    return found
+
+
+__all__ = ["EXPORTERS", "Exporter", "find_exporter", "formats_that_hold"]

@@ -9,8 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-import torch
-
+from nas.results.exporters.parts import simplified, unknown_option
 from search_space.cost.cost import cost
 from search_space.cost.target import Target
 from search_space.errors import InputError
@@ -19,7 +18,8 @@ from search_space.layouts.layout import Layout
 from search_space.layouts.resize import resize_note
 from search_space.parts.base import Dims
 from search_space.parts.build import build_channel_mixer, build_mixer, mixer_class, options_of
-from search_space.parts.part import BRANCHES, Part
+from search_space.parts.part import Part
+from search_space.parts.shapes import shapes_only
 
 TOKENS = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 """Until a tokenizer says otherwise."""
@@ -53,16 +53,24 @@ class Stack:
                 place, known = first.setdefault(name, (i, part))
                 if known != part and name not in varying:
                     raise InputError(f"layers[{i}]", part, f"{known} as in layers[{place}]: one set of sizes for all")
-        with torch.device("meta"):
+        with shapes_only():
             for name, (_, part) in first.items():
                 if name == "channel mixer":
-                    self.hidden = build_channel_mixer(part, target.sizes.dims()).hidden  # type: ignore[attr-defined]
+                    built: Any = build_channel_mixer(part, target.sizes.dims())
+                    self.hidden = built.hidden
                 else:
                     self.mixers[name] = build_mixer(part, target.sizes.dims(), name)
 
     def count(self, *kinds: str) -> int:
         """How many layers have one of these mixers."""
         return sum(block.mixer.kind in kinds for block in self.layers)
+
+    def option(self, kind: str, name: str) -> Any:
+        """An option of the layers with a mixer, stated or by default; None where no layer has it."""
+        for block in self.layers:
+            if block.mixer.kind == kind:
+                return dict(block.mixer.options).get(name, options_of(mixer_class(block.mixer))[name])
+        return None
 
     def places(self, *kinds: str) -> list[int]:
         """Which layers they are, from 0."""
@@ -79,6 +87,7 @@ class ConfigJson(ABC):
         channel_mixers: that every layer may have, one kind in all of them.
         needs: mixers of which the model class needs one layer at least.
         varying: mixers whose layers may differ in their options.
+        also: options that it can say, beside sizes.
         ties: whether input embedding and head may be one matrix.
         tool: what loads the file.
         checked: how the tests know that it does.
@@ -91,6 +100,7 @@ class ConfigJson(ABC):
     channel_mixers: ClassVar[Sequence[str]] = (MLP.kind,)
     needs: ClassVar[Sequence[str]] = ()
     varying: ClassVar[Sequence[str]] = ()
+    also: ClassVar[Sequence[str]] = ()
     ties: ClassVar[bool] = True
     tool: ClassVar[str] = "transformers"
     checked: ClassVar[str] = "loaded and run"
@@ -98,7 +108,8 @@ class ConfigJson(ABC):
     @property
     def holds(self) -> str:
         """What the format can hold, in a line."""
-        return f"{', '.join(self.kinds)}; each with {' or '.join(self.channel_mixers)}"
+        kinds = ["no mixer" if kind == "none" else kind for kind in self.kinds]
+        return f"{', '.join(kinds)}; each with {' or '.join(self.channel_mixers)}"
 
     def refusal(self, block: Block, target: Target) -> str | None:
         """What was expected in the place of a block of the target that the format cannot hold; None if it can."""
@@ -106,7 +117,10 @@ class ConfigJson(ABC):
             return f"one of {', '.join(self.kinds)}"
         if block.mlp.kind not in self.channel_mixers:
             return f"{' or '.join(self.channel_mixers)} as the channel mixer of every layer"
-        with torch.device("meta"):
+        foreign = unknown_option(block.mixer, self.also)
+        if foreign:
+            return f"{block.mixer.kind} without {foreign}"
+        with shapes_only():
             return self.misfit(
                 block.mixer.kind, build_mixer(block.mixer, target.sizes.dims(), block.mixer.kind), target
             )
@@ -221,67 +235,3 @@ class ConfigJson(ABC):
             if word not in names:
                 raise InputError(f"{key}[{i}]", word, f"one of {', '.join(names)}")
         return [names[word] for word in found]
-
-
-def simplified(part: Part, dims: Dims) -> Part:
-    """The part without the options that are as they would be anyhow."""
-    if not part or not part.options:
-        return part
-    full = dict(part.options)
-    if BRANCHES in full:
-        return Part(part.kind, {**full, BRANCHES: [simplified(branch, dims) for branch in full[BRANCHES]]})
-
-    def built(options: Mapping[str, Any]) -> list[Any]:
-        with torch.device("meta"):
-            mixer = build_mixer(Part(part.kind, options), dims, part.kind)
-        named = [(name, getattr(mixer, "key_heads" if name == "n_groups" else name, None)) for name in known]
-        return [value.width if name == "conv" else value for name, value in named]
-
-    known = options_of(mixer_class(part))
-    wanted = built(full)
-    for name in list(full):
-        fewer = {key: value for key, value in full.items() if key != name}
-        try:
-            if built(fewer) == wanted:
-                full = fewer
-        except InputError:
-            continue
-    return Part(part.kind, full)
-
-
-def attention_part(fields: Mapping[str, Any], kind: str = "attention", **more: Any) -> Part:
-    """Attention of a file with the usual keys."""
-    heads = fields["num_attention_heads"]
-    size = fields.get("head_dim") or fields["hidden_size"] // heads
-    options = {"heads": heads, "kv_heads": fields.get("num_key_value_heads") or heads, "key_size": size}
-    return Part(kind, {**options, "value_size": size, "rope_theta": rope_theta(fields), **more})
-
-
-def rope_theta(fields: Mapping[str, Any]) -> float:
-    """Base of the rotary wavelengths, under its newer and its older name."""
-    return float((fields.get("rope_parameters") or fields).get("rope_theta") or 10000.0)
-
-
-def rope(mixer: Any, **more: Any) -> dict[str, Any]:
-    """The key of the rotary positions of an attention layer."""
-    return {"rope_parameters": {"rope_type": "default", "rope_theta": mixer.rope_theta or 10000.0, **more}}
-
-
-def attention_misfit(mixer: Any, target: Target, *, head_dim: bool, positions: bool = True) -> str | None:
-    """What was expected of an attention mixer.
-
-    Args:
-        mixer: that is built.
-        target: its sizes.
-        head_dim: whether the format states the size of a head by itself.
-        positions: whether it has rotary positions always.
-    """
-    if mixer.conv.width:
-        return "attention without a short convolution"
-    if mixer.key_size != mixer.value_size:
-        return "keys and values of one size"
-    if not head_dim and mixer.heads * mixer.key_size != target.width:
-        return f"heads x key_size = width={target.width}"
-    if positions and mixer.rope_theta is None:
-        return "attention with rotary positions"
-    return None

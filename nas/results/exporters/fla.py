@@ -1,15 +1,17 @@
-"""flash-linear-attention's config.json, which the flame trainer takes: one linear mixer, and attention in given layers."""
+"""flash-linear-attention's config.json, which the flame trainer takes: one linear mixer, and attention layers."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from nas.results.exporters.config_json import ConfigJson, Stack, attention_misfit
+from nas.results.exporters.config_json import ConfigJson, Stack
+from nas.results.exporters.parts import attention_misfit
 from search_space.cost.target import Target
 from search_space.errors import InputError, one_of
 from search_space.layouts.block import Block
 from search_space.layouts.layout import Layout
 from search_space.parts.part import Part
 
+DELTA = ("deltanet", "gated_deltanet", "kda")
 ATTENTION = ("attention", "sliding_window")
 
 
@@ -45,6 +47,7 @@ class Fla(ConfigJson):
     model_type = "gla"
     kinds = {**{kind: kind for kind in FAMILIES}, "attention": "attn", "sliding_window": "attn with window_size"}
     varying = ATTENTION
+    also = ("negative_eigenvalues",)
     tool = "flash-linear-attention, flame"
     checked = "loaded and built; run on a GPU only"
 
@@ -63,7 +66,7 @@ class Fla(ConfigJson):
             return f"state_size a multiple of width={target.width}" if mixer.state_size % target.width else None
         if kind == "hgrn2" and not mixer.heads * mixer.key_size == mixer.heads * mixer.value_size == target.width:
             return f"heads x key_size = heads x value_size = width={target.width}"
-        if kind in ("deltanet", "gated_deltanet", "kda") and not mixer.conv.width:
+        if kind in DELTA and not mixer.conv.width:
             return f"{kind} with a short convolution"
         return None
 
@@ -95,6 +98,8 @@ class Fla(ConfigJson):
                 found = FAMILIES[kind][2](mixer, target.width)
                 if kind not in ("hgrn", "hgrn2"):
                     found |= {"use_short_conv": bool(mixer.conv.width), "conv_size": mixer.conv.width or 4}
+                if kind in DELTA:
+                    found["allow_neg_eigval"] = bool(stack.option(kind, "negative_eigenvalues"))
         places: dict[Block, list[int]] = {}
         for i, block in enumerate(stack.layers):
             if block.mixer.kind in ATTENTION:
@@ -169,4 +174,5 @@ def _linear(kind: str, fields: Mapping[str, Any]) -> Part:
         keys, values = fields["head_dim"], round(fields["head_dim"] * fields["expand_v"])
     else:
         keys, values = (round(width * fields[name] / heads) for name in ("expand_k", "expand_v"))
-    return Part(kind, {"heads": heads, "key_size": keys, "value_size": values, "conv": conv})
+    more = {"negative_eigenvalues": bool(fields.get("allow_neg_eigval", False))} if kind in DELTA else {}
+    return Part(kind, {"heads": heads, "key_size": keys, "value_size": values, "conv": conv, **more})

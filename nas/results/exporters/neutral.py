@@ -1,17 +1,31 @@
 """The project's own neutral format: the model's sizes, named blocks, and a list of block names."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import yaml
 
 from search_space.cost.cost import cost
 from search_space.cost.target import Target
+from search_space.errors import InputError, one_of
+from search_space.layouts.block import Block
 from search_space.layouts.layout import Layout
 from search_space.layouts.resize import resize, resize_note
+
+SIZES = ["layers", "width", "heads", "kv_heads", "mlp_width", "vocabulary", "tied_embeddings"]
 
 
 class NeutralYaml:
     """YAML that `Layout.from_dict` reads back; what the model costs stands above it as a comment."""
 
     suffix = "yaml"
+    holds = "any layout"
+    tool = "nas, and whatever reads YAML"
+    checked = "read back"
+
+    def refusal(self, block: Block, target: Target) -> str | None:
+        """None: it can hold any block."""
+        return None
 
     def __call__(self, layout: Layout, target: Target) -> str:
         """The layout at the target's depth, and the target's sizes under `model`."""
@@ -34,3 +48,17 @@ class NeutralYaml:
             + yaml.safe_dump({"model": model}, sort_keys=False, default_flow_style=None, width=110)
             + resize(layout, target.layers, target.resize).to_yaml()
         )
+
+    def read(self, fields: Mapping[str, Any]) -> tuple[Layout, dict[str, Any]]:
+        """The layout, and the sizes under `model`, where the file states them.
+
+        Raises:
+            InputError: the data is no layout, or a size is none.
+        """
+        model = (fields.get("model") if isinstance(fields, Mapping) else None) or {}
+        if not isinstance(model, Mapping):
+            raise InputError("model", model, f"a mapping with {', '.join(SIZES)}")
+        for name in model:
+            if name not in SIZES:
+                raise InputError(f"model.{name}", model[name], one_of(str(name), SIZES))
+        return Layout.from_dict(fields), dict(model)

@@ -90,6 +90,14 @@ def test_a_folder_is_written_whole_and_leaves_other_files_alone(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["model"], "nothing is left beside it"
 
 
+@pytest.mark.parametrize("place", ["x" * 300, "taken", "taken/below", "a\0b", "model.json"])
+def test_a_place_where_no_folder_can_be_is_refused(tmp_path, place):
+    (tmp_path / "taken").write_text("mine")
+    with pytest.raises(InputError, match="-o="):
+        write_all(export([trial(1)], find_exporter("hf"), TARGET), tmp_path / place)
+    assert [p.name for p in tmp_path.iterdir()] == ["taken"] and (tmp_path / "taken").read_text() == "mine"
+
+
 def test_a_folder_that_cannot_be_written_is_not_begun(tmp_path, monkeypatch):
     texts = export([trial(1)], find_exporter("hf"), TARGET)
     written = []

@@ -96,6 +96,9 @@ def test_conditions_that_cannot_be_met_say_what_can():
     trials, chosen = searched("decode_ms", (1.0, 2.0, 3.0))
     with pytest.raises(InputError, match=r"--pick=recall>=1.5: expected a condition .*: recall is 0.2 to 1"):
         pick(trials, "recall>=1.5", chosen)
+    for wrong in ("recall>=1.2.3", "recall>=", "recall=0.5", ">=0.5", "recall>=x", "recall>=1e", "9" * 5000):
+        with pytest.raises(InputError, match="expected best, knee, all, a condition such as"):
+            pick(trials, wrong, chosen)
     with pytest.raises(InputError, match="a condition on one of recall, decode_ms, cache_bytes, largest_batch"):
         pick(trials, "speed>=1", chosen)
 

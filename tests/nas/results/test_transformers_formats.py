@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("transformers", reason="transformers is not installed (pip install -e '.[test]')")
 
 from nas.results.exporters import find_exporter
-from nas.results.exporters.config_json import simplified
+from nas.results.exporters.parts import simplified
 from nas.testing import ExporterContract
 from search_space.cost.cost import cost
 from search_space.cost.target import Target
@@ -29,7 +29,7 @@ FORMATS = {  # format: layout, mixer -> the class that its layers have in transf
         {"gated_deltanet": "Qwen3NextGatedDeltaNet", "gated_attention": "Qwen3NextAttention"},
     ),
     "qwen3_5": (
-        "gated_attention gated_deltanet(heads=4, value_size=16)*2",
+        "gated_attention(gate=element, qk_norm=true) gated_deltanet(heads=4, value_size=16)*2",
         {"gated_deltanet": "Qwen3_5GatedDeltaNet", "gated_attention": "Qwen3_5Attention"},
     ),
     "olmo_hybrid": (
@@ -41,11 +41,11 @@ FORMATS = {  # format: layout, mixer -> the class that its layers have in transf
         f"{MAMBA2}*2 attention",
         {"mamba2": "GraniteMoeHybridMambaLayer", "attention": "GraniteMoeHybridAttention"},
     ),
-    "falcon_h1": (BOTH, {"parallel": "FalconH1Mixer"}),
+    "falcon_h1": (f"{BOTH}*3", {"parallel": "FalconH1Mixer"}),
     "jamba": ("mamba(key_size=4)*2 attention", {"mamba": "JambaMambaMixer", "attention": "JambaAttention"}),
     "kimi_linear": (
-        "kda(heads=4)*2 attention(kv_heads=4)",
-        {"kda": "KimiLinearDeltaAttention", "attention": "KimiLinearAttention"},
+        "kda(heads=4)*2 mla(rope_theta=null)",
+        {"kda": "KimiLinearDeltaAttention", "mla": "KimiLinearAttention"},
     ),
     "lfm2": ("short_conv*2 attention", {"short_conv": "Lfm2ShortConv", "attention": "Lfm2Attention"}),
     "minimax": (
@@ -57,7 +57,13 @@ FORMATS = {  # format: layout, mixer -> the class that its layers have in transf
         {"rg_lru": "RecurrentGemmaRecurrentBlock", "sliding_window": "RecurrentGemmaAttention"},
     ),
 }
-NO_ROPE = {"nemotron_h", "jamba", "kimi_linear"}
+READ = {  # what an attention layer is read as, where the format's own differs from ours
+    "nemotron_h": {"rope_theta": None},
+    "jamba": {"rope_theta": None},
+    "qwen3_next": {"gate": "element", "qk_norm": True},
+    "qwen3_5": {"gate": "element", "qk_norm": True},
+    "lfm2": {"qk_norm": True},
+}
 
 
 def layout_of(name):
@@ -133,18 +139,19 @@ def test_the_file_explains_its_parameters(name):
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_it_reads_what_it_writes(name):
-    target = replace(TINY, kv_heads=4) if name == "kimi_linear" else TINY
+    target = replace(TINY, kv_heads=4) if name == "kimi_linear" else TINY  # latent attention has no others
     exporter = find_exporter(name)
     found, sizes = exporter.read(json.loads(exporter(layout_of(name), target)))
-    none = {"rope_theta": None} if name in NO_ROPE else {}
-    assert found.layers == tuple(plain(block, target, none) for block in layout_of(name).layers)
-    again = replace(TINY, **sizes)
-    assert cost(found, again) == cost(layout_of(name), target)
+    expected = Layout(tuple(plain(block, target, READ.get(name, {})) for block in layout_of(name).layers))
+    assert found == expected
+    assert cost(found, replace(TINY, **sizes)) == cost(expected, target)
+    again = json.loads(exporter(found, target))
+    assert exporter.read(again) == (found, sizes)
 
 
 def plain(block, target, attention):
     """The block without options that are the defaults at these sizes; attention has the given ones."""
-    more = attention if block.mixer.kind == "attention" else {}
+    more = attention if block.mixer.kind.endswith("attention") else {}
     mixer = Part(block.mixer.kind, {**dict(block.mixer.options), **more})
     return Block(simplified(mixer, target.sizes.dims()), block.mlp)
 
@@ -171,10 +178,12 @@ def plain(block, target, attention):
         ),
         ("minimax", "lightning attention", r"expected lightning\(heads=4, key_size=8, value_size=8\)"),
         ("minimax", "lightning(slopes=tnl) attention", "slopes of minimax"),
-        ("kimi_linear", "kda(key_size=4, value_size=8) attention", "one size"),
+        ("kimi_linear", "kda(key_size=4, value_size=8) mla", "one size"),
         ("recurrent_gemma", "rg_lru sliding_window(window=8) sliding_window(window=16)", "window=8"),
         ("falcon_h1", "parallel", r"branches=\[attention, mamba2\]"),
         ("lfm2", "short_conv attention(rope_theta=null)", "rotary"),
+        ("granite_hybrid", "mamba2 attention(qk_norm=true)", "attention without qk_norm=True"),
+        ("qwen3_5", "gated_deltanet(negative_eigenvalues=true) gated_attention", "without negative_eigenvalues"),
     ],
 )
 def test_what_a_format_cannot_hold_is_refused_in_a_line(name, text, said):
@@ -198,14 +207,14 @@ def test_published_files_are_read():
     assert dict(found.layers[3].mixer.options)["rope_theta"] == 1e7 and sizes["kv_heads"] == 2
     kimi = {
         "hidden_size": 64, "num_hidden_layers": 4, "num_attention_heads": 4, "vocab_size": 64, "intermediate_size": 96,
-        "qk_nope_head_dim": 8, "qk_rope_head_dim": 4, "v_head_dim": 8,
+        "qk_nope_head_dim": 8, "qk_rope_head_dim": 4, "v_head_dim": 8, "kv_lora_rank": 16,
         "linear_attn_config": {
             "full_attn_layers": [4], "kda_layers": [1, 2, 3], "head_dim": 16, "num_heads": 4,
             "short_conv_kernel_size": 4,
         },
     }  # fmt: skip
     found, _ = find_exporter("kimi_linear").read(kimi)
-    assert [b.mixer.kind for b in found.layers] == ["kda"] * 3 + ["attention"]
+    assert [b.mixer.kind for b in found.layers] == ["kda"] * 3 + ["mla"]
     with pytest.raises(InputError, match=r"layer_types\[0\]=sliding_attention"):
         find_exporter("qwen3_next").read({**qwen, "layer_types": ["sliding_attention"]})
     with pytest.raises(InputError, match=r"a config\.json with the keys"):

@@ -1,14 +1,27 @@
 """A Hugging Face folder: it holds any layout, since its modelling code is built of our own mixers."""
 
 import json
+from collections.abc import Mapping
 from importlib.resources import files
 from itertools import groupby
+from typing import Any
 
 from search_space.cost.cost import cost
 from search_space.cost.target import Target
+from search_space.errors import InputError
+from search_space.layouts.block import Block
 from search_space.layouts.layout import Layout
 from search_space.layouts.resize import resize_note
 
+SIZES = {
+    "layers": "num_hidden_layers",
+    "width": "hidden_size",
+    "heads": "num_attention_heads",
+    "kv_heads": "num_key_value_heads",
+    "mlp_width": "intermediate_size",
+    "vocabulary": "vocab_size",
+    "tied_embeddings": "tie_word_embeddings",
+}
 CODE = ["configuration_nas.py", "modeling_nas.py"]
 
 README = """# {title}
@@ -43,12 +56,20 @@ class HuggingFace:
     """config.json, modelling code with `auto_map`, and a README; `AutoModelForCausalLM` builds it."""
 
     suffix = ""
+    model_type = "nas_hybrid"
+    holds = "any layout"
+    tool = "transformers, its Trainer and what builds on it"
+    checked = "loaded and trained"
+
+    def refusal(self, block: Block, target: Target) -> str | None:
+        """None: it can hold any block."""
+        return None
 
     def __call__(self, layout: Layout, target: Target) -> dict[str, str]:
         """The folder's files at the target's depth and sizes."""
         built, price = target.layout(layout), cost(layout, target)
         config = {
-            "model_type": "nas_hybrid",
+            "model_type": self.model_type,
             "architectures": ["NasForCausalLM"],
             "auto_map": {
                 "AutoConfig": "configuration_nas.NasConfig",
@@ -86,3 +107,15 @@ class HuggingFace:
         )
         code = {name: files(__name__).joinpath(name).read_text(encoding="utf-8") for name in CODE}
         return {"config.json": json.dumps(config, indent=2) + "\n", **code, "README.md": readme}
+
+    def read(self, fields: Mapping[str, Any]) -> tuple[Layout, dict[str, Any]]:
+        """The layout of config.json, and the sizes of the model.
+
+        Raises:
+            InputError: a key is missing, or the layout is none.
+        """
+        try:
+            sizes = {ours: fields[theirs] for ours, theirs in SIZES.items()}
+        except KeyError as error:
+            raise InputError(str(error.args[0]), "nothing", "a value in config.json") from error
+        return Layout.from_dict(fields.get("layout")), sizes
