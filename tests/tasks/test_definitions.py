@@ -153,26 +153,28 @@ def test_selective_copying(noise):
 @pytest.mark.parametrize("gap", [0, 2])
 @pytest.mark.parametrize(("m", "width"), [(1, 1), (2, 1), (3, 2)])
 def test_multi_key(m, width, gap):
-    task = MultiKey(length=90, key_tokens=(m,), value_tokens=width, keys=(4, 5), gap=gap, questions=3)
-    size = m + gap + width
-    for (tokens, labels), k in zip(rows(task.test_batch(8, generator())), [4, 5] * 4, strict=True):
-        known, distances = {}, set()
-        for turn in range(k + 3):
+    task = MultiKey(length=90, key_tokens=(m,), value_tokens=width, keys=(2, 5), gap=gap, questions=3)
+    size, first_value = m + gap + width, m * task.alphabet
+    for (tokens, labels), k in zip(rows(task.test_batch(8, generator())), [2, 5] * 4, strict=True):
+        turns, distances = k + min(k, 3), set()
+        rounds, known = 90 // (turns * size), {}
+        for turn in range(rounds * turns):
             part, due = (x[turn * size : (turn + 1) * size] for x in (tokens, labels))
-            first_value = m * task.alphabet
             places = [i for i, t in enumerate(part) if t < first_value]
             key, value = tuple(part[i] for i in places), part[-width:]
             assert [t // task.alphabet for t in key] == list(range(m)) and places[-1] == m + gap - 1
             assert min(value) >= first_value
             assert [t for i, t in enumerate(part[:-width]) if i not in places] == [task.vocabulary - 1] * gap
-            if turn < k:
+            if turn % turns == 0:
+                known = {}
+            if turn % turns < k:
                 assert key not in known and set(due) == {IGNORED}
                 known[key] = value
             else:
                 assert known.pop(key) == value, "a key is asked for once"
                 assert due == [IGNORED] * (m + gap - 1) + value + [IGNORED]
             distances.add(places[0])
-        assert set(labels[(k + 3) * size :]) <= {IGNORED}
+        assert set(labels[rounds * turns * size :]) <= {IGNORED}
         assert m == 1 or gap == 0 or len(distances) > 1
 
 
@@ -190,19 +192,21 @@ def test_overwrites():
     task = Overwrites(length=60, keys=16, values=8, rebound=0.34, pairs=(3, 6, 9), questions=8)
     orders = set()
     for (tokens, labels), k in zip(rows(task.test_batch(30, generator())), [3, 6, 9] * 10, strict=True):
-        stated, known, times = k + k // 3, {}, Counter()
-        for i in range(0, 2 * stated, 2):
-            known[tokens[i]] = tokens[i + 1]
-            times[tokens[i]] += 1
-        assert len(known) == k and sorted(times.values()) == [1] * (k - k // 3) + [2] * (k // 3)
-        assert max(known) < 16 <= min(known.values()) and max(known.values()) < 24
-        orders.add(tuple(times[tokens[i]] for i in range(0, 2 * stated, 2)))
-        end = 2 * (stated + min(k, 8))
+        stated = k + k // 3
+        turns = stated + min(k, 8)
+        rounds = 30 // turns
         due = [IGNORED] * 60
-        for i in range(2 * stated, end, 2):
-            assert tokens[i + 1] == known.pop(tokens[i]), "each once, with its latest value"
-            due[i] = tokens[i + 1]
-        assert labels == due and set(tokens[end:]) <= {24}
+        for begin in range(0, 2 * rounds * turns, 2 * turns):
+            asking, end = begin + 2 * stated, begin + 2 * turns
+            known = dict(zip(tokens[begin:asking:2], tokens[begin + 1 : asking : 2], strict=True))  # the latest
+            times = Counter(tokens[begin:asking:2])
+            assert sorted(times.values()) == [1] * (k - k // 3) + [2] * (k // 3)
+            assert max(known) < 16 <= min(known.values()) and max(known.values()) < 24
+            orders.add(tuple(times[key] for key in tokens[begin:asking:2]))
+            for i in range(asking, end, 2):
+                assert tokens[i + 1] == known.pop(tokens[i]), "each once, with its latest value"
+                due[i] = tokens[i + 1]
+        assert labels == due and set(tokens[2 * rounds * turns :]) <= {24}
     assert len(orders) > 20, "keys that are bound anew lie anywhere"
 
 

@@ -19,7 +19,7 @@ class MultiKey(Task):
     alike as can be: a sequence draws r tokens for each place in a key, as few as make K different keys, and all its
     keys are made of these. So each has neighbours that differ in one token only, no token tells it from all others, and
     it has to be composed before it can be matched. Labelled are the last token of a key that is asked for and all
-    tokens of its value but the last.
+    tokens of its value but the last. A sequence holds as many such rounds as fit.
 
     Args:
         key_tokens: the m that sequences are drawn with.
@@ -29,7 +29,7 @@ class MultiKey(Task):
         gap: filler tokens in a statement and a question, at random places ahead of the key's last token, so that a key
             cannot be read at fixed distances.
         keys: the K that sequences are drawn with; training starts with the smallest.
-        questions: most questions of a sequence.
+        questions: most questions of a round.
     """
 
     key_tokens: tuple[int, ...] = (2,)
@@ -91,13 +91,20 @@ class MultiKey(Task):
         return Batch(tokens, labels, group[:, None].expand_as(tokens))
 
     def _sequences(self, m: int, keys: int, count: int, generator: Generator) -> tuple[Tensor, Tensor]:
+        slots = self.length // self._size(m)
+        questions = min(keys, self.questions, slots - keys)
+        rounds = slots // (keys + questions)
+        tokens, labels = self._rounds(m, keys, questions, count * rounds, generator)
+        return tokens.view(count, -1), labels.view(count, -1)
+
+    def _rounds(self, m: int, keys: int, questions: int, count: int, generator: Generator) -> tuple[Tensor, Tensor]:
         used = tokens_for(keys, m)
         number = distinct(count, keys, used**m, generator)  # a key, read as a number in base `used`
         symbols = [i * self.alphabet + distinct(count, used, self.alphabet, generator) for i in range(m)]
         key = torch.stack([symbols[i].gather(1, number // used**i % used) for i in range(m)], 2)
         value = self._first_value + below(self.values, (count, keys, self.value_tokens), generator)
-        asked = torch.rand(count, keys, generator=generator).argsort(1)[:, : self.questions]
-        order = torch.cat([torch.arange(keys).expand(count, keys), asked], 1)[:, : self.length // self._size(m)]
+        asked = torch.rand(count, keys, generator=generator).argsort(1)[:, :questions]
+        order = torch.cat([torch.arange(keys).expand(count, keys), asked], 1)
         key, value = (x.gather(1, order[..., None].expand(-1, -1, x.shape[2])) for x in (key, value))
         before = m - 1 + self.gap  # tokens ahead of the last of a key: the others, and filler
         places = torch.rand(*order.shape, before, generator=generator).argsort(2)[..., : m - 1].sort(2).values

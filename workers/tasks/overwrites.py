@@ -15,16 +15,17 @@ class Overwrites(Task):
     """K keys with values, some of them bound anew, all in random order; then every key is asked for once.
 
     Associative recall as a sweep over capacity (Zoology's MQAR, 2312.04927; the phone book of 2406.07887), in which a
-    state has to erase as well as to store. The first binding of a key that is bound again never is the answer. A
-    question is followed by its answer, as a statement is, and by no other question for the same key. Labelled are the
-    keys of questions, with their values.
+    state has to erase as well as to store: of a key's bindings the latest counts. A question is followed by its answer,
+    as a statement is, and by no other question for the same key. Labelled are the keys of questions, with their values.
+    A sequence holds as many such rounds as fit, each with new keys and values: what is short is trained on as much as
+    what is long.
 
     Args:
         keys: size of the key vocabulary.
         values: size of the value vocabulary.
         rebound: share of the K keys that are bound a second time, in [0, 1).
         pairs: the K that sequences are drawn with; training starts with the smallest.
-        questions: most questions of a sequence.
+        questions: most questions of a round.
     """
 
     keys: int = 32
@@ -64,16 +65,21 @@ class Overwrites(Task):
         return Batch(tokens, labels, group[:, None].expand_as(tokens))
 
     def _sequences(self, k: int, count: int, generator: Generator) -> tuple[Tensor, Tensor]:
-        names = distinct(count, k, self.keys, generator)
         bound = torch.arange(k + self._again(k)) % k  # names are in random order, so the first ones are any
-        stated = bound[torch.rand(count, len(bound), generator=generator).argsort(1)]  # [N, statements]
+        questions = min(k, self.questions, self.length // 2 - len(bound))
+        rounds = self.length // (2 * (len(bound) + questions))
+        tokens, labels = self._rounds(bound, questions, count * rounds, generator)
+        return tokens.view(count, -1), labels.view(count, -1)
+
+    def _rounds(self, bound: Tensor, questions: int, count: int, generator: Generator) -> tuple[Tensor, Tensor]:
+        """Tokens and labels of so many rounds in which the keys `bound` are bound, in any order."""
+        k = int(bound.max()) + 1
+        names = distinct(count, k, self.keys, generator)
+        stated = bound[torch.rand(count, len(bound), generator=generator).argsort(1)]
         value = self.keys + below(self.values, stated.shape, generator)
-        # The latest statement of each name, [N, K].
-        latest = (
-            torch.zeros(count, k).long().scatter_reduce(1, stated, torch.arange(len(bound)).expand_as(stated), "amax")
-        )
-        room = min(k, self.questions, self.length // 2 - len(bound))
-        asked = torch.rand(count, k, generator=generator).argsort(1)[:, :room]
+        place = torch.arange(len(bound)).expand_as(stated)
+        latest = torch.zeros(count, k).long().scatter_reduce(1, stated, place, "amax")  # statement of each key
+        asked = torch.rand(count, k, generator=generator).argsort(1)[:, :questions]
         answer = value.gather(1, latest.gather(1, asked))
         pairs = torch.stack([names.gather(1, torch.cat([stated, asked], 1)), torch.cat([value, answer], 1)], 2)
         labels = torch.full_like(pairs, IGNORED)
