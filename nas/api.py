@@ -164,6 +164,7 @@ def fidelity(
     seeds: int = 1,
     refine: bool = False,
     train: bool = True,
+    trust: bool = False,
     stop: threading.Event | None = None,
     on_progress: Callable[[TrainingProgress], None] = lambda progress: None,
 ) -> Report:
@@ -187,6 +188,7 @@ def fidelity(
         refine: whether seeds after the first are for layouts alone that a statement compares and that lie within two
             standard errors.
         train: whether to train at all, or only to report what the folder holds.
+        trust: whether to import dotted paths that the records in the folder name.
         stop: ends the training when it is set; what ended is reported.
         on_progress: is told how far the training is, about once a second.
 
@@ -198,7 +200,7 @@ def fidelity(
 
     config = _configured(config)
     folder = Path(out) if out else Path("runs") / f"fidelity-{config.name}"
-    return run(config, folder, statements, group, seeds, refine, train, on_progress, stop)
+    return run(config, folder, statements, group, seeds, refine, train, trust, on_progress, stop)
 
 
 def _configured(config: Config | str | Path) -> Config:
