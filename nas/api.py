@@ -170,10 +170,8 @@ def fidelity(
 ) -> Report:
     """Trains the layouts of published statements, and reports how many are ordered as published.
 
-        >>> import nas
-        >>> before = nas.fidelity(out="runs/evidence", group="choose", train=False)
-        >>> [axis.name for axis in before.axes if axis.baselines["attention count"].value == 0.5]
-        ['mixer']
+    `nas.fidelity(group="choose", out="runs/evidence", train=False)` says what would be trained, and what can be said
+    without training.
 
     Runs that the folder has already are not done again: after any stop the same call goes on. The folder holds the
     statements, report.json, report.md and fidelity.svg.
