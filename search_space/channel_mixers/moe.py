@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from kernels import swiglu
 from kernels.vmap import stackable
-from search_space.checks import not_negative, positive
+from search_space.checks import not_negative, positive, switch
 from search_space.errors import InputError, one_of
 from search_space.parts.base import ChannelMixer, Dims, Experts, PartCost, Scaling
 from search_space.parts.mlp import hidden_units
@@ -72,12 +72,13 @@ class MixtureOfExperts(ChannelMixer):
             raise InputError("router", router, one_of(router, ROUTERS))
         if activation not in ACTIVATIONS:
             raise InputError("activation", activation, one_of(activation, ACTIVATIONS))
-        for name, value in (("shared_gate", shared_gate), ("normalise", normalise)):
-            if not isinstance(value, bool):
-                raise InputError(name, value, "true or false")
-        if shared_gate and shared is None:
+        if switch("shared_gate", shared_gate) and shared is None:
             raise InputError("shared_gate", shared_gate, "false where there is no shared expert")
-        self.sigmoid, self.gated, self.normalise = router == "sigmoid", activation == "swiglu", normalise
+        self.sigmoid, self.gated, self.normalise = (
+            router == "sigmoid",
+            activation == "swiglu",
+            switch("normalise", normalise),
+        )
         self.balance = not_negative("balance", balance)
         hidden = hidden_units("ratio", ratio, dims.width)
         self.ratio, columns = hidden / dims.width, 2 if self.gated else 1

@@ -44,6 +44,7 @@ class Hyena(Mixer):
     family = "convolution"
 
     source = "Systems and Algorithms for Convolutional Multi-Hybrid Language Models at Scale (arXiv 2503.01868)"
+    family = "convolution"
 
     def __init__(self, dims: Dims, conv: int):
         super().__init__()

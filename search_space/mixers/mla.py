@@ -39,6 +39,7 @@ class LatentAttention(Mixer):
 
     family = "attention"
     source = "DeepSeek-V2: A Strong, Economical, and Efficient Mixture-of-Experts Language Model (arXiv 2405.04434)"
+    family = "attention"
 
     scaled = {
         "heads": Scaling.ATTENTION_HEADS,
