@@ -171,15 +171,14 @@ def fidelity(
     seeds: int = 1,
     refine: bool = False,
     train: bool = True,
+    trust: bool = False,
     stop: threading.Event | None = None,
     on_progress: Callable[[TrainingProgress], None] = lambda progress: None,
 ) -> Report:
     """Trains the layouts of published statements, and reports how many are ordered as published.
 
-        >>> import nas
-        >>> before = nas.fidelity(out="runs/evidence", group="choose", train=False)
-        >>> [axis.name for axis in before.axes if axis.baselines["attention count"].value == 0.5]
-        ['mixer']
+    `nas.fidelity(group="choose", out="runs/evidence", train=False)` says what would be trained, and what can be said
+    without training.
 
     Runs that the folder has already are not done again: after any stop the same call goes on. The folder holds the
     statements, report.json, report.md and fidelity.svg.
@@ -194,6 +193,7 @@ def fidelity(
         refine: whether seeds after the first are for layouts alone that a statement compares and that lie within two
             standard errors.
         train: whether to train at all, or only to report what the folder holds.
+        trust: whether to import dotted paths that the records in the folder name.
         stop: ends the training when it is set; what ended is reported.
         on_progress: is told how far the training is, about once a second.
 
@@ -205,7 +205,7 @@ def fidelity(
 
     config = _configured(config)
     folder = Path(out) if out else Path("runs") / f"fidelity-{config.name}"
-    return run(config, folder, statements, group, seeds, refine, train, on_progress, stop)
+    return run(config, folder, statements, group, seeds, refine, train, trust, on_progress, stop)
 
 
 def _configured(config: Config | str | Path) -> Config:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from nas.cli.group import config_option, main, terminable
+from nas.cli.group import config_option, main, terminable, trust_option
 
 
 @main.command()
@@ -18,8 +18,16 @@ from nas.cli.group import config_option, main, terminable
 @click.option("--seeds", default=1, show_default=True, type=click.IntRange(1), help="Seeds of each layout.")
 @click.option("--refine", is_flag=True, help="Further seeds only where a statement is within two standard errors.")
 @click.option("--report", is_flag=True, help="Train nothing; report what the folder holds.")
+@trust_option
 def fidelity(
-    arguments: tuple[str, ...], source: str, out: Path | None, group: str, seeds: int, refine: bool, report: bool
+    arguments: tuple[str, ...],
+    source: str,
+    out: Path | None,
+    group: str,
+    seeds: int,
+    refine: bool,
+    report: bool,
+    trust: bool,
 ) -> None:
     """Trains the layouts of published statements: how many are ordered alike, beside baselines that train nothing?
 
@@ -35,8 +43,9 @@ def fidelity(
     config = nas.load(source, overrides)
     with terminable(), redirect_stdout(sys.stderr), run_bar("fidelity") as bar:
         found = nas.fidelity(
-            statements, config, out=out, group=group, seeds=seeds, refine=refine, train=not report, on_progress=bar
-        )
+            statements, config, out=out, group=group, seeds=seeds, refine=refine, train=not report, trust=trust,
+            on_progress=bar,
+        )  # fmt: skip
     click.echo(to_table(found), nl=False)
     folder = out or Path("runs") / f"fidelity-{config.name}"
     print(f"{folder / 'report.md'}, report.json, fidelity.svg", file=sys.stderr)

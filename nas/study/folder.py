@@ -4,13 +4,13 @@ study.yaml      the configuration, as it was last run with; no search can be mis
 runs.jsonl      one line for every run that ended, as a search's
 """
 
-from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from nas.config import Config
-from nas.config.loading import load_written
 from nas.results.folder import STUDY, Folder
 from search_space.errors import InputError
+from search_space.plain import parse_yaml, read_yaml
 
 
 class StudyFolder(Folder):
@@ -19,7 +19,7 @@ class StudyFolder(Folder):
     CONFIG = STUDY
 
     @classmethod
-    def of(cls, path: str | Path, config: Config, trust: bool = True) -> "StudyFolder":
+    def of(cls, path: str | Path, config: Config, trust: bool = False) -> "StudyFolder":
         """The folder for runs of a configuration: a new one, or one that has such runs already.
 
         Raises:
@@ -28,13 +28,13 @@ class StudyFolder(Folder):
         return cls.find(path, config, trust) or cls.create(path, config.to_yaml())
 
     @classmethod
-    def find(cls, path: str | Path, config: Config, trust: bool = True) -> "StudyFolder | None":
+    def find(cls, path: str | Path, config: Config, trust: bool = False) -> "StudyFolder | None":
         """The folder that has runs of a configuration; None where there is no study yet.
 
         Args:
             path: of the folder.
             config: that runs are trained with.
-            trust: whether to import dotted paths that an earlier study's configuration names.
+            trust: whether to import dotted paths that its records name.
 
         Raises:
             InputError: a search is there, or a study whose runs could not be compared with new ones.
@@ -44,16 +44,19 @@ class StudyFolder(Folder):
         if not (Path(path) / cls.CONFIG).exists():
             return None
         folder = cls.open(path, trust)
-        before, now = (_trained(each) for each in (load_written(folder.config, (), trust), config))
-        for key in dict.fromkeys((*before, *now)):
+        before, now = _trained(read_yaml(folder.config, "DIR")), _trained(parse_yaml(config.to_yaml(), "config"))
+        for key in dict.fromkeys((*now, *before)):
             if before.get(key) != now.get(key):
                 expected = f"{before.get(key)}, as in the runs in {path}; or another folder"
                 raise InputError(key, now.get(key), expected)
         return folder
 
 
-def _trained(config: Config) -> dict[str, object]:
-    """What decides what a run comes to: key -> value."""
-    parts = {"proxy": asdict(config.proxy), "training": asdict(config.training), "tasks": config.all_tasks}
-    keys = {f"{part}.{name}": value for part, values in parts.items() for name, value in values.items()}
-    return {**keys, "search.seed": config.search.seed}
+PARTS = ("proxy", "training", "tasks", "text")
+"""Of a configuration, what decides what a run comes to, beside the first seed."""
+
+
+def _trained(content: dict[str, Any]) -> dict[str, Any]:
+    """What decides what a run comes to, of a configuration as plain data: key -> value."""
+    found = {f"{part}.{name}": value for part in PARTS for name, value in (content.get(part) or {}).items()}
+    return {**found, "search.seed": (content.get("search") or {}).get("seed")}

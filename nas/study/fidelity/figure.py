@@ -39,7 +39,7 @@ def draw(report: Report, path: str | Path) -> None:
                 axes.plot(axis.proxies.value, y, "o", color=PROXIES, markersize=8)
             if place:
                 axes.axhline(place - 0.33, color="#dddddd", linewidth=0.6)
-        axes.axvline(0.5, color="#888888", linewidth=0.8, linestyle=(0, (4, 3)))
+        axes.axvline(0.5, color="#888888", linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
         axes.set_xlim(-0.03, 1.03)
         axes.set_ylim(len(report.axes) - 0.33, -0.33)
         axes.set_yticks(range(len(report.axes)), [_label(axis) for axis in report.axes])
@@ -47,7 +47,8 @@ def draw(report: Report, path: str | Path) -> None:
         axes.spines[["top", "right", "left"]].set_visible(False)
         axes.set_xlabel("share of published statements ordered alike (0.5: no better than a coin)")
         axes.set_title(f"Agreement with published models: {report.about['config']}", loc="left", fontsize=10)
-        handles = [axes.plot([], [], "o", color=PROXIES, markersize=8, label="proxies")[0]]
+        trained = any(axis.proxies is not None for axis in report.axes)
+        handles = [axes.plot([], [], "o", color=PROXIES, markersize=8, label="proxies")[0]] if trained else []
         handles += [axes.plot([], [], MARKS[n], color=COLOURS[n], markersize=5, label=n)[0] for n in BASELINES]
         figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
         if not all(axis.draws_sources for axis in report.axes):
@@ -60,4 +61,4 @@ def draw(report: Report, path: str | Path) -> None:
 
 def _label(axis: Any) -> str:
     sources = f"{axis.source_count} source{'s' * (axis.source_count > 1)}{'' if axis.draws_sources else ' *'}"
-    return f"{axis.name}\n{axis.statements} statements, {sources}"
+    return f"{axis.name}\n{axis.statements} statement{'s' * (axis.statements > 1)}, {sources}"

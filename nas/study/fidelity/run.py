@@ -18,6 +18,7 @@ from search_space import limits
 from search_space.checks import positive
 from search_space.errors import InputError
 from search_space.files import replaced, write_text
+from workers.errors import WorkersLost
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ def run(
     seeds: int,
     refine: bool,
     train: bool,
+    trust: bool = False,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     stop: threading.Event | None = None,
 ) -> Report:
@@ -40,29 +42,31 @@ def run(
     chosen = of_group(read_statements(statements), group)
     suite = config.suite()
     suite.check(config.training.test_sequences)
-    StudyFolder.find(path, config)  # before anything takes time
+    folder = StudyFolder.find(path, config, trust)
     logger.info("working out the proxies of %d statements ...", len(chosen))
     plan = make_plan(config, suite, chosen)
     if not plan.pairs:
-        raise InputError("STATEMENTS", statements, f"a clear statement that can be judged; {_why_none(plan)}")
-    folder = StudyFolder.of(path, config)
-    with folder.lock():
-        folder.mend()
-        folder.write_config(config.to_yaml())
-        with replaced(folder.path / "statements.csv") as new:
-            shutil.copyfile(statements or packaged(), new)
-        if train:
-            benchmark.run(config, folder, plan, seeds, refine, on_progress, stop)
-        about = {
-            "config": config.name,
-            "group": group,
-            "steps": config.training.steps,
-            "proxy_width": config.proxy.width,
-        }
-        report = make_report(config, suite, plan, Scores.of(plan, folder.read()), about)
-        write_text(folder.path / "report.json", text.to_json(report))
-        write_text(folder.path / "report.md", text.to_markdown(report))
-        figure.draw(report, folder.path / "fidelity.svg")
+        raise InputError("STATEMENTS", statements or packaged(), f"a statement that can be judged; {_why_none(plan)}")
+    is_new, folder = folder is None, folder or StudyFolder.create(path, config.to_yaml())
+    try:
+        with folder.lock():
+            folder.mend()
+            folder.write_config(config.to_yaml())
+            with replaced(folder.path / "statements.csv") as new:
+                shutil.copyfile(statements or packaged(), new)
+            if train:
+                benchmark.run(config, folder, plan, seeds, refine, on_progress, stop)
+            about = {"config": config.name, "group": group, "steps": config.training.steps, "width": config.proxy.width}
+            report = make_report(config, suite, plan, Scores.of(plan, folder.read()), about)
+            write_text(folder.path / "report.json", text.to_json(report))
+            write_text(folder.path / "report.md", text.to_markdown(report))
+            figure.draw(report, folder.path / "fidelity.svg")
+    except InputError:  # from the cluster, which only then is asked for its resources
+        if is_new:
+            folder.discard()
+        raise
+    except WorkersLost as error:
+        raise WorkersLost(f"{error}; the same command goes on") from error
     return report
 
 

@@ -9,7 +9,7 @@ its parts, 15 and 8 of single and multi-key needles, .004 nats, 1% of a perplexi
 
 import csv
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.resources import files
 from io import StringIO
@@ -20,6 +20,7 @@ from nas.study.fidelity.source import parse_context
 from search_space import limits
 from search_space.errors import InputError, one_of
 from search_space.files import read_text
+from search_space.layouts.block import Block
 from search_space.layouts.layout import Layout
 from search_space.layouts.notation import parse
 
@@ -34,6 +35,8 @@ CHOOSE = ("2507.06457", "2412.06464", "2506.05233", "2402.18668")
 GROUPS = ("choose", "report", "all")
 PART = "part"
 """Stands at the head of the note of a statement whose metric is part of an average that is a statement too."""
+NAMES = {"gated_deltanet2": "gdn2", "mamba3_siso": "mamba3"}
+"""Mixers that the catalogue calls otherwise; its Mamba-3 is the one with a single input and output (SISO)."""
 BYTES = 2**26
 
 
@@ -154,9 +157,13 @@ def _statement(row: list[str]) -> Statement:
 def _layout(name: str, text: str) -> str:
     """The layout in the one form that equal layouts share; whether its mixers are known shows later."""
     try:
-        return str(Layout(parse(text)))
+        return str(Layout(tuple(_in_the_catalogue(block) for block in parse(text))))
     except InputError as error:
         raise InputError(name, text, error.expected) from error
+
+
+def _in_the_catalogue(block: Block) -> Block:
+    return replace(block, mixer=replace(block.mixer, kind=NAMES.get(block.mixer.kind, block.mixer.kind)))
 
 
 def _number(name: str, text: str) -> float:

@@ -1,6 +1,7 @@
 """The benchmark as a whole, by few layouts of few steps."""
 
 import json
+import shutil
 
 import pytest
 
@@ -8,6 +9,7 @@ import nas
 from nas.results.folder import Folder
 from nas.study.fidelity.report import make_report
 from nas.study.fidelity.scores import Scores
+from search_space.errors import InputError
 from tests.conftest import TINY
 from tests.nas.conftest import nas as command
 from tests.nas.study.fidelity.examples import csv_of, plan_of, statement, tiny_config
@@ -115,6 +117,23 @@ def test_runs_of_another_configuration_are_not_mixed_in(trained):
     with Folder.lock(nas.study.folder.StudyFolder.open(folder)):
         held = command("fidelity", folder / "statements.csv", "--out", folder, *ARGUMENTS)
     assert held.exit_code == 2 and "another process" in held.stderr
+
+
+def test_workers_that_cannot_be_had_leave_nothing(tmp_path, monkeypatch):
+    def refuse(workers):
+        raise InputError("workers.gpus", 1, "at most the 0 that the Ray cluster has")
+
+    monkeypatch.setattr("nas.study.training.open_pool", refuse)
+    result = command("fidelity", csv_of(tmp_path), "--out", tmp_path / "out", *ARGUMENTS)
+    assert result.exit_code == 2 and "workers.gpus" in result.stderr and not (tmp_path / "out").exists()
+
+
+def test_code_that_the_folder_names_is_imported_with_trust_alone(trained, tmp_path):
+    folder = shutil.copytree(trained[0], tmp_path / "out")
+    content = (folder / "runs.jsonl").read_text()
+    (folder / "runs.jsonl").write_text(content.replace('"mixer": "gla"', '"mixer": "no_such_package.part:Mixer"'))
+    result = command("fidelity", csv_of(tmp_path), "--out", folder, *ARGUMENTS, "--report")
+    assert result.exit_code == 2 and "--trust" in result.stderr and "line" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ def test_the_statements_of_the_package():
     assert by_axis["mixer"] == 321 and by_axis["count-loss"] == 248 and by_axis["position-loss"] == 113
     expressible = [s for s in clear if not unknown_kinds(s.a) | unknown_kinds(s.b)]
     print(f"{len(expressible)} of {len(clear)} clear statements name only mixers of the catalogue")
-    assert len(expressible) >= 1242
+    assert len(expressible) >= 1380
 
 
 def test_the_sources_to_choose_on_and_the_others():
@@ -39,6 +39,8 @@ def test_a_file_is_read(tmp_path):
     assert last.by_loss and last.clear and not last.part
     assert read_statements(csv_of(tmp_path, LINE + "part; depth not given: 24 taken"))[0].part
     assert not read_statements(csv_of(tmp_path, LINE + "a part of it"))[0].part
+    renamed = read_statements(csv_of(tmp_path, LINE.replace("gla*12", "(gated_deltanet2 mamba3_siso)*6")))[0]
+    assert renamed.a == "(gdn2 mamba3)*6"
 
 
 @pytest.mark.parametrize(
