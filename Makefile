@@ -5,11 +5,16 @@ WHERE ?=
 ONLY ?=
 SOAK ?=
 CALIBRATE ?=
+SERVE ?=
 
-.PHONY: search test soak check docs bench bench-kernels calibrate clean
+.PHONY: search serve test soak check docs bench bench-kernels calibrate clean
 
 search: .venv/run
 	$(BIN)/nas search $(WHERE)
+
+# The service of docs/service.md, on this machine alone; SERVE="port=8080" sets what it is.
+serve: .venv/run
+	$(BIN)/nas serve $(SERVE)
 
 test: .venv/test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
@@ -18,6 +23,7 @@ test: .venv/test
 soak: .venv/test
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.soak.kills $(SOAK)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.soak.fuzz
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.soak.service
 
 check: .venv/check
 	$(BIN)/ruff check .

@@ -11,6 +11,7 @@ from kernels.elementwise_attention import elementwise_attention, elementwise_att
 from kernels.gated_scan import gated_scan, gated_scan_step
 from kernels.linear_attention import linear_attention, linear_attention_step
 from kernels.long_convolution import long_convolution, long_convolution_step
+from kernels.masked_attention import masked_attention
 from kernels.rms_norm import rms_norm
 from kernels.rotary import rotary
 from kernels.short_convolution import short_convolution, short_convolution_step
@@ -30,6 +31,7 @@ __all__ = [
     "linear_attention_step",
     "long_convolution",
     "long_convolution_step",
+    "masked_attention",
     "rms_norm",
     "rotary",
     "short_convolution",

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from nas.handle import Search as open
     from nas.search.evaluate import Evaluation
     from nas.search.progress import Progress
+    from nas.service.client import Client
     from search_space.cost.cost import Cost
     from search_space.cost.target import Target
     from search_space.errors import InputError
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 else:
     _HOMES = {
         "Block": "search_space.layouts.block:Block",
+        "Client": "nas.service.client:Client",
         "Config": "nas.config:Config",
         "Cost": "search_space.cost.cost:Cost",
         "Evaluation": "nas.search.evaluate:Evaluation",
@@ -64,6 +66,7 @@ else:
 
 __all__ = [
     "Block",
+    "Client",
     "Config",
     "Cost",
     "Evaluation",

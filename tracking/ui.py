@@ -77,7 +77,7 @@ def serve(
         # In a session of its own, so that Ctrl-C reaches it through us, and its children with it.
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
         try:
-            with if_killed(f"kill -9 -- -{server.pid}"):
+            with if_killed(f"kill -9 -{server.pid}"):
                 link = _link(store, address, experiment, folder)
                 _wait(server, address, log)
                 yield link, server

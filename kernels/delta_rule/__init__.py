@@ -1,6 +1,7 @@
 """The delta rule, with or without decay: the recurrence under DeltaNet, Gated DeltaNet and KDA.
 
-Whole sequences with a decay by key have no Triton form yet: they run in the chunked form on a GPU, too.
+Whole sequences with a decay by key run in the chunked form on a GPU, too, where Triton walks over the chunks
+(`kernels.chunk_states`) and what chunks do by themselves is left to torch.
 
 Shapes: B sequences, T tokens, H heads, K key size, V value size.
 """

@@ -14,6 +14,7 @@ Shapes: B sequences, T tokens, H heads, N chunks of C tokens, K key size, V valu
 import torch
 from torch import Tensor
 
+from kernels.chunk_states import chunk_states
 from kernels.chunks import STRONGEST, decay_within, fitting_chunk, from_chunks, into_chunks
 from kernels.triangular import unit_triangular_inverse
 
@@ -50,15 +51,8 @@ def delta_rule(
     own, from_state = solved.split([v.shape[-1], k.shape[-1]], -1)  # [B, H, N, C, V] and [B, H, N, C, K]
     to_end = (k * until_end).mT  # [B, H, N, K, C]
     kept = since_start[:, :, :, -1:].mT  # [B, H, N, 1 or K, 1]
-    # S' = kept S + to_end (own - from_state S): linear in S, so both factors are made for all chunks at once.
-    written = to_end @ own
-    erased = to_end @ from_state
-    states = []
-    # unbind, because each index by n would fill a whole gradient with zeros in the backward pass
-    for keep, write, erase in zip(kept.unbind(2), written.unbind(2), erased.unbind(2), strict=True):
-        states.append(state)
-        state = keep * state + write - erase @ state
-    before = torch.stack(states, 2)
+    # S' = kept S + to_end (own - from_state S): affine in S, so both factors are made for all chunks at once.
+    before, state = chunk_states(kept, -(to_end @ from_state), to_end @ own, state)
     writes = own - from_state @ before
     o = (q * since_start) @ before + attended @ writes
     return from_chunks(o, length), state

@@ -1,6 +1,7 @@
 """A recurrence whose transition is diagonal plus low-rank (DPLR): the one under RWKV-7 and Gated DeltaNet-2.
 
-There is no Triton form yet: the chunked form runs on a GPU, too.
+The chunked form runs on a GPU, too, where Triton walks over the chunks (`kernels.chunk_states`) and what chunks do by
+themselves is left to torch.
 
 Shapes: B sequences, T tokens, H heads, K key size, V value size.
 """

@@ -14,6 +14,7 @@ Shapes: B sequences, T tokens, H heads, N chunks of C tokens, K key size, V valu
 import torch
 from torch import Tensor
 
+from kernels.chunk_states import chunk_states
 from kernels.chunks import fitting_chunk, from_chunks, into_chunks
 from kernels.triangular import unit_triangular_inverse
 
@@ -44,14 +45,9 @@ def dplr(
     own, from_state = solved.split([v.shape[-1], k.shape[-1]], -1)  # [B, H, N, C, V] and [B, H, N, C, K]
     to_end = (last - total).exp()
     key_end, write_end = ((x * to_end).mT for x in (k, write))  # [B, H, N, K, C]
-    # S' = (diag(kept) + write_end from_state) S + written: linear in S, so its factors are made for all chunks at once.
-    kept, written, moved = last.exp().mT, key_end @ v + write_end @ own, write_end @ from_state
-    states = []
-    # unbind, because each index by n would fill a whole gradient with zeros in the backward pass
-    for keep, add, move in zip(kept.unbind(2), written.unbind(2), moved.unbind(2), strict=True):
-        states.append(state)
-        state = keep * state + move @ state + add
-    start = torch.stack(states, 2)
+    # S' = (diag(kept) + write_end from_state) S + written: affine in S, so its factors are made for all chunks at once.
+    written = key_end @ v + write_end @ own
+    start, state = chunk_states(last.exp().mT, write_end @ from_state, written, state)
     u = own + from_state @ start
     o = (q * total.exp()) @ start + values_seen @ v + writes_seen @ u
     return from_chunks(o, length), state

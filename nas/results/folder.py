@@ -19,10 +19,11 @@ from typing import Self
 from filelock import FileLock, Timeout
 
 from nas.config.settings import FORMAT
-from nas.results.records import READERS, RunRecord
+from nas.results.reading import READERS, LineReader
+from nas.results.records import RunRecord
 from search_space import limits
 from search_space.errors import InputError
-from search_space.files import read_text, reason, write_text
+from search_space.files import read_lines, reason, write_text
 from search_space.plain import read_yaml
 
 STUDY = "study.yaml"
@@ -217,16 +218,17 @@ class Folder:
         stamp = (path.stat().st_mtime_ns, path.stat().st_size)
         if path in self._read_before and self._read_before[path][0] == stamp:
             return list(self._read_before[path][1])
-        lines = read_text(path, "DIR", limits.RECORD_BYTES).split("\n")
-        record_format, records = self.format, []
-        try:
-            for line in lines[:-1]:
-                records.append(RunRecord.from_line(line, record_format, self._trusted))
-        except InputError as error:
-            raise InputError(f"{path} line {len(records) + 1}: {error.key}", error.value, error.expected) from error
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-            expected = f"a run's record ({reason(error)}); without the line the rest can be read"
-            raise InputError("DIR", f"{path} line {len(records) + 1}", expected) from error
+        reader, records = LineReader(self.format, self._trusted), list[RunRecord]()
+        for line in read_lines(path, "DIR", limits.RECORD_BYTES):
+            if not line.endswith("\n"):
+                break
+            try:
+                records.append(reader.record(line))
+            except InputError as error:
+                raise InputError(f"{path} line {len(records) + 1}: {error.key}", error.value, error.expected) from error
+            except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+                expected = f"a run's record ({reason(error)}); without the line the rest can be read"
+                raise InputError("DIR", f"{path} line {len(records) + 1}", expected) from error
         self._read_before[path] = stamp, records
         return list(records)
 

@@ -2,11 +2,10 @@
 
 from collections.abc import Callable, Iterable
 
-import torch
-
 from nas.config import Config
 from nas.results.records import RunRecord
-from nas.results.trials import Trial, TrialBook, mark_front
+from nas.results.standing import mark_front
+from nas.results.trials import Trial, TrialBook
 from nas.search.problem import Problem
 from nas.search.samplers import check_sampler
 from search_space import limits
@@ -15,6 +14,7 @@ from search_space.cost.objectives import OBJECTIVES, cost_objectives
 from search_space.errors import InputError
 from search_space.layouts.layout import Layout
 from search_space.model import build_model
+from search_space.parts.shapes import shapes_only
 from search_space.space.space import Space
 from tracking.store import Store
 from workers.jobs import Job
@@ -54,7 +54,7 @@ def check_layout(config: Config, suite: Suite, layout: Layout, repeats: int = 1)
     Raises:
         InputError: it cannot be built, or training it would take more memory than any machine has.
     """
-    with torch.device("meta"):
+    with shapes_only():
         model = build_model(config.scale.layout(layout), config.scale.sizes(suite.vocabulary))
     parameters = sum(p.numel() for p in model.parameters()) * repeats * config.search.seeds_per_job
     if parameters > limits.PROXY_PARAMETERS:
@@ -110,8 +110,9 @@ def trials_of(records: Iterable[RunRecord], config: Config) -> list[Trial]:
     for each in records:
         if not each.lost:
             book.add(each)
-    mark_front(book.trials, config.search.objectives)
-    return book.trials
+    trials = book.trials
+    mark_front(trials, config.search.objectives)
+    return trials
 
 
 def make_job(config: Config, trial: int, layout: Layout, seeds: tuple[int, ...]) -> Job:

@@ -19,11 +19,8 @@ ABOUT = """Searches for hybrid language-model layouts, for a team.
 
 Errors are problem details (RFC 9457, `application/problem+json`) with the key, the value and what was expected, as the
 command line says it. Clients send `Authorization: Bearer TOKEN`, unless the service is for this machine alone."""
-PAGE = {
-    "": ("index.html", "text/html"),
-    "page.js": ("page.js", "text/javascript"),
-    "page.css": ("page.css", "text/css"),
-}
+PAGE = {"index.html": "text/html", "page.js": "text/javascript", "page.css": "text/css"}
+"""Files of the page -> their kinds."""
 
 
 def create_app(house: House, run: bool = True) -> FastAPI:
@@ -48,9 +45,10 @@ def create_app(house: House, run: bool = True) -> FastAPI:
         app.include_router(room.router, responses=PROBLEMS)
     app.include_router(health.router)
     add_problems(app, str(house.settings.root))
-    for path, (name, kind) in PAGE.items():
+    for name, kind in PAGE.items():
         content = files("nas.service.page").joinpath(name).read_bytes()
-        app.add_api_route(f"/{path}", _file(content, kind), include_in_schema=False)
+        path = "/" if name == "index.html" else f"/{name}"
+        app.add_api_route(path, _file(content, kind), include_in_schema=False)
     app.add_middleware(Guard, settings=house.settings, answers=house.answers)
     return app
 

@@ -11,10 +11,14 @@ import time
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from filelock import Timeout
 
 from nas.service.folders import Place, Process, born, host
+
+if TYPE_CHECKING:
+    import nas
 
 PATIENCE = 10.0
 """Seconds to wait for the lock: somebody may be looking whether it is held."""
@@ -49,33 +53,30 @@ def _search(place: Place, me: Process, trust: bool) -> tuple[str, str | None]:
 
     stop = threading.Event()
     threading.Thread(target=_watch, args=(place, stop), daemon=True).start()
-    last = 0.0
+    latest: nas.Progress | None = None
+    shown = 0.0
 
     def show(now: nas.Progress) -> None:
-        nonlocal last
-        if time.monotonic() - last >= 1.0:
-            last = time.monotonic()
+        nonlocal latest, shown
+        latest = now
+        if time.monotonic() - shown >= 1.0:
+            shown = time.monotonic()
             with suppress(OSError):  # a disk that is full costs no search
-                place.process = replace(me, progress={**asdict(now), "best": dict(now.best)})
+                place.process = replace(me, progress=_plain(now))
 
     found = nas.open(place.path, trust=trust).resume(place.submission.budget, stop=stop, on_progress=show)
-    status = found.status()
-    progress = {
-        "trials": sum(status.states.values()),
-        "running": 0,
-        "on_front": len(found.front()),
-        "best": {},
-        "elapsed": status.elapsed,
-        "seconds": status.seconds,
-        "most_trials": status.most_trials,
-    }
-    place.process = replace(me, progress=progress)
+    if latest is not None:
+        place.process = replace(me, progress=_plain(latest))
     if stop.is_set():
         return "interrupted", None
-    if not status.states["complete"]:
+    if not any(trial.state == "complete" for trial in found.trials):
         errors = [failure.error.strip().splitlines()[-1] for t in found.trials for failure in t.failures]
         return "failed", f"nothing was found; {errors[0] if errors else 'no layout was trained to its end'}"
     return "complete", None
+
+
+def _plain(now: "nas.Progress") -> dict[str, Any]:
+    return {**asdict(now), "best": dict(now.best)}
 
 
 def _watch(place: Place, stop: threading.Event) -> None:

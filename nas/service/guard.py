@@ -14,7 +14,7 @@ PATIENCE = 30.0
 """Seconds that a client has to send a body."""
 HEADERS = {
     "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' data: blob:; base-uri 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; base-uri 'none'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
@@ -75,9 +75,7 @@ class Guard:
         except ValueError:
             name = None
         if self.settings.access.by == "local" and name not in LOOPBACK:
-            return problem(
-                403, "Another host", "the service is called by the name of this machine: 127.0.0.1, localhost"
-            )
+            return problem(403, "Another host", "the service goes by 127.0.0.1 and localhost")
         origin = headers.get("origin")
         if origin is not None and method not in ("GET", "HEAD") and urlsplit(origin).netloc != host:
             return problem(403, "Another site", "pages of other sites change nothing here")

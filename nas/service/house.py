@@ -87,12 +87,19 @@ class House:
             cores=cores,
             created=time.time(),
         )
-        if not self.folders.create(identity, config.to_yaml(), asked):
+        self.queue.check_open(who.name)
+        new = self.folders.create(identity, config.to_yaml(), asked)
+        if not new:
             there = self.folders.at(identity).submission
             if there.digest != asked.digest:
                 raise Conflict("key", key, "a key of its own for each request; another one has it")
             asked = there
-        return self.queue.submit(identity, asked)
+        try:
+            return self.queue.submit(identity, asked)
+        except Conflict:
+            if new and identity not in self.queue.identities():  # else it would be found and run one day
+                self.folders.remove(identity)
+            raise
 
     def change(self, who: Who, identity: str, wanted: str, budget: dict[str, float] | None = None) -> Search:
         """Stops, pauses, resumes, prolongs or deletes a search.

@@ -39,7 +39,7 @@ class Problem(BaseModel):
 
 def problem(status: int, title: str, detail: str, **more: str | None) -> JSONResponse:
     """A response that says what went wrong."""
-    content = Problem(title=title, status=status, detail=detail, **more).model_dump(exclude_none=True)
+    content = {"type": "about:blank", "title": title, "status": status, "detail": detail, **more}
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {"Retry-After": "10"} if status == 429 else {}
     return JSONResponse(content, status, headers, media_type="application/problem+json")
 

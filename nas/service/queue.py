@@ -32,7 +32,7 @@ class Queue:
         """
         try:
             with self.database.write() as session:
-                self._check_open(session, asked.owner)
+                _check_open(session, self.settings.limits.open, asked.owner)
                 return add(session, identity, asked, asked.owner, "submitted"), True
         except IntegrityError:
             search = self.get(identity)
@@ -52,11 +52,10 @@ class Queue:
         with self.database.read() as session:
             return set(session.scalars(select(Search.id)))
 
-    def _check_open(self, session: Session, owner: str) -> None:
-        condition = (Search.owner == owner, Search.state.in_(OPEN))
-        count = session.scalar(select(func.count()).where(*condition)) or 0
-        if count >= self.settings.limits.open:
-            raise Conflict("searches", count, f"at most {self.settings.limits.open} that have not ended")
+    def check_open(self, owner: str) -> None:
+        """Raises Conflict if a user may not have one more search that has not ended."""
+        with self.database.read() as session:
+            _check_open(session, self.settings.limits.open, owner)
 
     def get(self, identity: str, owner: str | None = None) -> Search:
         """A search; of one owner, where one is given.
@@ -141,6 +140,13 @@ class Queue:
             if wanted == "run":
                 search.crashes, search.error = 0, None
                 if search.state == "queued":
-                    self._check_open(session, search.owner)
+                    _check_open(session, self.settings.limits.open, search.owner)
             note(session, search, by, what or {"run": "resume"}.get(wanted, wanted))
             return search
+
+
+def _check_open(session: Session, most: int, owner: str) -> None:
+    condition = (Search.owner == owner, Search.state.in_(OPEN))
+    count = session.scalar(select(func.count()).where(*condition)) or 0
+    if count >= most:
+        raise Conflict("searches", count, f"at most {most} that have not ended")

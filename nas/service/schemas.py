@@ -4,12 +4,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from nas.config.loading import presets
 from nas.service.queue import Queue
 from nas.service.tables import Search
 
 Text = Annotated[str, Field(max_length=4096)]
 Override = Annotated[str, Field(max_length=4096, examples=["search.trials=40"])]
 Overrides = Annotated[list[Override], Field(max_length=200, description="`key=value` of configuration keys.")]
+Preset = Annotated[str, Field(max_length=100, json_schema_extra={"enum": presets()})]
 State = Literal["queued", "running", "paused", "stopped", "complete", "failed"]
 
 
@@ -22,7 +24,7 @@ class Body(BaseModel):
 class Asked(Body):
     """A configuration: a preset or a whole one, with overrides."""
 
-    preset: Text | None = Field(None, description="Name of a preset; laptop where no `config` is given.")
+    preset: Preset | None = Field(None, description="Name of a preset; laptop where no `config` is given.")
     config: dict[str, Any] | None = Field(None, description="The whole configuration, in place of a preset.")
     overrides: Overrides = []
 
@@ -40,7 +42,7 @@ class Submit(Asked):
     key: str | None = Field(
         None,
         pattern=r"^[\x21-\x7e]{1,200}$",
-        description="Of your own making. The same request with the same key is the same search, however often it comes.",
+        description="Of your own making. The same request with the same key is one search, however often it comes.",
     )
 
     model_config = ConfigDict(

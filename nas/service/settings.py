@@ -99,7 +99,7 @@ class Settings(Section):
         grace: seconds that a search has to end by itself when it is stopped.
     """
 
-    folder: str = "service"
+    folder: str = "runs/service"
     database: str | None = None
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8642

@@ -22,23 +22,32 @@ class StudyFolder(Folder):
     def of(cls, path: str | Path, config: Config, trust: bool = True) -> "StudyFolder":
         """The folder for runs of a configuration: a new one, or one that has such runs already.
 
+        Raises:
+            InputError: as `find`.
+        """
+        return cls.find(path, config, trust) or cls.create(path, config.to_yaml())
+
+    @classmethod
+    def find(cls, path: str | Path, config: Config, trust: bool = True) -> "StudyFolder | None":
+        """The folder that has runs of a configuration; None where there is no study yet.
+
         Args:
             path: of the folder.
-            config: that its runs are trained with.
+            config: that runs are trained with.
             trust: whether to import dotted paths that an earlier study's configuration names.
 
         Raises:
-            InputError: something else is there, or a study whose runs could not be compared with new ones.
+            InputError: a search is there, or a study whose runs could not be compared with new ones.
         """
+        if (Path(path) / Folder.CONFIG).exists():
+            raise InputError("--out", path, "a new folder, or one of nas fidelity; this one is of a search")
         if not (Path(path) / cls.CONFIG).exists():
-            if (Path(path) / Folder.CONFIG).exists():
-                raise InputError("--out", path, "a new folder, or one of nas fidelity; this one is of a search")
-            return cls.create(path, config.to_yaml())
+            return None
         folder = cls.open(path, trust)
         before, now = (_trained(each) for each in (load_written(folder.config, (), trust), config))
         for key in dict.fromkeys((*before, *now)):
             if before.get(key) != now.get(key):
-                expected = f"{before.get(key)}, as in the runs in {path}; or another --out"
+                expected = f"{before.get(key)}, as in the runs in {path}; or another folder"
                 raise InputError(key, now.get(key), expected)
         return folder
 

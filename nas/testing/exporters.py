@@ -38,6 +38,8 @@ class ExporterContract:
     """
 
     exporter: str
+    layouts: Mapping[str, Layout] = {}
+    """More layouts to try, for a format that holds none of `LAYOUTS`."""
 
     @pytest.fixture
     def export(self) -> Exporter:
@@ -47,7 +49,7 @@ class ExporterContract:
     def texts(self, export: Exporter, target: Target = TARGET) -> dict[str, str | Mapping[str, str]]:
         """Name of a layout -> text or texts, for the layouts that the format can hold."""
         found = {}
-        for name, layout in LAYOUTS.items():
+        for name, layout in {**LAYOUTS, **self.layouts}.items():
             try:
                 found[name] = export(layout, target)
             except InputError:

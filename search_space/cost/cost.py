@@ -9,8 +9,6 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import cache
 
-import torch
-
 from search_space.cost.measured import ENDS
 from search_space.cost.target import Target
 from search_space.layouts.block import Block
@@ -20,6 +18,7 @@ from search_space.parts.base import Dims, PartCost
 from search_space.parts.build import build_channel_mixer, build_mixer
 from search_space.parts.costs import FP32_BYTES
 from search_space.parts.part import Part
+from search_space.parts.shapes import shapes_only
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,14 +64,14 @@ def mixer_cost(part: Part, dims: Dims, key: str = "mixer") -> PartCost:
     Raises:
         InputError: the mixer cannot be built so; names the option.
     """
-    with torch.device("meta"):
+    with shapes_only():
         return build_mixer(part, dims, key).cost()
 
 
 @cache
 def channel_mixer_cost(part: Part, dims: Dims, key: str = "mlp") -> PartCost:
     """Cost of a channel mixer, likewise."""
-    with torch.device("meta"):
+    with shapes_only():
         return build_channel_mixer(part, dims, key).cost()
 
 

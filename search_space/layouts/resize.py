@@ -55,6 +55,8 @@ def resize_note(layout: Layout, layers: int, rule: str = "auto") -> str:
 
 def scaled_counts(layout: Layout, layers: int, rule: str = "auto") -> Counter[Block]:
     """How many layers of each kind the layout has at a depth of `layers`: the counts of `resize`, for less work."""
+    if layers == len(layout.layers):
+        return Counter(layout.layers)
     repeated = pattern(layout, layers, rule)
     if repeated is not None:
         return Counter(islice(cycle(repeated), layers))
@@ -63,6 +65,8 @@ def scaled_counts(layout: Layout, layers: int, rule: str = "auto") -> Counter[Bl
 
 def resize(layout: Layout, layers: int, rule: str = "auto") -> Layout:
     """The layout at a depth of `layers` layers (at least 1), by the rule above, or the half of it that `rule` names."""
+    if layers == len(layout.layers):
+        return layout
     repeated = pattern(layout, layers, rule)
     if repeated is not None:
         return Layout(tuple(islice(cycle(repeated), layers)))

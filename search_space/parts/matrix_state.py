@@ -3,6 +3,7 @@
 Shapes: B sequences, T tokens, D model width, H heads, K key size, V value size; "..." is B, T (in a step: B).
 """
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -149,16 +150,21 @@ class MatrixStateMixer(Mixer):
         gates = gate.unflatten(-1, (-1, self.norm_size)) if self.sizes[1] else None
         return self.norm(o, gates).flatten(-2)
 
+    @property
+    def state_sizes(self) -> tuple[int, int]:
+        """Rows and columns of a head's state: K and V, unless what is written is wider."""
+        return self.key_size, self.value_size
+
     def initial_state(self, batch: int) -> State:
         """No memory, nothing convolved yet; the memory is float32 at least."""
         weight = self.input.weight
         precision = torch.promote_types(weight.dtype, torch.float32)
-        memory = weight.new_zeros(batch, self.heads, self.key_size, self.value_size, dtype=precision)
+        memory = weight.new_zeros(batch, self.heads, *self.state_sizes, dtype=precision)
         return {"memory": memory, "conv": self.conv.initial_cache(weight, batch), "position": 0}
 
     def cost(self) -> PartCost:
         """The state, and the FLOPs of the update and of reading it."""
-        elements = self.heads * self.key_size * self.value_size
+        elements = self.heads * math.prod(self.state_sizes)
         return PartCost(
             **self.weights(),
             state_elements=elements,
@@ -169,8 +175,8 @@ class MatrixStateMixer(Mixer):
 
     def prefill_flops(self) -> float:
         """FLOPs a token of the chunkwise form: between chunks through the state, within one by attention."""
-        through_state = 4 * self.heads * self.key_size * self.value_size
-        return through_state + CHUNK * self.heads * (self.key_size + self.value_size)
+        rows, columns = self.state_sizes
+        return 4 * self.heads * rows * columns + CHUNK * self.heads * (rows + columns)
 
 
 class DeltaRuleMixer(MatrixStateMixer):
@@ -187,6 +193,7 @@ class DeltaRuleMixer(MatrixStateMixer):
 
     def prefill_flops(self) -> float:
         """Those of linear attention, and of solving for the values that each chunk writes."""
-        through_state = 2 * self.heads * self.key_size * self.value_size
-        within_chunk = 2 * CHUNK * self.heads * (2 * self.key_size + self.value_size)
+        rows, columns = self.state_sizes
+        through_state = 2 * self.heads * rows * columns
+        within_chunk = 2 * CHUNK * self.heads * (2 * rows + columns)
         return super().prefill_flops() + through_state + within_chunk + CHUNK**2 * self.heads / 3

@@ -142,7 +142,8 @@ class MixerContract:
     def test_decoding_costs_something(self, mixer):
         cost = mixer.cost()
         assert cost.step_flops(1) > cost.product_flops
-        assert cost.cache_elements(1) + cost.state_elements + cost.conv_elements > 0
+        # Not every token need be kept.
+        assert cost.cache_elements(64) + cost.state_elements + cost.conv_elements > 0
 
     def test_a_state_of_many_tokens_is_had_without_reading_them(self, mixer):
         _, state = mixer(tokens(17))

@@ -6,7 +6,7 @@
 Trains named layouts with a preset, one after the other, and prints Markdown: for each task and level what trivial
 strategies reach, what each layout reaches, the median, and how many layouts are at the floor or at the ceiling. A
 ladder is a row of layouts whose order is known from published models. Runs are kept in a file (`--record`), one line
-each, and not done again; after the first it says how long the rest will take. `key=value` overrides the configuration.
+each, and not done again; it says how long the rest will take. `key=value` overrides the configuration.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import re
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from hashlib import blake2b
 from itertools import pairwise
 from pathlib import Path
@@ -29,77 +29,14 @@ from nas.config import Config, load
 from nas.search.setup import make_job
 from nas.study.ranking import kendall
 from search_space.layouts.layout import Layout
+from tests.benchmarks.named import LADDERS, Case, ladder, layouts
 from workers.jobs import run_job
 from workers.suite.trivial import LOOKUPS, UNIFORM, rescaled
 
 RECORD = Path("runs/calibration.jsonl")
 FLOOR, CEILING = 0.05, 0.95
 """Rescaled accuracies below and above say nothing about a layout."""
-LADDERS = ["window", "state", "convolution", "count", "place"]
 STRATEGIES = [UNIFORM, "frequent", "last", *(f"lookup_{n + 1}" for n in range(LOOKUPS))]
-
-
-@dataclass(frozen=True)
-class Case:
-    """One row of a table.
-
-    Args:
-        name: shown.
-        layout: in short.
-        overrides: of the configuration.
-    """
-
-    name: str
-    layout: str
-    overrides: tuple[str, ...] = ()
-
-
-def stack(mixer: str, depth: int, attention: Sequence[int] = (), name: str | None = None) -> Case:
-    """A stack of one mixer with attention in some layers."""
-    blocks = ["attention" if i in attention else mixer for i in range(depth)]
-    places = f", attention at {', '.join(map(str, attention))}" if attention else ""
-    return Case(name or f"{mixer.partition('(')[0]}{places}", " ".join(blocks))
-
-
-def window(tokens: int, config: Config) -> str:
-    """A sliding window that sees so many tokens in the proxy."""
-    return f"sliding_window(window={tokens * config.target.context // config.training.length})"
-
-
-def layouts(config: Config) -> list[Case]:
-    """Twelve layouts: pure stacks and hybrids, from the weakest to full attention."""
-    depth = config.space.layers
-    length, middle, last = config.training.length, depth // 2, depth - 1
-    return [
-        stack("attention", depth),
-        stack(window(max(2, length // 16), config), depth, name="window of 1/16"),
-        *(stack(mixer, depth) for mixer in ("hgrn", "gla", "deltanet", "gated_deltanet", "mamba2")),
-        stack("gla", depth, [middle]),
-        *(stack("gated_deltanet", depth, [place]) for place in (0, middle, last)),
-        stack("gated_deltanet", depth, [middle // 2, middle + middle // 2]),
-    ]
-
-
-def ladder(name: str, config: Config) -> list[list[Case]]:
-    """Rows of cases; within each the published order is from worst to best."""
-    depth, length = config.space.layers, config.training.length
-    middle = depth // 2
-    if name == "window":  # 2506.05233, table 15
-        sizes = [w for w in (4, 8, 16, 32, 64, 128, 256) if w < length]
-        return [[*(stack(window(w, config), depth, name=f"window {w}") for w in sizes), stack("attention", depth)]]
-    if name == "state":  # 2402.18668, table 6; 2412.06464
-        sizes = [config.proxy.state // 4, config.proxy.state, config.proxy.state * 4]
-        return [[Case(f"{m}, state {s}", " ".join([m] * depth), (f"proxy.state={s}",)) for s in sizes]
-                for m in ("gla", "gated_deltanet")]  # fmt: skip
-    if name == "convolution":  # 2406.06484, 2412.06464
-        return [[stack(f"{m}(conv=0)", depth, name=f"{m}, no convolution"), stack(m, depth)]
-                for m in ("deltanet", "gated_deltanet")]  # fmt: skip
-    if name == "count":  # 2507.06457 and others
-        spread = [[], [middle], [depth // 3, 2 * depth // 3], range(1, depth, 2), range(depth)]
-        return [[stack(m, depth, places, name=f"{m}, {len(places)} attention") for places in spread]
-                for m in ("gla", "gated_deltanet")]  # fmt: skip
-    # 2510.04800, table 17: index 0 is the worst place.
-    return [[stack(m, depth, [place]) for place in (0, middle)] for m in ("gla", "gated_deltanet", "mamba2")]
 
 
 class Runs:
@@ -132,9 +69,15 @@ class Runs:
     def train(self, cases: Sequence[Case], seeds: int) -> None:
         """Trains what is missing."""
         wanted = [(case, seed) for seed in range(seeds) for case in cases if self.key(case, seed) not in self.done]
+
+        def say(done: int, seconds: float, text: str) -> None:
+            waiting = len(wanted) - done
+            print(f"{text}about {seconds * waiting / 60:.0f} min for {waiting} runs", file=sys.stderr, flush=True)
+
         begin = time.monotonic()
         for number, (case, seed) in enumerate(wanted):
-            outcome = run_job(make_job(self.config(case), 0, Layout.parse(case.layout), (seed,)))
+            job = make_job(self.config(case), 0, Layout.parse(case.layout), (seed,))
+            outcome = run_job(job, lambda pace, first=not number: say(0, pace, "") if first else None)
             if outcome.error is not None:
                 raise SystemExit(outcome.error)
             (result,) = outcome.results
@@ -144,10 +87,8 @@ class Runs:
             self.record.parent.mkdir(parents=True, exist_ok=True)
             with self.record.open("a") as file:
                 file.write(json.dumps(line) + "\n")
-            waiting = len(wanted) - number - 1
-            left = (time.monotonic() - begin) / (number + 1) * waiting / 60
-            text = f"{case.name}, seed {seed}: recall {result.recall:.3f} in {result.seconds:.0f} s"
-            print(f"{text}; about {left:.0f} min for {waiting} more", file=sys.stderr, flush=True)
+            text = f"{case.name}, seed {seed}: recall {result.recall:.3f} in {result.seconds:.0f} s; "
+            say(number + 1, (time.monotonic() - begin) / (number + 1), text)
 
     def results(self, case: Case, seeds: int) -> list[dict[str, Any]]:
         """Of all seeds."""
@@ -186,18 +127,18 @@ def levels(cases: Sequence[Case], runs: Runs, seeds: int) -> list[str]:
 
 
 def scores(result: dict[str, Any], config: Config, floors: dict[str, float]) -> dict[str, float]:
-    """One run's recall in four ways: at the end or over the run, raw or rescaled."""
+    """One run's recall in three ways: the mean over its evaluations, the last, and the last rescaled level by level."""
     tasks = {label: task for label, task in config.suite().tasks.items() if task.counts}
-    rest = [
-        fmean(
-            max(0.0, rescaled(result["accuracy"][f"{label}/{group}"], floors[f"{label}/{group}"]))
-            for group in task.recall_groups
-            if floors.get(f"{label}/{group}", 1.0) < CEILING
-        )
-        for label, task in tasks.items()
-    ]
-    return {"over the run": result["recall"], "at the end": fmean(result["accuracy"][label] for label in tasks),
-            "rescaled": fmean(rest)}  # fmt: skip
+    rest = []
+    for label, task in tasks.items():
+        # A level that a trivial strategy solves says nothing.
+        graded = [key for key in (f"{label}/{g}" for g in task.recall_groups) if floors.get(key, 1.0) < CEILING]
+        rest += [fmean(max(0.0, rescaled(result["accuracy"][key], floors[key])) for key in graded)] if graded else []
+    return {
+        "over the run": result["recall"],
+        "at the end": fmean(result["accuracy"][label] for label in tasks),
+        "rescaled": fmean(rest) if rest else 0.0,
+    }
 
 
 def summary(cases: Sequence[Case], runs: Runs, seeds: int) -> list[str]:

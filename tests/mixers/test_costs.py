@@ -58,10 +58,22 @@ def test_prefill_of_linear_attention_and_of_the_delta_rule():
     assert cost("gated_deltanet", 2048, **sizes).prefill_flops == pytest.approx(linear + more)
 
 
-BIASED = {"mamba", "mamba2", "rg_lru"}  # mixers whose convolution has a bias
+BIASED = {"mamba", "mamba2", "rg_lru", "rodimus"}  # mixers whose convolution has a bias
 
 
-OTHER_CONVOLUTIONS = {"parallel", "short_conv", "mla", "jet_block", "hyena_se", "hyena_mr"}
+OTHER_CONVOLUTIONS = {
+    "mamba3",
+    "rat",
+    "parallel",
+    "short_conv",
+    "base_conv",
+    "rwkv6",
+    "rwkv7",
+    "mla",
+    "jet_block",
+    "hyena_se",
+    "hyena_mr",
+}
 
 
 @pytest.mark.parametrize("name", [n for n in MIXERS.names() if n not in OTHER_CONVOLUTIONS])

@@ -250,3 +250,38 @@ def test_attention_of_qwen3_next():
     angles = torch.arange(T)[:, None] * 10000.0 ** (-torch.arange(4) / 4)
     positions = tuple(f(torch.cat([angles, angles], -1))[None] for f in (torch.cos, torch.sin))
     compare(mixer, lambda x: module(x, position_embeddings=positions, attention_mask=mask)[0])
+
+
+@pytest.mark.parametrize("negative", [False, True])
+def test_gated_deltanet(negative, monkeypatch):
+    from transformers.models.olmo_hybrid import modeling_olmo_hybrid as olmo
+
+    for name in ("torch_chunk_gated_delta_rule", "causal_conv1d_fn"):  # where fla is installed, its kernels stand here
+        monkeypatch.setattr(olmo, name, inspect.unwrap(getattr(olmo, name)))
+    heads, keys, values = 4, 8, 12
+    config = olmo.OlmoHybridConfig(
+        hidden_size=D, linear_num_key_heads=heads, linear_num_value_heads=heads, linear_key_head_dim=keys,
+        linear_value_head_dim=values, linear_conv_kernel_dim=4, linear_allow_neg_eigval=negative, num_hidden_layers=2,
+        num_attention_heads=4, layer_types=["linear_attention", "full_attention"],
+    )  # fmt: skip
+    options = {"heads": heads, "key_size": keys, "value_size": values, "negative_eigenvalues": negative}
+    mixer = ours("gated_deltanet", options)
+    module = olmo.OlmoHybridGatedDeltaNet(config, layer_idx=0)
+    rows = [heads * keys, heads * keys, heads * values, heads * values, heads, heads]
+    q, k, v, g, b, a = mixer.input.weight.data.split(rows)
+    module.load_state_dict(
+        {
+            "q_proj.weight": q,
+            "k_proj.weight": k,
+            "v_proj.weight": v,
+            "g_proj.weight": g,
+            "b_proj.weight": b,
+            "a_proj.weight": a,
+            "conv1d.weight": mixer.conv.weight.data,
+            "A_log": mixer.log_rate.data,
+            "dt_bias": mixer.step_bias.data,
+            "o_norm.weight": mixer.norm.weight.data,
+            "o_proj.weight": mixer.output.weight.data,
+        }
+    )
+    compare(mixer, module)

@@ -37,7 +37,13 @@ def test_each_says_where_it_comes_from_and_uses_known_mixers(published):
     assert {block.mixer.kind for block in published.layout.layers} <= set(MIXERS.names())
     assert {block.mlp.kind for block in published.layout.layers} <= {"swiglu", "relu2", "none"}
     options = {(block.mixer.kind, name) for block in published.layout.layers for name, _ in block.mixer.options}
-    assert options <= {("sliding_window", "window"), ("short_conv", "conv"), ("mla", "rope_theta"), *PARALLEL}
+    assert options <= {
+        ("sliding_window", "window"),
+        ("short_conv", "conv"),
+        ("mla", "rope_theta"),
+        ("gated_deltanet", "negative_eigenvalues"),
+        *PARALLEL,
+    }
 
 
 @pytest.mark.parametrize("ratio, attention", [("24:1", 1), ("12:1", 2), ("6:1", 4), ("3:1", 8)])
@@ -88,6 +94,8 @@ def test_a_ratio_counts_layers_for_each_attention_layer(name, mixer, ratio, atte
         ("Linear-MoE Mamba-2", 12, "attention", 3, 3),
         ("Ring-flash-linear 2.0", 32, "attention", 4, 7),
         ("Ring-mini-linear 2.0", 20, "attention", 4, 4),
+        ("RAT + sliding window", 24, "rat", 12, 0),
+        ("SCOUT with Mamba", 28, "strided_attention", 14, 1),
         ("StripedHyena-1 7B", 32, "hyena_li", 16, 0),
         ("Evo 2 7B", 32, "hyena_se", 9, 0),
         ("Ling-3.0-Flash", 42, "mla", 7, 5),
@@ -116,6 +124,8 @@ def test_counts_of_released_models(name, depth, mixer, count, first):
         ("Jet-Nemotron 2B", 28, "sliding_window", [20, 21]),
         ("Jet-Nemotron 4B", 36, "attention", [17, 20, 32]),
         ("Jet-Nemotron 4B", 36, "sliding_window", [5, 16, 19, 21, 22, 25, 27]),
+        ("Based 360M", 27, "based", [1, 6, 11, 16, 21]),
+        ("Based 360M", 27, "sliding_window", [2, 7, 12, 17, 22]),
         ("LFM2", 16, "attention", [2, 5, 8, 10, 12, 14]),
         ("LFM3 1.7B", 24, "attention", [2, 6, 10, 14, 18, 22]),
         ("LFM3 1.7B", 24, "sliding_window", [4, 8, 12, 16, 20]),

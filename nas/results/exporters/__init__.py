@@ -41,6 +41,17 @@ EXPORTERS = Catalogue(
     {
         "yaml": "nas.results.exporters.neutral:NeutralYaml",
         "hf": "nas.results.exporters.huggingface:HuggingFace",
+        "qwen3_next": "nas.results.exporters.gated_deltanet:Qwen3Next",
+        "qwen3_5": "nas.results.exporters.gated_deltanet:Qwen35",
+        "olmo_hybrid": "nas.results.exporters.gated_deltanet:OlmoHybrid",
+        "nemotron_h": "nas.results.exporters.mamba:NemotronH",
+        "granite_hybrid": "nas.results.exporters.mamba:Granite",
+        "falcon_h1": "nas.results.exporters.mamba:FalconH1",
+        "jamba": "nas.results.exporters.mamba:Jamba",
+        "kimi_linear": "nas.results.exporters.others:KimiLinear",
+        "lfm2": "nas.results.exporters.others:Lfm2",
+        "minimax": "nas.results.exporters.others:MiniMax",
+        "recurrent_gemma": "nas.results.exporters.others:RecurrentGemma",
     },
     _misfit,
 )

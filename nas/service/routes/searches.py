@@ -8,6 +8,8 @@ from nas.service.routes.common import Found, HouseHere, Identity, Reader, Submit
 from nas.service.schemas import Page, Prolong, SearchDetail, SearchShown, State, Submit
 from search_space.errors import InputError
 
+WORD = r"^[^\x00]{0,100}$"
+
 router = APIRouter(prefix="/v1/searches", tags=["searches"])
 
 
@@ -27,10 +29,8 @@ def searches(
     who: Reader,
     house: HouseHere,
     state: Annotated[list[State], Query(description="States that they are in; any by default.")] = [],  # noqa: B006
-    name: Annotated[str | None, Query(max_length=100, pattern=r"^[^\x00]*$", description="Part of the name.")] = None,
-    owner: Annotated[
-        str | None, Query(max_length=100, pattern=r"^[^\x00]*$", description="For administrators.")
-    ] = None,
+    name: Annotated[str | None, Query(pattern=WORD, description="Part of the name.")] = None,
+    owner: Annotated[str | None, Query(pattern=WORD, description="Whose, for administrators.")] = None,
     before: Annotated[str | None, Query(pattern="^[0-9a-f]{16}$", description="`next` of the page before.")] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> Page:

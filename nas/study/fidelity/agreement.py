@@ -20,7 +20,7 @@ FEWEST_SOURCES = 4
 
 @dataclass(frozen=True)
 class Share:
-    """A share, or a difference of two, with its 95% bootstrap interval; NaN where there is none."""
+    """A share, or a difference of two, with its 95% bootstrap interval."""
 
     value: float
     low: float
@@ -83,18 +83,16 @@ class Agreement:
             times = random.multinomial(len(layouts), [1 / len(layouts)] * len(layouts), size=RESAMPLES)
             a, b = ([layouts[side[m]] for m in members] for side in (self.a, self.b))
             drawn = weights[members] * times[:, a] * times[:, b]  # a pair comes as often as its layouts do
-            total = drawn.sum(1, keepdims=True)
-            with np.errstate(invalid="ignore"):
-                means.append(np.where(total > 0, drawn @ self.verdicts[members] / total, np.nan))
-        stacked = np.stack(means)  # [sources, RESAMPLES, J]
-        count = len(stacked)
-        if self.draws_sources:
-            chosen = random.multinomial(count, [1 / count] * count, size=RESAMPLES).T[:, :, None]
-        else:
-            chosen = np.ones((count, RESAMPLES, 1), dtype=np.int64)
-        times = np.where(np.isnan(stacked), 0, chosen)  # a source without a pair left says nothing in that draw
-        with np.errstate(invalid="ignore"):
-            return (times * np.nan_to_num(stacked)).sum(0) / times.sum(0)
+            total = drawn.sum(1)
+            # Without any pair a draw says nothing of its source: another takes its place.
+            able = np.flatnonzero(total)
+            rows = np.where(total > 0, np.arange(RESAMPLES), random.choice(able, RESAMPLES))
+            means.append((drawn @ self.verdicts[members])[rows] / total[rows, None])
+        count = len(means)
+        if not self.draws_sources:
+            return np.mean(means, 0)
+        sources = random.multinomial(count, [1 / count] * count, size=RESAMPLES)
+        return np.einsum("rs,srj->rj", sources / count, np.stack(means))
 
     def share(self, judge: int) -> Share:
         """Share of the statements that a judge orders alike, each source weighing as much as any other."""
@@ -107,6 +105,5 @@ class Agreement:
 
     @staticmethod
     def _interval(values: Array, draws: Array) -> Share:
-        known = draws[~np.isnan(draws)]
-        low, high = np.quantile(known, [0.025, 0.975]) if len(known) else (np.nan, np.nan)
+        low, high = np.quantile(draws, [0.025, 0.975])
         return Share(float(values.mean()), float(low), float(high))

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from nas.config import Config
 from nas.study.fidelity.agreement import Agreement, Array, Share
 from nas.study.fidelity.baselines import BASELINES, verdict
-from nas.study.fidelity.plan import Pair, Plan
+from nas.study.fidelity.plan import Pair, Plan, Run
 from nas.study.fidelity.scores import LOSS, RECALL, Scores, at_one_ratio
 from nas.study.fidelity.statements import AXES
 from workers.suite.suite import Suite
@@ -118,7 +119,7 @@ def make_report(config: Config, suite: Suite, plan: Plan, scores: Scores, about:
         noise=scores.noise,
         tau=scores.agreement_between_seeds(trained),
         tau_at_ratio=float(np.mean(known)) if (known := [tau for tau in ratios if not np.isnan(tau)]) else np.nan,
-        ends={label: _ends(label, trained, scores, suite, config) for label in suite.tasks} if trained else {},
+        ends=_ends(trained, scores, suite, config.training.test_sequences),
         unmapped={text: (unmapped[text], why) for text, why in plan.unmapped.items()},
         unknown_mixers=dict(plan.unknown_mixers().most_common()),
         failures={
@@ -191,28 +192,19 @@ def _single_scores(pairs: Sequence[Pair], plan: Plan, scores: Scores, suite: Sui
     return found
 
 
-def _ends(label: str, runs: Sequence, scores: Scores, suite: Suite, config: Config) -> tuple[float, float]:
-    """Shares of the runs whose accuracy on a task is at its floor, and at its ceiling."""
-    values = np.array([scores.task(run, label, by_loss=False) for run in runs])
-    floor = floor_of(suite, label, config.training.test_sequences)
-    return float((values <= floor + NEAR).mean()), float((values >= 1 - NEAR).mean())
+def _ends(runs: Sequence[Run], scores: Scores, suite: Suite, test_sequences: int) -> dict[str, tuple[float, float]]:
+    """Shares of the runs whose accuracy is at the floor of a task, that of its best trivial strategy, and at 1."""
+    if not runs:
+        return {}
+    floors, found = suite.floors(test_sequences), {}
+    for label, task in suite.tasks.items():
+        values = np.array([scores.task(run, label, by_loss=False) for run in runs])
+        floor = fmean(floors[key] for name in task.recall_groups if (key := f"{label}/{name}") in floors)
+        found[label] = float((values <= floor + NEAR).mean()), float((values >= 1 - NEAR).mean())
+    return found
 
 
-def floor_of(suite: Suite, label: str, test_sequences: int) -> float:
-    """What the most frequent answer of each group of a task's test sequences scores there."""
-    batch, task = suite.test_batches(test_sequences)[label], suite.tasks[label]
-    found = []
-    for name in task.recall_groups:
-        labelled = batch.labels >= 0
-        if batch.group is not None:
-            labelled = labelled & (batch.group == task.groups.index(name))
-        if labelled.any():
-            answers = batch.labels[labelled]
-            found.append(answers.bincount().max().item() / len(answers))
-    return sum(found) / len(found)
-
-
-def _run(run: Any, scores: Scores) -> dict[str, Any]:
+def _run(run: Run, scores: Scores) -> dict[str, Any]:
     mean = {name: scores.mean(run, name) for name in (RECALL, LOSS)}
     return {
         "layout": str(run.origin.layout),

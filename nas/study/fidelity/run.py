@@ -40,6 +40,7 @@ def run(
     chosen = of_group(read_statements(statements), group)
     suite = config.suite()
     suite.check(config.training.test_sequences)
+    StudyFolder.find(path, config)  # before anything takes time
     logger.info("working out the proxies of %d statements ...", len(chosen))
     plan = make_plan(config, suite, chosen)
     if not plan.pairs:

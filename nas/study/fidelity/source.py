@@ -110,7 +110,7 @@ def at_run_depth(layout: Layout) -> Layout:
     if depth in OWN:
         return layout
     for period in range(1, SHORT // 2 + 1):
-        whole = SHORT % period == 0 and depth % period == 0
+        whole = SHORT % period == 0 and depth % period == 0 and depth > period
         if whole and blocks[period:] == blocks[:-period]:
             return resize(layout, SHORT)
     return resize(layout, DEEP)

@@ -2,7 +2,7 @@ import pytest
 
 from nas.results.front import front_dict, front_table
 from nas.results.pick import knee, pick
-from nas.results.trials import mark_front
+from nas.results.standing import mark_front
 from search_space.errors import InputError
 from tests.nas.examples import config, result, trial
 

@@ -1,6 +1,7 @@
 """Attacks on the service, each refused."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -252,7 +253,6 @@ IDENTITIES = [
     "0" * 17,
     "0" * 15,
     "a%00b",
-    ".",
     "é",
 ]
 
@@ -287,6 +287,16 @@ def test_limits_of_size(tmp_path):
         url = f"/v1/searches/{client.post('/v1/searches', json=asked).json()['id']}"
         assert client.post(f"{url}/prolong", json={"trials": 11}).status_code == 422
         assert client.get(f"{url}/layouts/knee", params={"layers": 9}).status_code == 422
+
+
+def test_most_open_searches(tmp_path):
+    with served(tmp_path, limits={"open": 1}) as (client, house):
+        first = client.post("/v1/searches", json={**SUBMIT, "key": "k"})
+        with ThreadPoolExecutor(4) as threads:
+            asked = [{**SUBMIT, "key": str(number)} for number in range(4)]
+            found = list(threads.map(lambda json: client.post("/v1/searches", json=json).status_code, asked))
+        assert first.status_code == 201 and found == [409] * 4
+        assert house.folders.identities() == {first.json()["id"]}
 
 
 def test_large_bodies(tmp_path):
