@@ -17,7 +17,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import nas.search as _room  # noqa: F401  # before the function of that name, which would else give way to the package
-from nas.api import build, cost, evaluate, mixers, search
+from nas.api import build, cost, evaluate, fidelity, mixers, search
 
 __version__ = "0.3.0"
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from nas.handle import Search as open
     from nas.search.evaluate import Evaluation
     from nas.search.progress import Progress
+    from nas.service.client import Client
     from search_space.cost.cost import Cost
     from search_space.cost.target import Target
     from search_space.errors import InputError
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 else:
     _HOMES = {
         "Block": "search_space.layouts.block:Block",
+        "Client": "nas.service.client:Client",
         "Config": "nas.config:Config",
         "Cost": "search_space.cost.cost:Cost",
         "Evaluation": "nas.search.evaluate:Evaluation",
@@ -47,7 +49,7 @@ else:
         "Target": "search_space.cost.target:Target",
         "load": "nas.config:load",
         "open": "nas.handle:Search",
-        "presets": "nas.config:presets",
+        "presets": "nas.config.loading:presets",
         "published": "search_space.layouts.published:published_layouts",
     }
 
@@ -64,6 +66,7 @@ else:
 
 __all__ = [
     "Block",
+    "Client",
     "Config",
     "Cost",
     "Evaluation",
@@ -76,6 +79,7 @@ __all__ = [
     "build",
     "cost",
     "evaluate",
+    "fidelity",
     "load",
     "mixers",
     "open",

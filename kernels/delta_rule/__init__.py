@@ -69,7 +69,8 @@ def delta_rule(
         k: [B, T, H, K].
         v: [B, T, H, V].
         beta: b_t [B, T, H].
-        log_decay: log a_t, at most 0. None: no decay; [B, T, H]: by token; [B, T, H, K]: by token and key.
+        log_decay: log a_t, at most 0; -inf forgets all.
+            None: no decay; [B, T, H]: by token; [B, T, H, K]: by token and key.
         scale: K^-0.5 by default.
         initial_state: S_0 [B, H, K, V]; zero by default.
 

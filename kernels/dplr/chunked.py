@@ -15,14 +15,12 @@ import torch
 from torch import Tensor
 
 from kernels.chunk_states import chunk_states
-from kernels.chunks import RANGE, fitting_chunk, from_chunks, into_chunks
+from kernels.chunks import fitting_chunk, from_chunks, into_chunks
 from kernels.triangular import unit_triangular_inverse
 
 CHUNK = 16
 SHORTEST = 4
 """Tokens of the shortest chunk, which only strong decays need."""
-STRONGEST = -RANGE / SHORTEST
-"""Log decays are no less: what is left of a state is nothing beside what is written, also in float64."""
 
 
 def dplr(
@@ -30,8 +28,7 @@ def dplr(
 ) -> tuple[Tensor, Tensor]:
     """q (scaled), k, read, write, log_decay [B, T, H, K], v [B, T, H, V], state [B, H, K, V]."""
     length = q.shape[1]
-    log_decay = log_decay.clamp(min=STRONGEST)
-    size = fitting_chunk(log_decay, CHUNK, least=SHORTEST)
+    size, log_decay = fitting_chunk(log_decay, CHUNK, SHORTEST)
     q, k, v, read, write, log_decay = (into_chunks(x, size) for x in (q, k, v, read, write, log_decay))
     total = log_decay.cumsum(3)  # [B, H, N, C, K]
     before = total - log_decay

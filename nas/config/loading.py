@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields, is_dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -75,6 +75,42 @@ def load_written(path: Path, overrides: Sequence[str] = (), trust: bool = False)
     except InputError as error:
         own = any(override.partition("=")[0] == error.key for override in overrides)
         raise InputError(error.key if own else f"{path}: {error.key}", error.value, error.expected) from error
+
+
+def load_plain(content: Any, overrides: Sequence[str], look: Callable[[Any], None]) -> Config:
+    """The configuration in plain data that somebody sent, with overrides.
+
+    Nothing in either stands for something else.
+
+    Args:
+        content: a mapping of keys, or the name of a preset.
+        overrides: as in `load`.
+        look: is given the mappings that both are, before any of it is used, and may refuse one.
+
+    Raises:
+        InputError: as `load`.
+    """
+    preset = isinstance(content, str) and content in presets()
+    if not preset and not isinstance(content, dict):
+        raise InputError("preset", content, one_of(str(content), presets()))
+    base = _read(content) if preset else _mapping(content, "config", "this")
+
+    check_plain(base, "", _no_reference)
+    for part in (base, *parse_overrides(overrides)):
+        look(part)
+    return _build(base, overrides, "config")
+
+
+def parse_overrides(overrides: Sequence[str]) -> list[dict[str, Any]]:
+    """The mapping of keys that each override stands for; nothing in it stands for something else.
+
+    Raises:
+        InputError: one is no `key=value`, or the value is no YAML.
+    """
+    parts = [_parse(override)[1] for override in overrides]
+    for part in parts:
+        check_plain(part, "", _no_reference)
+    return parts
 
 
 def refuse_imports(content: Any, key: str = "") -> None:

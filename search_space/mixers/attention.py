@@ -48,6 +48,7 @@ class Attention(Mixer):
     """
 
     source = "Attention Is All You Need (arXiv 1706.03762)"
+    family = "attention"
     scaled = {
         "heads": Scaling.ATTENTION_HEADS,
         "kv_heads": Scaling.ATTENTION_HEADS,

@@ -21,6 +21,7 @@ class BaseConv(Mixer):
         InputError: a width below 2, or none.
     """
 
+    family = "convolution"
     source = "Zoology: Measuring and Improving Recall in Efficient Language Models (arXiv 2312.04927)"
 
     def __init__(self, dims: Dims, *, conv: int = 3):

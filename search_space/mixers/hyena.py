@@ -41,7 +41,10 @@ class Hyena(Mixer):
         conv: width of the short convolution ahead; 0 means none.
     """
 
+    family = "convolution"
+
     source = "Systems and Algorithms for Convolutional Multi-Hybrid Language Models at Scale (arXiv 2503.01868)"
+    family = "convolution"
 
     def __init__(self, dims: Dims, conv: int):
         super().__init__()

@@ -38,6 +38,7 @@ class Mamba3(Mixer):
         InputError: sizes that are not positive integers or do not divide.
     """
 
+    family = "ssm"
     source = "Mamba-3: Improved Sequence Modeling using State Space Principles (arXiv 2603.15569)"
 
     scaled = {"heads": Scaling.HEADS, "key_size": Scaling.HEAD_SIZE, "value_size": Scaling.HEAD_SIZE}

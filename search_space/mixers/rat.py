@@ -37,6 +37,7 @@ class RAT(Mixer):
         InputError: sizes that are not positive integers, do not divide or differ, or an odd key size.
     """
 
+    family = "mixed"
     source = "RAT: Bridging RNN Efficiency and Attention Accuracy via Chunk-based Sequence Modeling (arXiv 2507.04416)"
 
     scaled = {

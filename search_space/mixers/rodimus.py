@@ -37,6 +37,7 @@ class Rodimus(Mixer):
         InputError: a size that is not a positive integer.
     """
 
+    family = "linear"
     source = "Rodimus*: Breaking the Accuracy-Efficiency Trade-Off with Efficient Attentions (arXiv 2410.06577)"
 
     scaled = {"channels": Scaling.WIDTH, "key_size": Scaling.HEAD_SIZE, "rank": Scaling.WIDTH}

@@ -36,6 +36,7 @@ class RWKV6(TimeMixing):
         InputError: sizes that are not positive integers or do not divide.
     """
 
+    family = "linear"
     source = "Eagle and Finch: RWKV with Matrix-Valued States and Dynamic Recurrence (arXiv 2404.05892)"
 
     scaled = {**TimeMixing.scaled, "shift_rank": Scaling.WIDTH}

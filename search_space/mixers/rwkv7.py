@@ -43,6 +43,7 @@ class RWKV7(TimeMixing):
         InputError: sizes that are not positive integers or do not divide.
     """
 
+    family = "delta"
     source = 'RWKV-7 "Goose" with Expressive Dynamic State Evolution (arXiv 2503.14456)'
 
     scaled = {**TimeMixing.scaled, "gate_rank": Scaling.WIDTH}

@@ -27,6 +27,7 @@ class StridedAttention(Attention):
         InputError: a stride that is not an integer of 2 or more, and as `Attention`.
     """
 
+    family = "sparse"
     source = "SCOUT: Toward Sub-Quadratic Attention via Segment Compression (arXiv 2509.00935)"
 
     def __init__(self, dims: Dims, *, stride: int = 10, **options: Any):

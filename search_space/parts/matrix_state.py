@@ -47,6 +47,7 @@ class MatrixStateMixer(Mixer):
             multiplication by the decay, two for the outer product and its sum, two for reading.
     """
 
+    family = "linear"
     operator: ClassVar[Callable] = staticmethod(linear_attention)
     step_operator: ClassVar[Callable] = staticmethod(linear_attention_step)
     query_scale: ClassVar[float | None] = None
@@ -185,6 +186,7 @@ class DeltaRuleMixer(MatrixStateMixer):
     new one, and reading by the query. Decay is a seventh.
     """
 
+    family = "delta"
     operator: ClassVar[Callable] = staticmethod(delta_rule)
     step_operator: ClassVar[Callable] = staticmethod(delta_rule_step)
     flops_per_element = 6

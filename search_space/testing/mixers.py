@@ -27,6 +27,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from kernels.vmap import stacked
 from search_space.parts.base import Dims, Mixer, PartCost, Scaling, State, state_elements
 from search_space.parts.build import options_of
+from search_space.parts.families import FAMILIES
 
 BATCH = 3
 LENGTHS = [1, 2, 17, 33]
@@ -184,6 +185,9 @@ class MixerContract:
 
     def test_it_says_where_it_comes_from(self, mixer):
         assert mixer.source and type(mixer).__doc__
+
+    def test_it_names_its_family(self, mixer):
+        assert mixer.family in FAMILIES, f"set the class attribute `family`, one of {', '.join(FAMILIES)}"
 
 
 def seeded(build: Callable[[], Mixer], seed: int = 0) -> Mixer:

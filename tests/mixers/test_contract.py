@@ -76,7 +76,15 @@ class TestBuiltIn(MixerContract):
         return lambda dims: build_mixer(request.param, dims)
 
 
+CHANNEL_CASES = [
+    *map(Part, CHANNEL_MIXERS.names()),
+    Part("swiglu", {"ratio": 2.75}),
+    Part("moe", {"experts": 6, "top_k": 2, "ratio": 0.5, "shared": 0.25, "shared_gate": True, "normalise": False}),
+    Part("moe", {"experts": 5, "top_k": 1, "ratio": 1.0, "shared": 0.5, "router": "sigmoid", "activation": "relu2"}),
+]
+
+
 class TestBuiltInChannelMixers(ChannelMixerContract):
-    @pytest.fixture(params=[*map(Part, CHANNEL_MIXERS.names()), Part("swiglu", {"ratio": 2.75})], ids=str)
+    @pytest.fixture(params=CHANNEL_CASES, ids=str)
     def build(self, request):
         return lambda dims: build_channel_mixer(request.param, dims)

@@ -1,0 +1,91 @@
+"""The process of one search: `python -m nas.service.child FOLDER`.
+
+It needs no server, and outlives the one that began it.
+"""
+
+import logging
+import os
+import sys
+import threading
+import time
+from contextlib import suppress
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import Timeout
+
+from nas.service.folders import Place, Process, born, host
+
+if TYPE_CHECKING:
+    import nas
+
+PATIENCE = 10.0
+"""Seconds to wait for the lock: somebody may be looking whether it is held."""
+BUSY = 3
+"""Exit code where another process runs the search."""
+
+
+def main(path: str, trust: bool) -> int:
+    """Runs the search in a folder to its end or until it is asked to stop; what became of it stands in the folder."""
+    place = Place(Path(path))
+    held = place.lock(PATIENCE)
+    try:
+        held.acquire()
+    except Timeout:
+        return BUSY
+    me = Process(pid=os.getpid(), born=born(os.getpid()) or "", host=host(), record=place.record_bytes)
+    place.process = me
+    ending, error = "failed", None
+    try:
+        ending, error = _search(place, me, trust)
+    except Exception as problem:
+        logging.getLogger("nas").exception("the search failed")
+        error = str(problem) or type(problem).__name__
+    now = place.process or me
+    place.process = replace(now, ending=ending, error=error)
+    held.release()
+    return 0
+
+
+def _search(place: Place, me: Process, trust: bool) -> tuple[str, str | None]:
+    import nas
+
+    stop = threading.Event()
+    threading.Thread(target=_watch, args=(place, stop), daemon=True).start()
+    latest: nas.Progress | None = None
+    shown = 0.0
+
+    def show(now: nas.Progress) -> None:
+        nonlocal latest, shown
+        latest = now
+        if time.monotonic() - shown >= 1.0:
+            shown = time.monotonic()
+            with suppress(OSError):  # a disk that is full costs no search
+                place.process = replace(me, progress=_plain(now))
+
+    found = nas.open(place.path, trust=trust).resume(place.submission.budget, stop=stop, on_progress=show)
+    if latest is not None:
+        place.process = replace(me, progress=_plain(latest))
+    if stop.is_set():
+        return "interrupted", None
+    if not any(trial.state == "complete" for trial in found.trials):
+        errors = [failure.error.strip().splitlines()[-1] for t in found.trials for failure in t.failures]
+        return "failed", f"nothing was found; {errors[0] if errors else 'no layout was trained to its end'}"
+    return "complete", None
+
+
+def _plain(now: "nas.Progress") -> dict[str, Any]:
+    return {**asdict(now), "best": dict(now.best)}
+
+
+def _watch(place: Place, stop: threading.Event) -> None:
+    while not place.asked_to_stop():
+        time.sleep(0.5)
+    stop.set()
+
+
+if __name__ == "__main__":
+    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING, stream=sys.stderr, force=True)
+    logging.getLogger("nas").setLevel(logging.INFO)
+    sys.exit(main(sys.argv[1], trust="--trust" in sys.argv[2:]))

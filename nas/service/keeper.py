@@ -1,0 +1,185 @@
+"""Takes searches from the queue, starts their processes and watches them.
+
+Every server has one. Whatever ends a server, its searches go on as processes of their own; another server, or the same
+one started again, takes their leases over.
+"""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from nas.service.child import BUSY
+from nas.service.folders import Folders, Place, Process, born, host
+from nas.service.leases import Leases
+from nas.service.queue import Queue
+from nas.service.settings import Settings
+from nas.service.tables import Lease, Search
+
+logger = logging.getLogger(__name__)
+
+TICK = 0.5
+"""Seconds between two looks."""
+
+
+def me() -> str:
+    """This server's name: it tells whether the server still lives, on the same machine."""
+    return f"{host()}/{os.getpid()}/{born(os.getpid())}"
+
+
+def gone(server: str) -> bool:
+    """Whether a server of this machine has ended; those of others are known by their leases alone."""
+    where, pid, birth = server.split("/")[:3]
+    return where == host() and born(int(pid)) != birth
+
+
+@dataclass
+class Held:
+    """What this server knows of a search that it holds.
+
+    Args:
+        started: its process, if this server started it.
+        asked: when it was asked to stop.
+    """
+
+    started: subprocess.Popen | None = None
+    asked: float | None = None
+
+
+class Keeper:
+    """Runs the searches of this server.
+
+    Args:
+        queue: of the service.
+        leases: of the service.
+        folders: of the service.
+        settings: of the service.
+        name: of this server; no other one has it.
+    """
+
+    def __init__(self, queue: Queue, leases: Leases, folders: Folders, settings: Settings, name: str | None = None):
+        self.queue, self.leases, self.folders, self.settings = queue, leases, folders, settings
+        self.name = name or me()
+        self._held: dict[str, Held] = {}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
+        self.seen = 0.0
+        """When the queue was last looked at without an error, by `time.monotonic`."""
+
+    def start(self) -> None:
+        """Begins, in a thread."""
+        self.seen = time.monotonic()
+        self._thread.start()
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started, and has not ended."""
+        return self._thread.is_alive()
+
+    def close(self) -> None:
+        """Ends; the searches go on."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(10.0)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self.step()
+                self.seen = time.monotonic()
+            except (SQLAlchemyError, OSError) as error:  # a database that is away comes back
+                logger.warning("the queue cannot be worked on: %s", str(error).splitlines()[0])
+            except Exception:
+                logger.exception("an error in the service; it goes on")
+            self._stop.wait(TICK)
+
+    def step(self) -> None:
+        """Looks after everything once."""
+        self._take_over()
+        searches = self.leases.extend(self.name)
+        kept = {search.id for search in searches}
+        self._held = {identity: held for identity, held in self._held.items() if identity in kept}
+        for search in searches:
+            self._watch(search)
+        while (taken := self.leases.claim(self.name, self.settings.cores)) is not None:
+            self._start(taken)
+        for identity in self.leases.deleted():
+            self.folders.remove(identity)
+            self.leases.remove(identity)
+
+    def index(self) -> None:
+        """Puts into the queue what has a folder and is not in it, as after the database was lost."""
+        for identity in sorted(self.folders.identities() - self.queue.identities()):
+            place = self.folders.at(identity)
+            try:
+                asked, process = place.submission, place.process
+            except (ValueError, TypeError, LookupError):
+                logger.warning("%s is no folder of the service; it is left alone", place.path)
+                continue
+            ending = process.ending if process else None
+            self.queue.restore(identity, asked, ending, process.progress if process else None)
+
+    def _take_over(self) -> None:
+        now, leases = self.leases.all()
+        for lease in leases:
+            if lease.server != self.name and (lease.until < now or self._orphan(lease)):
+                self.leases.take_over(lease, self.name)
+
+    def _orphan(self, lease: Lease) -> bool:
+        # A process that was just started may not say so yet: then the lease is waited for.
+        return gone(lease.server) and self.folders.at(lease.search).process is not None
+
+    def _start(self, search: Search) -> None:
+        place = self.folders.at(search.id)
+        held = self._held[search.id] = Held()
+        if place.alive():  # it was indexed anew, and has gone on all the time
+            return
+        place.clear()
+        trust = ["--trust"] if self.settings.trust else []
+        with place.log.open("ab") as log:
+            held.started = subprocess.Popen(
+                [sys.executable, "-P", "-m", "nas.service.child", str(place.path), *trust],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=place.path,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(os.path.abspath(p) for p in sys.path)},
+                start_new_session=True,  # it outlives this server
+            )
+
+    def _watch(self, search: Search) -> None:
+        place, held = self.folders.at(search.id), self._held.setdefault(search.id, Held())
+        alive = (held.started is not None and held.started.poll() is None) or place.alive()
+        process = place.process
+        if not alive:
+            self._settle(search, place, held)
+        elif search.wanted != "run" or place.asked_to_stop():
+            self._stop_it(place, held, process)
+        elif process is not None and process.progress not in (None, search.progress):
+            self.leases.advance(search.id, process.progress)
+
+    def _settle(self, search: Search, place: Place, held: Held) -> None:
+        process = place.process  # what it said last
+        code = held.started.returncode if held.started else None
+        if code == BUSY:  # another process runs the search: this one left everything to it
+            held.started = None
+            return
+        recorded = process is not None and place.record_bytes > process.record
+        ending, error = (process.ending, process.error) if process else (None, None)
+        self.leases.release(search.id, self.name, ending, error, process.progress if process else None, recorded)
+        self._held.pop(search.id, None)
+
+    def _stop_it(self, place: Place, held: Held, process: Process | None) -> None:
+        place.ask_to_stop()
+        held.asked = held.asked or time.monotonic()
+        late = time.monotonic() - held.asked > self.settings.grace
+        if late and process and process.host == host() and process.born and process.born == born(process.pid):
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)

@@ -1,0 +1,187 @@
+"use strict";
+
+const at = (id) => document.getElementById(id);
+const headers = () => {
+  const token = sessionStorage.getItem("token");
+  return token ? { Authorization: `Bearer ${token}` } : {};
+};
+let chosen = null; // identity of the search that is shown
+let follow = null; // ends its events
+
+/** Asks the service; a problem is shown, and ends what was under way. */
+async function ask(path, options = {}) {
+  const body = options.json && JSON.stringify(options.json);
+  const kind = body ? { "Content-Type": "application/json" } : {};
+  const response = await fetch(path, { ...options, body, headers: { ...headers(), ...kind } });
+  if (response.ok) return response;
+  const problem = await response.json().catch(() => ({ detail: response.statusText }));
+  if (response.status === 401) at("enter").hidden = false;
+  throw new Error(problem.detail);
+}
+
+/** Runs what a user asked for, and says what went wrong. */
+async function run(task) {
+  at("said").textContent = "";
+  try { await task(); } catch (error) { if (error.name !== "AbortError") at("said").textContent = error.message; }
+}
+
+/** An element with text alone: nothing that comes from outside becomes markup. */
+function made(tag, text, kind) {
+  const element = document.createElement(tag);
+  element.textContent = text;
+  if (kind) element.className = kind;
+  return element;
+}
+
+const short = (value) => (typeof value === "number" ? String(Number(value.toPrecision(4))) : value ?? "");
+const stated = (search) => (search.state === "running" && search.wanted !== "run" ? `${search.state}, ${search.wanted}` : search.state);
+
+async function list() {
+  const page = await (await ask("/v1/searches?limit=100")).json();
+  at("searches").replaceChildren(...page.searches.map((search) => {
+    const row = document.createElement("tr"), now = search.progress || {};
+    const name = document.createElement("td"), button = made("button", search.name);
+    button.addEventListener("click", () => run(() => show(search.id)));
+    name.append(button);
+    const best = Object.entries(now.best || {}).map(([key, value]) => `${key} ${short(value)}`).join(", ");
+    const cells = [[search.owner], [stated(search)], [now.trials, "number"], [now.on_front, "number"], [best], [now.elapsed && Math.round(now.elapsed), "number"]];
+    row.append(name, ...cells.map(([text, kind]) => made("td", text ?? "", kind)));
+    return row;
+  }));
+}
+
+async function show(identity) {
+  chosen = identity;
+  at("one").hidden = false;
+  at("log").textContent = "";
+  at("front").replaceChildren();
+  at("chart").replaceChildren();
+  follow?.abort();
+  follow = new AbortController();
+  await Promise.all([front(identity), watch(identity, follow.signal)]);
+}
+
+/** Follows a search by its events. They come by fetch, as an EventSource sends no token. */
+async function watch(identity, signal) {
+  const response = await ask(`/v1/searches/${identity}/events`, { signal });
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let text = "", trials = null;
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    text += value;
+    const events = text.split("\n\n");
+    text = events.pop();
+    for (const event of events) {
+      const [, name, data] = event.match(/^event: (\w+)\ndata: (.*)$/) || [];
+      if (name === "log") at("log").append(JSON.parse(data));
+      if (name !== "search") continue;
+      const search = JSON.parse(data);
+      at("title").textContent = `${search.name} (${search.id})`;
+      at("state").textContent = [stated(search), search.error].filter(Boolean).join(": ");
+      if (search.progress && search.progress.trials !== trials) {
+        trials = search.progress.trials;
+        await front(identity);
+      }
+    }
+  }
+}
+
+async function front(identity) {
+  const set = at("set").value.split(/\s+/).filter(Boolean).map((each) => `set=${encodeURIComponent(each)}`).join("&");
+  const [found, all] = await Promise.all([
+    ask(`/v1/searches/${identity}/front?${set}`).then((response) => response.json()),
+    ask(`/v1/searches/${identity}/trials?${set}`).then((response) => response.json()),
+  ]);
+  if (identity !== chosen) return;
+  const names = found.objectives.map((objective) => objective.name);
+  at("head").replaceChildren(...["Trial", ...names, "Sure", "Layout", ""].map((name) => made("th", name)));
+  at("front").replaceChildren(...found.points.map((point) => {
+    const row = document.createElement("tr"), save = document.createElement("td"), button = made("button", "Save");
+    button.setAttribute("aria-label", `Save the layout of trial ${point.trial}`);
+    button.addEventListener("click", () => run(() => download(identity, point.trial)));
+    save.append(button);
+    row.append(made("td", point.trial), ...names.map((name) => made("td", short(point.objectives[name]), "number")),
+      made("td", `${Math.round(100 * point.confidence)}%`, "number"), made("td", point.label), save);
+    return row;
+  }));
+  draw(found.objectives, all.trials);
+}
+
+async function download(identity, trial) {
+  const response = await ask(`/v1/searches/${identity}/layouts/${trial}`);
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(await response.blob());
+  link.download = `${identity}_trial_${trial}.yaml`;
+  link.click();
+  URL.revokeObjectURL(link.href);
+}
+
+/** The trials in the first two objectives, the second across; those on the front are drawn last. */
+function draw([up, across], trials) {
+  const svg = at("chart"), known = trials.filter((t) => t.objectives[up.name] !== null && t.objectives[across.name] !== null);
+  const element = (tag, values, text) => {
+    const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+    for (const [name, value] of Object.entries(values)) made.setAttribute(name, value);
+    if (text !== undefined) made.textContent = text;
+    return made;
+  };
+  const scale = (name, from, to) => {
+    const values = known.map((t) => t.objectives[name]), low = Math.min(...values), high = Math.max(...values);
+    return { low, high, place: (value) => from + (to - from) * (high > low ? (value - low) / (high - low) : 0.5) };
+  };
+  if (!known.length) return svg.replaceChildren();
+  const x = scale(across.name, 60, 620), y = scale(up.name, 270, 20);
+  const unit = ({ name, unit }) => (unit ? `${name} (${unit})` : name);
+  svg.replaceChildren(
+    element("line", { x1: 50, y1: 280, x2: 630, y2: 280 }), element("line", { x1: 50, y1: 10, x2: 50, y2: 280 }),
+    element("text", { x: 340, y: 312, "text-anchor": "middle" }, unit(across)),
+    element("text", { x: 14, y: 145, "text-anchor": "middle", transform: "rotate(-90 14 145)" }, unit(up)),
+    element("text", { x: 55, y: 296 }, short(x.low)), element("text", { x: 625, y: 296, "text-anchor": "end" }, short(x.high)),
+    element("text", { x: 46, y: 276, "text-anchor": "end" }, short(y.low)), element("text", { x: 46, y: 22, "text-anchor": "end" }, short(y.high)),
+    ...known.sort((a, b) => a.on_front - b.on_front).map((t) => {
+      const dot = element("circle", { cx: x.place(t.objectives[across.name]), cy: y.place(t.objectives[up.name]), r: t.on_front ? 5 : 3.5 });
+      if (t.on_front) dot.classList.add("front");
+      dot.append(element("title", {}, `trial ${t.trial}: ${t.layout}`));
+      return dot;
+    }),
+  );
+}
+
+async function act(what) {
+  if (what === "delete" && !confirm("Delete the search and all that it found?")) return;
+  const json = what === "prolong" ? { trials: Number(at("trials").value) } : {};
+  if (what === "delete") await ask(`/v1/searches/${chosen}`, { method: "DELETE" });
+  else await ask(`/v1/searches/${chosen}/${what}`, { method: "POST", json });
+  if (what === "delete") { follow?.abort(); at("one").hidden = true; } else run(() => show(chosen));
+  await list();
+}
+
+async function begin() {
+  const me = await (await ask("/v1/me")).json(), known = await (await ask("/v1/known")).json();
+  at("enter").hidden = true;
+  at("me").textContent = `${me.name} (${me.scope})`;
+  at("preset").replaceChildren(...known.presets.map((name) => made("option", name)));
+  document.querySelector("main").hidden = false;
+  await list();
+}
+
+at("enter").addEventListener("submit", (event) => {
+  event.preventDefault();
+  sessionStorage.setItem("token", at("token").value);
+  run(begin);
+});
+at("submit").addEventListener("submit", (event) => {
+  event.preventDefault();
+  run(async () => {
+    const overrides = at("overrides").value.split("\n").map((line) => line.trim()).filter(Boolean);
+    const json = { preset: at("preset").value, overrides, name: at("name").value || null, key: crypto.randomUUID?.() ?? null };
+    const search = await (await ask("/v1/searches", { method: "POST", json })).json();
+    await list();
+    await show(search.id);
+  });
+});
+at("priced").addEventListener("submit", (event) => { event.preventDefault(); run(() => front(chosen)); });
+at("actions").addEventListener("click", (event) => { if (event.target.dataset.do) run(() => act(event.target.dataset.do)); });
+setInterval(() => { if (!document.hidden && at("enter").hidden) list().catch(() => {}); }, 3000);
+run(begin);

@@ -1,0 +1,1 @@
+"""The ways in over HTTP, by what they are about."""
