@@ -5,7 +5,7 @@ import pytest
 import nas
 from nas.results.front import front_table
 from nas.results.queue import queued, untried
-from nas.results.trials import mark_front
+from nas.results.standing import mark_front
 from search_space.cost.cost import cost
 from search_space.layouts.published import published_layouts
 from search_space.space.choices import SpaceConfig
