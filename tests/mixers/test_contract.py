@@ -79,6 +79,7 @@ class TestBuiltIn(MixerContract):
 CHANNEL_CASES = [
     *map(Part, CHANNEL_MIXERS.names()),
     Part("swiglu", {"ratio": 2.75}),
+    Part("hash_tables", {"bits": 4, "growth": 1}),
     Part("moe", {"experts": 6, "top_k": 2, "ratio": 0.5, "shared": 0.25, "shared_gate": True, "normalise": False}),
     Part("moe", {"experts": 5, "top_k": 1, "ratio": 1.0, "shared": 0.5, "router": "sigmoid", "activation": "relu2"}),
 ]
