@@ -17,7 +17,6 @@ from nas.results.running import RunningJob, read_running
 from nas.results.trials import Trial, front_of
 from nas.search.evaluate import Evaluation, as_layout, evaluate
 from nas.search.progress import Progress
-from nas.search.run import run
 from nas.search.setup import check, trials_of
 from nas.study import audit as auditing
 from nas.study.training import Progress as RunsProgress
@@ -223,6 +222,8 @@ class Search:
             InputError: the overrides cannot be used, or another process works in the folder.
             WorkersLost: as in `nas.search`.
         """
+        from nas.search.run import run  # what only reads a search needs no sampler
+
         source = self.folder.checked_config()
         _check_keys(overrides, "search", "workers", "tracking")
         config, before = load_written(source, overrides, self._trust), load_written(source, (), self._trust)

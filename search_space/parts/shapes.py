@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -34,7 +35,7 @@ class _Arithmetic(TorchDispatchMode):
         if func._schema.is_mutable:
             return args[0]
         one = func(*(_one(value) if isinstance(value, Tensor) else value for value in args))
-        shape = torch.broadcast_shapes(*(each.shape for each in tensors))
+        shape = np.broadcast_shapes(*(tuple(each.shape) for each in tensors))  # torch's own imports SymPy
         return torch.empty(shape, dtype=one.dtype, device="meta")
 
 

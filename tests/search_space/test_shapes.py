@@ -52,9 +52,9 @@ def test_arithmetic_of_all_kinds():
 PRICE = """
 import sys, nas
 nas.cost("(attention gla retnet gated_deltanet hgrn2 sliding_window)*4")
-print("torch._dynamo" in sys.modules)
+print([name for name in ("torch._dynamo", "sympy") if name in sys.modules])
 """
 
 
 def test_pricing_leaves_the_compiler_alone():
-    assert subprocess.check_output([sys.executable, "-c", PRICE], text=True) == "False\n"
+    assert subprocess.check_output([sys.executable, "-c", PRICE], text=True) == "[]\n"

@@ -9,8 +9,6 @@ parameters are the decisions of the space; of a decision between numbers the par
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from optuna.samplers import BaseSampler
-
 from search_space.catalogue import Catalogue
 from search_space.errors import InputError
 
@@ -19,6 +17,8 @@ if TYPE_CHECKING:
 
 
 def _misfit(found: Any) -> str | None:
+    from optuna.samplers import BaseSampler
+
     ours = issubclass(found, BaseSampler) if isinstance(found, type) else inspect.isfunction(found)
     try:
         inspect.signature(found).bind(None, 0)
@@ -45,6 +45,8 @@ def check_sampler(name: str, problem: "Problem") -> None:
     Raises:
         InputError: there is none of that name, or it makes none for the problem.
     """
+    from optuna.samplers import BaseSampler
+
     try:
         made: Any = SAMPLERS.get(name, key="search.sampler")(problem, 0)
     except InputError:

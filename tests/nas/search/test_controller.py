@@ -10,6 +10,7 @@ from nas.config.settings import Search
 from nas.results.folder import Folder
 from nas.results.reading import LineReader
 from nas.results.trials import TrialBook
+from nas.search import controller as controlling
 from nas.search.controller import Controller
 from search_space.layouts.block import Block
 from search_space.layouts.layout import Layout
@@ -59,7 +60,9 @@ class Proposer:
 
 
 @pytest.fixture
-def controller(tmp_path):
+def controller(tmp_path, monkeypatch):
+    monkeypatch.setattr(controlling, "AHEAD_FROM", 0)
+
     def make(slots=1, most=3, broken=(), **search):
         log = []
         proposer = Proposer(most, log)
@@ -111,6 +114,17 @@ def test_as_many_proposals_are_ready_as_there_are_places(controller):
     made.on_progress = lambda now: most.append(len(made._ahead))
     assert made.run()
     assert max(most) == 3 and log.count("propose") == log.count("submit") == 20
+
+
+def test_at_first_nothing_is_asked_for_ahead(controller, monkeypatch):
+    monkeypatch.setattr(controlling, "AHEAD_FROM", 3)
+    made, _, _ = controller(slots=1, most=99, trials=6, seeds=1)
+    ahead = {}
+    made.on_progress = lambda now: ahead.setdefault(now.trials, len(made._ahead))
+    assert made.run()
+    assert [ahead[n] for n in range(1, 7)] == [0, 0, 1, 1, 1, 0]
+    known = [LineReader(1).record(line).proposal.known for line in made.folder.runs.read_text().splitlines()]
+    assert known == [0, 1, 2, 2, 3, 4]
 
 
 def test_what_the_proposer_raises_ends_the_search(controller):

@@ -14,6 +14,7 @@ from nas.results.folder import Folder
 from nas.results.reading import LineReader
 from nas.results.running import read_running
 from nas.results.trials import TrialBook
+from nas.search import controller as controlling
 from nas.search.controller import Controller
 from nas.search.proposer import Proposer
 from nas.search.samplers import SAMPLERS
@@ -105,6 +106,15 @@ def test_in_the_end_the_layout_is_to_blame(controller, fault, tries):
     assert [t.state for t in made.book.trials] == ["complete", "failed", "complete"]
 
 
+def test_what_was_known_when_it_was_asked_for_ahead(controller, monkeypatch):
+    """Each but the first layout is asked for when the one before it has begun."""
+    monkeypatch.setattr(controlling, "AHEAD_FROM", 0)
+    made = controller({1: ["worker"]}, seeds=2, reseed_above=0.0)
+    assert made.run()
+    found = [(r.trial, r.proposal.known) for r in read(made) if r.proposal]
+    assert found == [(0, 0), (1, 0), (1, 0), (2, 2)]
+
+
 def test_an_error_of_the_layout_is_not_tried_again(controller):
     made = controller({1: ["layout"]})
     assert made.run() and made.pool.submitted == [(0, (0,)), (1, (0,)), (2, (0,))]
@@ -130,15 +140,11 @@ def test_a_trial_that_never_ended_leaves_its_number(controller):
 
 
 def test_what_was_known_is_on_record(controller):
-    """With the first run of each layout; with what was lost too, as it may be the only one.
-
-    Each but the first was asked for when the layout before it was begun.
-    """
+    """With the first run of each layout; with what was lost too, as it may be the only one."""
     made = controller({1: ["worker"]}, seeds=2, reseed_above=0.0)
     assert made.run()
     found = [(r.trial, r.lost, r.proposal and r.proposal.known) for r in read(made)]
-    assert found[:4] == [(0, False, 0), (0, False, None), (1, True, 0), (1, False, 0)]
-    assert [known for trial, _, known in found if trial == 2] == [2, None]
+    assert found[:4] == [(0, False, 0), (0, False, None), (1, True, 2), (1, False, 2)]
     assert [known for _, _, known in found].count(None) == 3, "the second seeds"
 
 

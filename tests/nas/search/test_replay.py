@@ -10,6 +10,7 @@ from nas.config.settings import Search
 from nas.results.folder import Folder
 from nas.results.reading import LineReader
 from nas.results.trials import TrialBook
+from nas.search import controller as controlling
 from nas.search.controller import Controller
 from nas.search.proposer import Proposer
 from nas.search.samplers import SAMPLERS
@@ -85,20 +86,23 @@ def history(lines):
     return [{**json.loads(line), "elapsed": 0} for line in lines]
 
 
+@pytest.mark.parametrize("ahead_from", [0, 10, 99])
 @pytest.mark.parametrize("sampler", SAMPLERS.names())
-def test_a_search_that_is_cut_goes_on_as_the_same(search, sampler):
+def test_a_search_that_is_cut_goes_on_as_the_same(search, sampler, ahead_from, monkeypatch):
+    monkeypatch.setattr(controlling, "AHEAD_FROM", ahead_from)
     whole = search(sampler)
     assert len({line["trial"] for line in history(whole)}) == TRIALS
     proposals = [line["proposal"]["known"] for line in history(whole) if line["proposal"]]
     assert len(proposals) >= TRIALS - len(PUBLISHED) and proposals == sorted(proposals)
-    for until in (1, 4, 9, 16, 23):
+    for until in (4, 9, 14, 21):
         cut = search(sampler, until=until)
         assert history(cut) == history(whole[: len(cut)])
         assert history(search(sampler, cut)) == history(whole)
 
 
 @pytest.mark.parametrize("until", [3, 8, 15])
-def test_numbers_stay_apart_where_several_run_at_once(search, until):
+def test_numbers_stay_apart_where_several_run_at_once(search, until, monkeypatch):
+    monkeypatch.setattr(controlling, "AHEAD_FROM", 0)
     cut = search("random", until=until, slots=3)
     found = history(search("random", cut, slots=3))
     layouts = {}
