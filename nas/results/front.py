@@ -10,8 +10,11 @@ from typing import Any
 from nas.config import Config
 from nas.results.folder import Folder
 from nas.results.pick import knee
+from nas.results.queue import untried
 from nas.results.trials import Trial, best_first, find_objectives, front_of, seed_spread
+from search_space.cost.cost import cost
 from search_space.files import replaced, write_text
+from search_space.layouts.published import Origin
 from search_space.layouts.resize import resize
 from tracking.picture.figure import draw_front
 from tracking.records import TrialRecord
@@ -70,35 +73,40 @@ def front_csv(trials: Sequence[Trial], config: Config) -> str:
 
 
 def front_table(trials: Sequence[Trial], config: Config) -> str:
-    """The front, best first, and the published layouts that are not on it below, for people."""
+    """The front, best first, below it the published layouts that are not on it, and those that were not tried; for
+    people."""
     shown = _shown(trials, config)
     if not shown:
         return "No layout has been trained to its end yet.\n"
     objectives = find_objectives(config.search.objectives)
-    columns: list[list[str]] = [["trial", *(str(t.number) for t in shown)]]
+    left = _priced(untried(trials, config), config)
+    columns: list[list[str]] = [["trial", *(str(t.number) for t in shown), *("" for _ in left)]]
     for name, objective in objectives.items():
         head = f"{name} ({objective.unit})" if objective.unit else name
-        columns.append([head, *(objective.show(t.value(name)) for t in shown)])
+        prices = ["not tried" if objective.measured else objective.show(price[name]) for _, price in left]
+        columns.append([head, *(objective.show(t.value(name)) for t in shown), *prices])
         if objective.measured:
-            columns.append(
-                ["spread", *("" if s is None else objective.show(s) for s in (t.spread(name) for t in shown))]
-            )
-    columns.append(["seeds", *(str(len(t.seeds)) for t in shown)])
-    columns.append(["sure", *(f"{t.confidence:.0%}" for t in shown)])
+            spreads = [t.spread(name) for t in shown]
+            columns.append(["spread", *("" if s is None else objective.show(s) for s in spreads), *("" for _ in left)])
+    columns.append(["seeds", *(str(len(t.seeds)) for t in shown), *("" for _ in left)])
+    columns.append(["sure", *(f"{t.confidence:.0%}" for t in shown), *("" for _ in left)])
     widths = [max(map(len, column)) for column in columns]
     rows = [
         "  ".join(text.rjust(width) for text, width in zip(row, widths, strict=True))
         for row in zip(*columns, strict=True)
     ]
     lines, best_trade = [f"{rows[0]}  layout"], knee_number(trials, config)
-    for position, (t, row) in enumerate(zip(shown, rows[1:], strict=True)):
+    for position, (t, row) in enumerate(zip(shown, rows[1:], strict=False)):
         if not t.on_front and (position == 0 or shown[position - 1].on_front):
             lines.append("published layouts that are not on the front:")
         marks = [t.name] * bool(t.origin) + ["knee: the best trade"] * (t.number == best_trade)
         lines.append(f"{row}  {t.design}" + "".join(f"   [{mark}]" for mark in marks))
-    spreads = [_spread_line(trials, name) for name, objective in objectives.items() if objective.measured]
+    lines += ["published layouts that were not tried:"] * bool(left)
+    for (origin, _), row in zip(left, rows[1 + len(shown) :], strict=True):
+        lines.append(f"{row}  {origin.layout}   [{origin.name}]")
+    noise = [_spread_line(trials, name) for name, objective in objectives.items() if objective.measured]
     lines.append(
-        f"sure: chance that the layout belongs on the front, as seeds of one layout differ by {', '.join(spreads)} "
+        f"sure: chance that the layout belongs on the front, as seeds of one layout differ by {', '.join(noise)} "
         "(standard deviation)."
     )
     return "\n".join(lines) + "\n"
@@ -183,6 +191,16 @@ def _shown(trials: Sequence[Trial], config: Config) -> list[Trial]:
     names = config.search.objectives
     others = [t for t in _published(trials) if not t.on_front]
     return [*front_of(trials, names), *best_first(others, names)]
+
+
+def _priced(origins: Sequence[Origin], config: Config) -> list[tuple[Origin, dict[str, float]]]:
+    """Published layouts with the values of the cost objectives at the target, cheapest first."""
+    of = {n: o.of_cost for n, o in find_objectives(config.search.objectives).items() if o.of_cost is not None}
+    found = []
+    for origin in origins:
+        price = cost(origin.layout, config.target)
+        found.append((origin, {name: float(value(price)) for name, value in of.items()}))
+    return sorted(found, key=lambda each: next(iter(each[1].values()), 0.0))
 
 
 def _spread_line(trials: Sequence[Trial], name: str) -> str:

@@ -9,11 +9,12 @@ from typing import Literal
 from nas.config import Config
 from nas.results import front
 from nas.results.folder import Folder
+from nas.results.queue import queued
 from nas.results.trials import Trial, TrialBook
 from nas.search.controller import Controller
 from nas.search.progress import Progress
 from nas.search.proposer import Proposer
-from nas.search.setup import costs_of, make_job, queued
+from nas.search.setup import costs_of, make_job
 from search_space.space.space import Space
 from tracking.runs import Tracker
 from workers.errors import WorkersLost

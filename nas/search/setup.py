@@ -1,9 +1,7 @@
 """Sets up a search: everything that follows from its configuration before anything runs."""
 
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from itertools import zip_longest
 
 from nas.config import Config
 from nas.results.exporters import find_exporter
@@ -17,10 +15,7 @@ from search_space.cost.cost import cost
 from search_space.cost.objectives import OBJECTIVES, cost_objectives
 from search_space.cost.target import Target
 from search_space.errors import InputError
-from search_space.layouts.block import Block
 from search_space.layouts.layout import Layout
-from search_space.layouts.published import Origin, published_layouts
-from search_space.layouts.resize import keeps_shares, resize
 from search_space.model import build_model
 from search_space.parts.shapes import shapes_only
 from search_space.space.choices import SpaceConfig, find_choice, parse_choices
@@ -151,29 +146,6 @@ def trials_of(records: Iterable[RunRecord], config: Config) -> list[Trial]:
     trials = book.trials
     mark_front(trials, config.search.objectives)
     return trials
-
-
-def queued(config: Config, space: Space) -> list[tuple[Layout, Origin]]:
-    """Published layouts that are tried before anything is proposed, at the depth of the search, each once.
-
-    Left out are those that the space does not hold, and those that are no longer themselves at this depth (one
-    attention layer in 24 where there are but six). Those that are the same here go by the name of the first.
-    """
-    found: dict[Layout, Origin] = {}
-    depth = config.space.layers
-    for each in published_layouts() if config.search.published else ():
-        layout = resize(each.layout, depth)
-        if keeps_shares(each.layout, depth) and space.values(layout) is not None and space.feasible(layout):
-            found.setdefault(layout, Origin(each.name, each.layout))
-    return _in_turn(list(found.items()))
-
-
-def _in_turn(queue: list[tuple[Layout, Origin]]) -> list[tuple[Layout, Origin]]:
-    """One layout of each family in turn, so that the first few are spread over all; a family has one main block."""
-    families: dict[Block, list[tuple[Layout, Origin]]] = {}
-    for layout, origin in queue:
-        families.setdefault(Counter(layout.layers).most_common(1)[0][0], []).append((layout, origin))
-    return [each for turn in zip_longest(*families.values()) for each in turn if each is not None]
 
 
 def make_job(config: Config, trial: int, layout: Layout, seeds: tuple[int, ...]) -> Job:

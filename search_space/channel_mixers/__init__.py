@@ -10,6 +10,7 @@ CHANNEL_MIXERS = Catalogue(
         "glu": "search_space.channel_mixers.glu:GLU",
         "relu2": "search_space.channel_mixers.relu2:ReLU2",
         "moe": "search_space.channel_mixers.moe:MixtureOfExperts",
+        "hash_tables": "search_space.channel_mixers.hash_tables:HashTables",
     },
     subclass_of("search_space.parts.base:ChannelMixer"),
 )

@@ -138,7 +138,7 @@ class MixtureOfExperts(ChannelMixer):
         weights = self.weights()  # with the products of router and shared expert
         each = (self.input.numel() + self.output.numel()) // self.experts
         weights["product_flops"] += 2.0 * self.top_k * each
-        return PartCost(**weights, experts=Experts(count=self.experts, used=self.top_k, parameters=each))
+        return PartCost(**weights, experts=(Experts(count=self.experts, used=self.top_k, parameters=each),))
 
 
 class _WithGradient(torch.autograd.Function):

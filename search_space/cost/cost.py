@@ -93,7 +93,7 @@ def _sums(block: Block, target: Target) -> tuple[float, ...]:
     found = target.prices.get(block)
     if found is None:
         parts, n, size = block_costs(block, target).values(), target.context, target.cache_element_bytes
-        experts = [part.experts for part in parts if part.experts is not None]
+        experts = [each for part in parts for each in part.experts]
         found = target.prices[block] = (
             len(parts),
             sum(p.parameters for p in parts),

@@ -22,6 +22,7 @@ MIXERS = Catalogue(
         "short_conv": "search_space.mixers.short_conv:ShortConv",
         "linear_attention": "search_space.mixers.linear_attention:LinearAttention",
         "based": "search_space.mixers.based:Based",
+        "lightnet": "search_space.mixers.lightnet:LightNet",
         "rodimus": "search_space.mixers.rodimus:Rodimus",
         "base_conv": "search_space.mixers.base_conv:BaseConv",
         "rwkv6": "search_space.mixers.rwkv6:RWKV6",

@@ -84,7 +84,7 @@ class Parallel(Mixer):
     def cost(self) -> PartCost:
         """The sum over the branches, and the norms."""
         costs = [branch.cost() for branch in self.branches]  # type: ignore[operator]
-        names = [f.name for f in fields(PartCost) if f.name not in ("caches", "experts")]  # no mixer has experts
+        names = [f.name for f in fields(PartCost) if f.name not in ("caches", "experts")]
         sums = {name: sum(getattr(cost, name) for cost in costs) for name in names}
         sums["parameters"] += sum(p.numel() for p in self.norms.parameters())
-        return PartCost(**sums, caches=sum((c.caches for c in costs), ()))
+        return PartCost(**sums, caches=sum((c.caches for c in costs), ()), experts=sum((c.experts for c in costs), ()))

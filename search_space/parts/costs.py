@@ -89,7 +89,7 @@ class PartCost:
         conv_elements: cached inputs of the short convolutions.
         decode_flops: FLOPs of one decode step beside `product_flops` and those of the caches.
         prefill_flops: FLOPs a token beside these when a whole sequence is processed (chunkwise).
-        experts: which of the parameters a token need not use; None where it uses all.
+        experts: the parameters of which a token uses a few; what is in none of them it uses all.
     """
 
     parameters: int
@@ -99,7 +99,7 @@ class PartCost:
     conv_elements: int = 0
     decode_flops: float = 0.0
     prefill_flops: float = 0.0
-    experts: Experts | None = None
+    experts: tuple[Experts, ...] = ()
 
     def cache_elements(self, context: int) -> int:
         """Elements that a sequence of `context` tokens keeps in the caches."""

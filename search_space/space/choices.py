@@ -45,14 +45,14 @@ class SpaceConfig:
     choices: list[str] = field(
         default_factory=lambda: [
             "attention",
-            "gated_attention",
             "sliding_window",
-            "retnet",
             "gla",
-            "hgrn",
-            "hgrn2",
             "deltanet",
             "gated_deltanet",
+            "mamba",
+            "mamba2",
+            "rg_lru",
+            "short_conv",
         ]
     )
     blocks: dict[str, Any] = field(default_factory=dict)

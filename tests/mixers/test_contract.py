@@ -3,7 +3,6 @@ import pytest
 from search_space.channel_mixers import CHANNEL_MIXERS
 from search_space.mixers import MIXERS
 from search_space.parts.build import build_channel_mixer, build_mixer
-from search_space.parts.feature_maps import FEATURE_MAPS
 from search_space.parts.part import Part
 from search_space.testing import ChannelMixerContract, MixerContract
 
@@ -35,7 +34,11 @@ CASES = {
     "gated_deltanet-small": Part("gated_deltanet", {**SMALL, "value_size": 12, "conv": 1}),
     "short_conv-of-2": Part("short_conv", {"conv": 2}),
     "short_conv-of-7": Part("short_conv", {"conv": 7}),
-    **{f"linear_attention-{name}": Part("linear_attention", {"feature_map": name, **SMALL}) for name in FEATURE_MAPS},
+    # The other maps are functions of each element, or that of `based`.
+    **{
+        f"linear_attention-{name}": Part("linear_attention", {"feature_map": name, **SMALL})
+        for name in ("hedgehog", "log_normal", "dijiang", "mlp", "regla", "fourier")
+    },
     "linear_attention-that-turns": Part("linear_attention", {"feature_map": "silu", "rope_theta": 100.0, "conv": 4}),
     "based-small": Part("based", {"heads": 3, "key_size": 3, "value_size": 4, "conv": 3}),
     "base_conv-of-2": Part("base_conv", {"conv": 2}),
@@ -45,6 +48,7 @@ CASES = {
     "rat-without-positions": Part("rat", {"heads": 3, "key_size": 4, "value_size": 4, "chunk": 5, "rope_theta": None}),
     "kda-that-turns": Part("kda", {**SMALL, "negative_eigenvalues": True}),
     "deltanet-that-turns": Part("deltanet", {**SMALL, "negative_eigenvalues": True}),
+    "lightnet-small": Part("lightnet", {**SMALL, "value_size": 12, "conv": 3}),
     "gdn2-small": Part("gdn2", {**SMALL, "value_size": 12, "conv": 0}),
     "rwkv6-small": Part("rwkv6", {**SMALL, "value_size": 12, "shift_rank": 2, "decay_rank": 3}),
     "rwkv7-small": Part("rwkv7", {**SMALL, "value_size": 12, "gate_rank": 2, "decay_rank": 3}),
@@ -75,6 +79,7 @@ class TestBuiltIn(MixerContract):
 CHANNEL_CASES = [
     *map(Part, CHANNEL_MIXERS.names()),
     Part("swiglu", {"ratio": 2.75}),
+    Part("hash_tables", {"bits": 4, "growth": 1}),
     Part("moe", {"experts": 6, "top_k": 2, "ratio": 0.5, "shared": 0.25, "shared_gate": True, "normalise": False}),
     Part("moe", {"experts": 5, "top_k": 1, "ratio": 1.0, "shared": 0.5, "router": "sigmoid", "activation": "relu2"}),
 ]

@@ -17,11 +17,12 @@ def test_version():
 
 def test_catalogues():
     lines = nas("mixers").stdout.splitlines()
-    assert all(any(line.startswith(row.name) for line in lines) for row in front_door.mixers())
+    assert all(any(line.split()[0] == row.name for line in lines) for row in front_door.mixers())
     one = nas("mixers", "gla").stdout
     assert "2312.06635" in one and "retnet" not in one
     assert "did you mean 'gla'" in nas("mixers", "gal").stderr
-    assert all(each.name in nas("published").stdout for each in front_door.published())
+    published = nas("published").stdout
+    assert all(each.name in published for each in front_door.published())
 
 
 class Counting:
