@@ -11,6 +11,7 @@ MIXERS = Catalogue(
         "mla": "search_space.mixers.mla:LatentAttention",
         "lightning": "search_space.mixers.lightning:Lightning",
         "strided_attention": "search_space.mixers.strided_attention:StridedAttention",
+        "nsa": "search_space.mixers.nsa:NativeSparseAttention",
         "rat": "search_space.mixers.rat:RAT",
         "retnet": "search_space.mixers.retnet:RetNet",
         "gla": "search_space.mixers.gla:GatedLinearAttention",

@@ -30,7 +30,11 @@ FAMILIES: dict[str, Family] = {
     "gated_deltanet": ("gated_deltanet", "GatedDeltaNetForCausalLM", _by_head),
     "kda": ("kda", "KDAForCausalLM", _by_head),
     "hgrn": ("hgrn", "HGRNForCausalLM", lambda mixer, width: {"expand_ratio": mixer.state_size // width}),
-    "hgrn2": ("hgrn2", "HGRN2ForCausalLM", lambda mixer, width: {"num_heads": mixer.heads, "expand_ratio": mixer.key_size}),
+    "hgrn2": (
+        "hgrn2",
+        "HGRN2ForCausalLM",
+        lambda mixer, width: {"num_heads": mixer.heads, "expand_ratio": mixer.key_size},
+    ),
 }
 """Mixer -> its model type there, its model class, and the keys of its sizes."""
 
