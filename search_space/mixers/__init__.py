@@ -33,6 +33,7 @@ MIXERS = Catalogue(
         "hyena_li": "search_space.mixers.hyena:HyenaLI",
         "mamba": "search_space.mixers.mamba:Mamba",
         "mamba2": "search_space.mixers.mamba2:Mamba2",
+        "log_linear_mamba2": "search_space.mixers.log_linear_mamba2:LogLinearMamba2",
         "mamba3": "search_space.mixers.mamba3:Mamba3",
         "kda": "search_space.mixers.kda:KDA",
         "gdn2": "search_space.mixers.gdn2:GatedDeltaNet2",

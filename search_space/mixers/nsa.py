@@ -75,11 +75,11 @@ class NativeSparseAttention(Attention):
         position = state["position"]
         q, k, v = self._heads(features, position)
         k, v = append(state["keys"], k), append(state["values"], v)
-        whole = [self._compressed(state[n], y) for n, y in (("block_keys", k), ("block_values", v))]
-        looks = self._looks(q, k, v, *whole, position)
+        block_k, block_v = self._compressed(state["block_keys"], k), self._compressed(state["block_values"], v)
+        looks = self._looks(q, k, v, block_k, block_v, position)
         gates = self.gates(x).sigmoid().unflatten(-1, (3, self.heads, 1)).unbind(-3)
         o = sum(gate * look for gate, look in zip(gates, looks, strict=True))
-        new = {"keys": k, "values": v, "block_keys": whole[0], "block_values": whole[1], "conv": conv}
+        new = {"keys": k, "values": v, "block_keys": block_k, "block_values": block_v, "conv": conv}
         return self.read(o, x), {**new, "position": position + x.shape[1]}  # type: ignore[arg-type]
 
     def _compressed(self, known: Tensor, tokens: Tensor) -> Tensor:
