@@ -275,12 +275,12 @@ class Scale:
     def _matrix_state(self, part: Part, built: Any, group: Mapping[str, Scaling]) -> dict[str, int]:
         """Heads and head sizes whose state is in proportion; of these, the ones nearest to the published shape."""
         exact = {name: getattr(built, name) * self._factors[how] for name, how in group.items()}
-        proportional = built.cost().state_elements * self.state_factor
+        proportional = _remembered(built.cost()) * self.state_factor
         wanted = max(self.proxy.width, proportional)
 
         def distance(sizes: dict[str, int]) -> tuple[bool, float]:
             try:
-                elements = self._cost(Part(part.kind, {**dict(part.options), **sizes})).state_elements
+                elements = _remembered(self._cost(Part(part.kind, {**dict(part.options), **sizes})))
             except InputError:  # heads that the part's groups do not divide
                 return True, math.inf
             off = abs(math.log(elements / wanted))
@@ -324,6 +324,11 @@ class Scale:
             options = {**options_of(kind), **dict(block.mlp.options)}
             full.append(str(Part(block.mlp.kind, options | {name: getattr(mlp, name) for name in mlp.scaled})))
         return (bool(block.mixer), *full)
+
+
+def _remembered(cost: PartCost) -> int:
+    """Elements of a matrix state, or of one of those of which there are more with every doubling of the tokens."""
+    return cost.state_elements or sum(cache.elements for cache in cost.caches if cache.levels)
 
 
 def _near(exact: float) -> list[int]:

@@ -15,6 +15,7 @@ from search_space.cost.cost import cost
 from search_space.cost.objectives import OBJECTIVES, cost_objectives
 from search_space.cost.target import Target
 from search_space.errors import InputError
+from search_space.layouts.block import Block
 from search_space.layouts.layout import Layout
 from search_space.model import build_model
 from search_space.parts.shapes import shapes_only

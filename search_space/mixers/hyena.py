@@ -41,8 +41,6 @@ class Hyena(Mixer):
         conv: width of the short convolution ahead; 0 means none.
     """
 
-    family = "convolution"
-
     source = "Systems and Algorithms for Convolutional Multi-Hybrid Language Models at Scale (arXiv 2503.01868)"
     family = "convolution"
 

@@ -37,7 +37,6 @@ class LatentAttention(Mixer):
         InputError: sizes that are not positive integers, do not divide, or an odd `rope_size`.
     """
 
-    family = "attention"
     source = "DeepSeek-V2: A Strong, Economical, and Efficient Mixture-of-Experts Language Model (arXiv 2405.04434)"
     family = "attention"
 

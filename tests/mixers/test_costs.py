@@ -58,7 +58,7 @@ def test_prefill_of_linear_attention_and_of_the_delta_rule():
     assert cost("gated_deltanet", 2048, **sizes).prefill_flops == pytest.approx(linear + more)
 
 
-BIASED = {"mamba", "mamba2", "rg_lru", "rodimus"}  # mixers whose convolution has a bias
+BIASED = {"mamba", "mamba2", "log_linear_mamba2", "rg_lru", "rodimus"}  # mixers whose convolution has a bias
 
 
 OTHER_CONVOLUTIONS = {

@@ -94,6 +94,7 @@ def test_a_ratio_counts_layers_for_each_attention_layer(name, mixer, ratio, atte
         ("Linear-MoE Mamba-2", 12, "attention", 3, 3),
         ("Ring-flash-linear 2.0", 32, "attention", 4, 7),
         ("Ring-mini-linear 2.0", 20, "attention", 4, 4),
+        ("laNSA", 24, "nsa", 12, 1),
         ("RAT + sliding window", 24, "rat", 12, 0),
         ("SCOUT with Mamba", 28, "strided_attention", 14, 1),
         ("StripedHyena-1 7B", 32, "hyena_li", 16, 0),
