@@ -4,9 +4,10 @@ BIN := .venv/bin
 WHERE ?=
 ONLY ?=
 SOAK ?=
+CALIBRATE ?=
 SERVE ?=
 
-.PHONY: search serve test soak check docs bench bench-kernels clean
+.PHONY: search serve test soak check docs bench bench-kernels calibrate clean
 
 search: .venv/run
 	$(BIN)/nas search $(WHERE)
@@ -37,6 +38,10 @@ docs: .venv/run
 bench: .venv/test
 	$(BIN)/python -m tests.benchmarks.kernels.chunked_vs_reference
 	$(BIN)/python -m tests.benchmarks.samplers
+
+# How hard is each level of the recall suite, for twelve named layouts? CALIBRATE="--ladder window --seeds 2" is a ladder.
+calibrate: .venv/test
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.calibrate $(CALIBRATE)
 
 # On a GPU: the Triton kernels against flash-linear-attention's and torch's.
 bench-kernels: .venv/test

@@ -6,8 +6,12 @@ a GPU, and the folder's `__init__.py` the one entry that picks between them by d
 """
 
 from kernels.delta_rule import delta_rule, delta_rule_step
+from kernels.dplr import dplr, dplr_step
+from kernels.elementwise_attention import elementwise_attention, elementwise_attention_step
 from kernels.gated_scan import gated_scan, gated_scan_step
 from kernels.linear_attention import linear_attention, linear_attention_step
+from kernels.long_convolution import long_convolution, long_convolution_step
+from kernels.masked_attention import masked_attention
 from kernels.rms_norm import rms_norm
 from kernels.rotary import rotary
 from kernels.short_convolution import short_convolution, short_convolution_step
@@ -17,10 +21,17 @@ from kernels.swiglu import swiglu
 __all__ = [
     "delta_rule",
     "delta_rule_step",
+    "dplr",
+    "dplr_step",
+    "elementwise_attention",
+    "elementwise_attention_step",
     "gated_scan",
     "gated_scan_step",
     "linear_attention",
     "linear_attention_step",
+    "long_convolution",
+    "long_convolution_step",
+    "masked_attention",
     "rms_norm",
     "rotary",
     "short_convolution",

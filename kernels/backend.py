@@ -1,7 +1,9 @@
 """Which implementation of an operator runs."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from importlib import import_module
 from typing import Any
 
@@ -9,6 +11,12 @@ import torch
 from torch import Tensor
 
 VARIABLE = "KERNELS_BACKEND"
+
+_CALLS: ContextVar[list[str] | None] = ContextVar("calls", default=None)
+
+
+class _Reached(Exception):
+    """A call came to a Triton kernel."""
 
 
 def pick(implementations: Mapping[str, Callable], x: Tensor) -> Callable:
@@ -19,6 +27,8 @@ def pick(implementations: Mapping[str, Callable], x: Tensor) -> Callable:
     Raises:
         ValueError: the variable names an implementation that the operator does not have.
     """
+    if _CALLS.get() is not None:
+        return _noted(implementations)
     best = "triton" if x.is_cuda and x.dtype != torch.float64 else "chunked"
     name = os.environ.get(VARIABLE) or best
     if name not in implementations:
@@ -30,7 +40,38 @@ def from_triton(operator: str, name: str) -> Callable:
     """The function `name` of kernels/`operator`/triton.py, imported when first called: not every machine has Triton."""
 
     def run(*inputs: Any) -> Any:
+        if _CALLS.get() is not None:
+            raise _Reached
         return getattr(import_module(f"kernels.{operator}.triton"), name)(*inputs)
+
+    return run
+
+
+@contextmanager
+def forms_on_a_gpu() -> Iterator[list[str]]:
+    """Finds out what a GPU would run, on any machine: a list that gets "triton" or "chunked" for every operator called.
+
+    What the operators return is that of their chunked forms.
+    """
+    calls: list[str] = []
+    token = _CALLS.set(calls)
+    try:
+        yield calls
+    finally:
+        _CALLS.reset(token)
+
+
+def _noted(implementations: Mapping[str, Callable]) -> Callable:
+    def run(*inputs: Any) -> Any:
+        calls: Any = _CALLS.get()
+        try:
+            outputs = implementations["triton"](*inputs)
+        except _Reached:
+            outputs = implementations["chunked"](*inputs)
+            calls.append("triton")
+        else:
+            calls.append("chunked")
+        return outputs
 
     return run
 

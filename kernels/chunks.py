@@ -9,16 +9,29 @@ from torch.nn.functional import pad
 
 RANGE = 120.0
 """Largest span of summed log decays in a chunk: half of it, as an exponent, is far from overflow in float32."""
+STRONGEST = -RANGE
+"""Log decays of chunked forms are no less, -inf included, and what is cut off gets no gradient: e^-120 is 0 in float32,
+and in float64 nothing beside what is written."""
 
 
-@torch.no_grad()
-def fitting_chunk(log_decay: Tensor, size: int, least: int = 1) -> int:
-    """The longest chunk, `size` or a fraction down to `least`, in which no summed log decay can span over RANGE."""
-    strongest = -log_decay.amin().item()
-    # "not <=", for NaN: of several models, one that diverged must not overflow the others.
-    while size > least and not strongest * (size - 1) <= RANGE:
+def fitting_chunk(log_decay: Tensor, longest: int, shortest: int) -> tuple[int, Tensor]:
+    """The longest chunk in which no summed log decay by key can span over RANGE.
+
+    Args:
+        log_decay: [B, T, H, K].
+        longest: tokens of the chunk where decays are weak.
+        shortest: 2 at least; tokens of the chunk where they are strong.
+
+    Returns:
+        `longest` or a fraction of it, and the log decays, no less than fit into the shortest chunk.
+    """
+    least = STRONGEST / (shortest - 1)
+    found = log_decay.detach().amin().item()
+    size = longest
+    # "not >=", for NaN: of several models, one that diverged must not overflow the others.
+    while size > shortest and not found * (size - 1) >= -RANGE:
         size //= 2
-    return size
+    return size, log_decay if found >= least else log_decay.clamp(min=least)
 
 
 def into_chunks(x: Tensor, size: int) -> Tensor:
@@ -34,9 +47,15 @@ def from_chunks(x: Tensor, length: int) -> Tensor:
     return x.movedim(1, 3).flatten(1, 2)[:, :length]
 
 
-def decay_within(total: Tensor) -> Tensor:
-    """exp(g_i - g_j) for j <= i and 0 above, from running sums g [..., C] -> [..., C, C]. Never overflows."""
-    difference = total[..., :, None] - total[..., None, :]
-    size = total.shape[-1]
-    later = difference.new_ones(size, size, dtype=torch.bool).triu(1)
-    return difference.masked_fill(later, float("-inf")).exp()
+def decay_within(log_decay: Tensor) -> Tensor:
+    """exp of the sum of log decays over j < s <= i: [..., C (s)] -> [..., C (i), C (j)]; 1 where j >= i.
+
+    The sums are products with a constant that adds up what lies between i and j, and nothing else: differences of
+    running sums would lose small decays that follow strong ones.
+    """
+    size = log_decay.shape[-1]
+    until = log_decay.new_ones(size, size).tril()  # [i, s]: s <= i
+    between = until[:, None] * (1 - until)  # [i, j, s]
+    with torch.autocast(log_decay.device.type, enabled=False):  # sums in bfloat16 would be worth nothing
+        sums = log_decay @ between.flatten(0, 1).mT
+    return sums.unflatten(-1, (size, size)).exp()

@@ -17,7 +17,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import nas.search as _room  # noqa: F401  # before the function of that name, which would else give way to the package
-from nas.api import build, cost, evaluate, mixers, search
+from nas.api import build, cost, evaluate, fidelity, mixers, search
 
 __version__ = "0.3.0"
 
@@ -79,6 +79,7 @@ __all__ = [
     "build",
     "cost",
     "evaluate",
+    "fidelity",
     "load",
     "mixers",
     "open",

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from nas.handle import Search
     from nas.search.evaluate import Evaluation
     from nas.search.progress import Progress
+    from nas.study.fidelity.report import Report
+    from nas.study.training import Progress as TrainingProgress
     from search_space.cost.cost import Cost
     from search_space.cost.target import Target
     from search_space.layouts.layout import Layout
@@ -151,6 +153,52 @@ def mixers(config: Config | str | Path = "laptop") -> list[MixerRow]:
     from nas.catalogue import mixer_rows
 
     return mixer_rows(_configured(config))
+
+
+def fidelity(
+    statements: str | Path | None = None,
+    config: Config | str | Path = "laptop",
+    *,
+    out: str | Path | None = None,
+    group: str = "all",
+    seeds: int = 1,
+    refine: bool = False,
+    train: bool = True,
+    stop: threading.Event | None = None,
+    on_progress: Callable[[TrainingProgress], None] = lambda progress: None,
+) -> Report:
+    """Trains the layouts of published statements, and reports how many are ordered as published.
+
+        >>> import nas
+        >>> before = nas.fidelity(out="runs/evidence", group="choose", train=False)
+        >>> [axis.name for axis in before.axes if axis.baselines["attention count"].value == 0.5]
+        ['mixer']
+
+    Runs that the folder has already are not done again: after any stop the same call goes on. The folder holds the
+    statements, report.json, report.md and fidelity.svg.
+
+    Args:
+        statements: CSV file; by default the statements that come with the package.
+        config: whose proxies are judged: the whole configuration, or a preset or file to load. Its target plays no
+            part, as every statement says what its models were.
+        out: folder of the runs, new or of an earlier call; by default runs/fidelity-NAME.
+        group: choose (the sources to choose tasks and defaults on), report (the others) or all.
+        seeds: most of each layout.
+        refine: whether seeds after the first are for layouts alone that a statement compares and that lie within two
+            standard errors.
+        train: whether to train at all, or only to report what the folder holds.
+        stop: ends the training when it is set; what ended is reported.
+        on_progress: is told how far the training is, about once a second.
+
+    Raises:
+        InputError: the statements, the configuration or the folder cannot be used.
+        WorkersLost: the workers are gone and cannot be had again; the same call goes on.
+    """
+    from nas.study.fidelity.run import run
+
+    config = _configured(config)
+    folder = Path(out) if out else Path("runs") / f"fidelity-{config.name}"
+    return run(config, folder, statements, group, seeds, refine, train, on_progress, stop)
 
 
 def _configured(config: Config | str | Path) -> Config:

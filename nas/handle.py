@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nas.config import Config
 from nas.config.loading import load_written
 from nas.results.export import export, write_all, write_one
 from nas.results.exporters import find_exporter
@@ -19,6 +20,7 @@ from nas.search.progress import Progress
 from nas.search.run import run
 from nas.search.setup import check, trials_of
 from nas.study import audit as auditing
+from nas.study.training import Progress as RunsProgress
 from search_space import limits
 from search_space.checks import positive, positive_number
 from search_space.cost.target import Target
@@ -130,13 +132,13 @@ class Search:
         return frame
 
     def pick(self, what: str | int = "knee") -> Trial:
-        """One layout: the best trade of the front ("knee"), or the trial of that number.
+        """One layout: "best", the best trade ("knee"), by a condition ("recall>=0.87"), or the trial of that number.
 
         Raises:
             InputError: there is no such trial, or nothing was trained yet.
         """
         if what == "all":
-            raise InputError("--pick", what, "knee or the number of a trial; front() gives all")
+            raise InputError("--pick", what, "one layout; front() gives all")
         return pick(self.trials, str(what), self.config)[0]
 
     def export(
@@ -146,6 +148,7 @@ class Search:
         *,
         layers: int | None = None,
         width: int | None = None,
+        resize: str | None = None,
         output: str | Path | None = None,
     ) -> dict[str, str]:
         """Layouts as configs.
@@ -155,18 +158,21 @@ class Search:
             format: name in the catalogue of exporters, or a dotted path to your own.
             layers: depth; that of the target by default.
             width: model width; that of the target by default.
-            output: file to write; for "all" a folder, with a file for each trial.
+            resize: how a layout comes to another depth: auto, pattern or stretch; as target.resize by default.
+            output: file to write, or folder where the format is one; for "all" a folder with all of them.
 
         Returns:
-            Name of a file -> its text.
+            Name of a file -> its text; of a format that is a folder, as in trial_3/config.json.
 
         Raises:
             InputError: nothing can be picked or written so, or the format cannot hold a layout.
         """
-        target = _changed(_changed(self.config.target, "layers", layers), "width", width)
+        target = self.config.target
+        for size, value in (("layers", layers), ("width", width), ("resize", resize)):
+            target = _changed(target, size, value)
         exporter, trials = find_exporter(format), pick(self.trials, str(what), self.config)
         try:
-            texts = export(trials, exporter, target)
+            texts = export(trials, exporter, target, self.config)
         except InputError as error:
             if width in (None, self.config.target.width):
                 raise
@@ -174,6 +180,8 @@ class Search:
             raise InputError("--width", width, f"one that the layouts can have ({error})") from error
         if output is not None and what == "all":
             write_all(texts, Path(output))
+        elif output is not None and not exporter.suffix:
+            write_all({name.partition("/")[2]: text for name, text in texts.items()}, Path(output))
         elif output is not None:
             write_one(next(iter(texts.values())), Path(output))
         return texts
@@ -237,39 +245,55 @@ class Search:
         self,
         layouts: int = 24,
         seeds: int = 2,
-        longer: float = 2.0,
-        on_progress: Callable[[int, int], None] = lambda done, total: None,
+        longer: float | None = None,
+        on_progress: Callable[[RunsProgress], None] = lambda progress: None,
+        *,
+        other: Config | None = None,
     ) -> auditing.Audit:
-        """Trains some of the layouts again, longer and with fresh seeds, and ranks them anew.
+        """Trains some of the layouts again with fresh seeds, longer or as other proxies, and ranks them anew.
 
         Args:
             layouts: how many, three quarters of them from the search's better half.
             seeds: fresh seeds of each.
-            longer: length of a run, in those of the search.
-            on_progress: is told how many of how many runs are done.
+            longer: length of a run, in those of the search; 2 by default.
+            on_progress: is told how far it is, about once a second.
+            other: a configuration with other proxies: its proxy, training and tasks take the place of the search's, at
+                the depth of its space; the target stays. Such an audit is kept under its name.
 
         Raises:
-            InputError: fewer than four layouts were trained, every run of the audit failed, or another process works
-                in the folder.
+            InputError: fewer than four layouts were trained, they cannot be trained so, every run of the audit failed,
+                or another process works in the folder.
         """
-        if self.config.training.steps * positive_number("--longer", longer) > limits.COUNT:
+        if other is not None and longer is not None:
+            raise InputError(
+                "--longer", longer, "nothing beside --config; training.steps=... says how long its runs are"
+            )
+        factor = 2.0 if longer is None else positive_number("--longer", longer)
+        if self.config.training.steps * factor > limits.COUNT:
             raise InputError("--longer", longer, f"runs of at most {limits.COUNT} steps")
         positive("--layouts", layouts)
         positive("--seeds", seeds, limits.SEEDS)
         self.folder.checked_config()
         self._check_address()
+        trials = self.trials
+        auditing.choose(auditing.ranked(trials, auditing.ranked_by(self.config)), layouts)
         with self.folder.lock():
             self.folder.mend()
-            auditing.run(self.config, self.folder, self.trials, layouts, seeds, longer, on_progress)
-        found = self.audited()
+            if other is None:
+                again = auditing.Again.longer(self.config, self.folder, factor)
+            else:
+                again = auditing.Again.elsewhere(self.config, self.folder, other, self._trust)
+            auditing.run(self.folder, trials, again, layouts, seeds, on_progress)
+        found = auditing.read(self.folder, trials, again)
         if found is None:
-            expected = "layouts that can be trained; every run of the audit failed (see audit.jsonl)"
-            raise InputError("DIR", self.path, expected)
+            raise InputError("DIR", self.path, "layouts that can be trained; every run of the audit failed")
         return found
 
     def audited(self) -> auditing.Audit | None:
-        """What earlier audits found; None before any."""
-        return auditing.read(self.config, self.folder, self.trials) if self.folder.audit.exists() else None
+        """What earlier audits by the search's own proxies found; None before any."""
+        if not self.folder.audit.exists():
+            return None
+        return auditing.read(self.folder, self.trials, auditing.Again.longer(self.config, self.folder, 1.0))
 
     def evaluate(self, layout: Layout | str, seeds: int = 1) -> Evaluation:
         """Trains and scores a layout, or its short notation, as this search would; see `nas.evaluate`."""
@@ -284,7 +308,7 @@ def _check_keys(overrides: Sequence[str], *allowed: str) -> None:
             raise InputError(key, value, f"a key in {', '.join(allowed)}; others need a new search")
 
 
-def _changed(target: Target, size: str, value: int | None) -> Target:
+def _changed(target: Target, size: str, value: int | str | None) -> Target:
     try:
         return target if value is None else replace(target, **{size: value})  # type: ignore[arg-type]
     except InputError as error:

@@ -10,8 +10,8 @@ from typing import Any
 
 from search_space.errors import InputError, one_of
 
-DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
-"""package.module:Name"""
+DOTTED = re.compile(r"(?<!\w)(?!family:)[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
+"""package.module:Name; `family:name` is none: it stands for all mixers of a family."""
 
 Misfit = Callable[[Any], str | None]
 """What was expected of a part that is none; None of one that is."""
@@ -46,7 +46,8 @@ class Catalogue:
         Raises:
             InputError: no such part, or it is of another kind; `key` is the configuration key to name in the message.
         """
-        paths = self._paths()
+        known = isinstance(name, str) and name in self._built_in
+        paths = self._built_in if known else self._paths()
         path = paths.get(name, name) if isinstance(name, str) else ""
         if not DOTTED.fullmatch(path):
             expected = f"{one_of(name, list(paths))}, or a dotted path package.module:Name"

@@ -59,6 +59,17 @@ def not_negative(option: str, value: Any) -> float:
     return float(value)
 
 
+def switch(option: str, value: Any) -> bool:
+    """The value, if it is true or false.
+
+    Raises:
+        InputError: it is not; names the option.
+    """
+    if not isinstance(value, bool):
+        raise InputError(option, value, "true or false")
+    return value
+
+
 def share(option: str, value: Any) -> float:
     """The value, if it is a number in [0, 1); raises as `number`."""
     if not 0 <= number(option, value, "a number in [0, 1)") < 1:

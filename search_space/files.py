@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from search_space import limits
 from search_space.errors import InputError, line
@@ -18,16 +19,34 @@ def read_text(path: str | Path, key: str, most: int = limits.YAML_BYTES) -> str:
         InputError: there is no such file, it is a folder, a pipe or a device, has more than `most` bytes, cannot be
             read, or is no UTF-8; names `key`.
     """
+    with _opened(path, key) as file:
+        content = file.read(most + 1)
+        if len(content) > most:
+            raise InputError(key, path, f"a file of at most {most} bytes")
+        return content.decode()
+
+
+def read_lines(path: str | Path, key: str, most: int) -> Iterator[str]:
+    """The lines of such a file, one after the other, with their ends; raises as `read_text`."""
+    with _opened(path, key) as file:
+        while line := file.readline(most + 1):
+            most -= len(line)
+            if most < 0:
+                raise InputError(key, path, "a file of fewer bytes")
+            yield line.decode()
+
+
+@contextmanager
+def _opened(path: str | Path, key: str) -> Iterator[BinaryIO]:
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe without a writer would be waited for
             raise InputError(key, path, "a file, not a folder, pipe or device")
         with open(path, "rb") as file:
-            content = file.read(most + 1)
-        if len(content) > most:
-            raise InputError(key, path, f"a file of at most {most} bytes")
-        return content.decode()
-    except UnicodeDecodeError as error:
-        raise InputError(key, path, f"a file with text in UTF-8 (byte {error.start} is none)") from error
+            try:
+                yield file
+            except UnicodeDecodeError as error:
+                place = file.tell() - len(error.object) + error.start
+                raise InputError(key, path, f"a file with text in UTF-8 (byte {place} is none)") from error
     except InputError:
         raise
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have

@@ -17,7 +17,7 @@ from search_space.parts.base import Dims, State
 from search_space.parts.build import build_channel_mixer, build_mixer
 from search_space.parts.nn import RMSNorm, ShortConvolution
 
-SHIFTS = ["all", "attention", "none"]
+SHIFTS = ["ahead", "beside", "none"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +32,9 @@ class Sizes:
         vocabulary: V.
         tied_embeddings: whether input embedding and head are one matrix.
         residual: every layer adds its output times min(1, residual / layers) (2505.01618); None adds it as it is.
-        shift: mixers with a residual causal convolution ahead of them (Canon layers, 2512.17351): "all", "attention"
-            (mixers that cache every token or a window of them) or "none".
+        shift: where a short causal convolution (Canon layers, 2512.17351) helps every mixer: "ahead" of it, added to
+            its input; "beside" it, added to its output, so that what it composes of neighbours is there for later
+            layers alone; or "none".
         shift_width: tokens that this convolution sees.
         embedding_std: standard deviation of the embeddings, with logits scaled to start with a standard deviation of
             about 1; None leaves the embeddings as torch draws them, and logits as they are.
@@ -74,13 +75,14 @@ class Layer(nn.Module):
         self.mixer: Any = None
         self.mixer_norm: Any = None
         self.shift: Any = None
+        self.beside = sizes.shift == "beside"
         self.mlp: Any = None
         self.mlp_norm: Any = None
         if block.mixer:
             _seed(seed, layer, block.mixer)
             self.mixer = build_mixer(block.mixer, dims)
             self.mixer_norm = RMSNorm(sizes.width)
-            if sizes.shift == "all" or (sizes.shift == "attention" and self.mixer.cost().caches):
+            if sizes.shift != "none":
                 self.shift = ShortConvolution(sizes.width, sizes.shift_width, activation=False)
         if block.mlp:
             _seed(seed, layer, block.mlp)
@@ -92,30 +94,25 @@ class Layer(nn.Module):
 
     def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """x [B, T, D] -> [B, T, D], continuing from `state`."""
-        new: State = {}
-        if self.mixer is not None:
-            h = self.mixer_norm(x)
-            if self.shift is not None:
-                shifted, new["shift"] = self.shift(h, state and state["shift"])
-                h = h + shifted
-            y, new["mixer"] = self.mixer(h, state and state["mixer"])
-            x = torch.add(x, y, alpha=self.scale)
-        return self._mlp(x), new
+        return self._run(x, state, self.mixer, self.shift)
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """The same for a single token x [B, D]."""
-        new: State = {}
-        if self.mixer is not None:
-            h = self.mixer_norm(x)
-            if self.shift is not None:
-                shifted, new["shift"] = self.shift.step(h, state["shift"])
-                h = h + shifted
-            y, new["mixer"] = self.mixer.step(h, state["mixer"])
-            x = torch.add(x, y, alpha=self.scale)
-        return self._mlp(x), new
+        return self._run(x, state, self.mixer and self.mixer.step, self.shift and self.shift.step)
 
-    def _mlp(self, x: Tensor) -> Tensor:
-        return x if self.mlp is None else torch.add(x, self.mlp(self.mlp_norm(x)), alpha=self.scale)
+    def _run(self, x: Tensor, state: State | None, mixer: Any, shift: Any) -> tuple[Tensor, State]:
+        new: State = {}
+        if mixer is not None:
+            h = self.mixer_norm(x)
+            beside = None
+            if shift is not None:
+                shifted, new["shift"] = shift(h, state and state["shift"])
+                h, beside = (h, shifted) if self.beside else (h + shifted, None)
+            y, new["mixer"] = mixer(h, state and state["mixer"])
+            x = torch.add(x, y if beside is None else y + beside, alpha=self.scale)
+        if self.mlp is not None:
+            x = torch.add(x, self.mlp(self.mlp_norm(x)), alpha=self.scale)
+        return x, new
 
     def initial_state(self, batch: int) -> State:
         """The state before the first token."""

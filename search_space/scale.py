@@ -12,7 +12,10 @@ proxy's sizes:
 - Attention has `Proxy.heads` for the target's heads; key-value heads and heads of other blocks in proportion.
 - Vector states are in proportion to the width of the model.
 - Lengths (windows) are to the proxy's sequences what they are to the target's context, rounded up, and at least 2.
-- Channel mixers keep their ratio, times `Proxy.mlp_scale`.
+- Channel mixers keep their ratio, times `Proxy.mlp_scale`. Of experts a token uses at most two, of at most 16, so
+  that a short run trains each; of these as near as may be to the target's share. Their hidden units make up for what is
+  fewer of them, so that a token uses as many as in proportion.
+- Filters of long convolutions are as published, but no longer than a quarter of the proxy's sequences.
 - All else is as published: convolutions, gates, norms, initial values. Only the output projections start at zero.
 """
 
@@ -51,6 +54,10 @@ SIZE_STEP = 4
 """Head sizes of matrix states are multiples of it, or where that is far too much, 1 or 2."""
 SHORTEST = 2
 """Tokens of the shortest window."""
+EXPERTS, EXPERTS_USED = 16, 2
+"""Most experts, and most of them that a token uses."""
+FILTER_SHARE = 4
+"""A filter sees one token in so many of a sequence at most: in proportion it would see none but its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,9 +69,10 @@ class Proxy:
         heads: query heads of the attention layers; those of other blocks and key-value heads follow in proportion.
         state: elements of the matrix state of a DeltaNet layer; those of other mixers follow in proportion.
         mlp_scale: ratio of a channel mixer's hidden width to D, in those of the target.
-        shift: mixers with a residual causal convolution ahead of them (Canon layers, 2512.17351): all, attention or
-            none. It lets short training runs find induction, which attention would else have to learn from positions
-            alone; neither the target nor its cost has it.
+        shift: where a short causal convolution (Canon layers, 2512.17351) helps every mixer: ahead of it, beside it
+            (what it composes of neighbours is there for later layers alone), or none. It lets short training runs find
+            induction, which attention would else have to learn from positions alone; neither the target nor its cost
+            has it.
         shift_width: tokens that this convolution sees.
         residual: every layer adds its output times residual / layers (2505.01618), so that models of any depth train
             well at one learning rate; models of so many layers and fewer add it as it is.
@@ -81,7 +89,7 @@ class Proxy:
     heads: int = 2
     state: int = 256
     mlp_scale: float = 0.3636
-    shift: str = "all"
+    shift: str = "ahead"
     shift_width: int = 2
     residual: float = 6.0
     embedding_std: float = 0.3
@@ -217,9 +225,19 @@ class Scale:
             return part
         with torch.device("meta"):
             built = build_channel_mixer(part, self.target.sizes.dims(), part.kind)
-        options = {name: getattr(built, name) * self._factors[how] for name, how in built.scaled.items()}
+        names = {how: name for name, how in built.scaled.items()}
+        factors, counts = dict(self._factors), dict[Scaling, int]()
+        if Scaling.EXPERTS in names:
+            experts, used = (getattr(built, names[how]) for how in (Scaling.EXPERTS, Scaling.EXPERTS_USED))
+            counts[Scaling.EXPERTS_USED] = few = min(used, EXPERTS_USED)
+            counts[Scaling.EXPERTS] = max(few, min(EXPERTS, round(experts * few / used)))
+            factors[Scaling.EXPERT_RATIO] = factors[Scaling.MLP_RATIO] * used / few
+        options: dict[str, float] = {}
         for name, how in built.scaled.items():
-            if how is Scaling.MLP_RATIO:  # of whole hidden units, so that equal widths are equal options
+            if getattr(built, name) is None:
+                continue
+            options[name] = counts.get(how) or getattr(built, name) * factors[how]
+            if how in (Scaling.MLP_RATIO, Scaling.EXPERT_RATIO):  # of whole hidden units: equal widths, equal options
                 options[name] = max(1, round(options[name] * self.proxy.width)) / self.proxy.width
         return Part(part.kind, {**dict(part.options), **options})
 
@@ -243,6 +261,8 @@ class Scale:
         return Part(part.kind, {**rest, **exceptions})
 
     def _size(self, name: str, how: Scaling, built: Any) -> int:
+        if how is Scaling.FILTER:
+            return min(getattr(built, name), max(SHORTEST, math.ceil(self.length / FILTER_SHARE)))
         exact = getattr(built, name) * self._factors[how]
         if how is Scaling.LENGTH:
             return max(SHORTEST, math.ceil(exact - 1e-9))

@@ -14,6 +14,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from search_space.errors import InputError
 from search_space.files import read_text, replaced, write_text
+from workers.watch import if_killed, removal
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -119,7 +120,7 @@ def _make(database: Path) -> None:
     from mlflow import MlflowClient
 
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    with TemporaryDirectory(prefix="mlflow-", dir=memory) as folder:
+    with TemporaryDirectory(prefix="mlflow-", dir=memory) as folder, if_killed(removal(folder)):
         made = Path(folder, "mlflow.db")
         MlflowClient(f"sqlite:///{quote(str(made))}").search_experiments(max_results=1)
         with replaced(database) as new:

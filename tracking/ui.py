@@ -16,6 +16,7 @@ from pathlib import Path
 from search_space.errors import InputError
 from tracking.chart import front_chart_link
 from tracking.store import QUIET, Store, search_id
+from workers.watch import if_killed
 
 START_SECONDS = 120
 STOP_SECONDS = 10
@@ -76,9 +77,10 @@ def serve(
         # In a session of its own, so that Ctrl-C reaches it through us, and its children with it.
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
         try:
-            link = _link(store, address, experiment, folder)
-            _wait(server, address, log)
-            yield link, server
+            with if_killed(f"kill -9 -{server.pid}"):
+                link = _link(store, address, experiment, folder)
+                _wait(server, address, log)
+                yield link, server
         finally:
             _stop(server)
 

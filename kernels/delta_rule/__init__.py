@@ -1,6 +1,7 @@
 """The delta rule, with or without decay: the recurrence under DeltaNet, Gated DeltaNet and KDA.
 
-Whole sequences with a decay by key have no Triton form yet: they run in the chunked form on a GPU, too.
+Whole sequences with a decay by key run in the chunked form on a GPU, too, where Triton walks over the chunks
+(`kernels.chunk_states`) and what chunks do by themselves is left to torch.
 
 Shapes: B sequences, T tokens, H heads, K key size, V value size.
 """
@@ -68,7 +69,8 @@ def delta_rule(
         k: [B, T, H, K].
         v: [B, T, H, V].
         beta: b_t [B, T, H].
-        log_decay: log a_t, at most 0. None: no decay; [B, T, H]: by token; [B, T, H, K]: by token and key.
+        log_decay: log a_t, at most 0; -inf forgets all.
+            None: no decay; [B, T, H]: by token; [B, T, H, K]: by token and key.
         scale: K^-0.5 by default.
         initial_state: S_0 [B, H, K, V]; zero by default.
 

@@ -14,24 +14,24 @@ Shapes: B sequences, T tokens, H heads, N chunks of C tokens, K key size, V valu
 import torch
 from torch import Tensor
 
-from kernels.chunks import RANGE, decay_within, fitting_chunk, from_chunks, into_chunks
+from kernels.chunk_states import chunk_states
+from kernels.chunks import STRONGEST, decay_within, fitting_chunk, from_chunks, into_chunks
 from kernels.triangular import unit_triangular_inverse
 
 CHUNK = 16
 SHORTEST = 4
-"""Tokens of the shortest chunk, which only strong decays by key need."""
-STRONGEST = -RANGE / (SHORTEST - 1)
-"""Log decays by key are no less: what is left of a state is nothing beside what is written, also in float64."""
+"""Tokens of the shortest chunk, which only strong decays by key need: e^-40, then the strongest, is still nothing."""
 
 
 def delta_rule(
     q: Tensor, k: Tensor, v: Tensor, beta: Tensor, log_decay: Tensor, state: Tensor
 ) -> tuple[Tensor, Tensor]:
     """q (scaled), k [B, T, H, K], v [B, T, H, V], beta, log_decay [B, T, H] (or [B, T, H, K]), state [B, H, K, V]."""
-    length, size, by_key = q.shape[1], CHUNK, log_decay.dim() == 4
+    length, by_key = q.shape[1], log_decay.dim() == 4
     if by_key:
-        log_decay = log_decay.clamp(min=STRONGEST)
-        size = fitting_chunk(log_decay, CHUNK, least=SHORTEST)
+        size, log_decay = fitting_chunk(log_decay, CHUNK, SHORTEST)
+    else:
+        size, log_decay = CHUNK, log_decay.clamp(min=STRONGEST)
     q, k, v, beta, log_decay = (into_chunks(x, size) for x in (q, k, v, beta, log_decay))
     total = log_decay.cumsum(3)  # [B, H, N, C] or [B, H, N, C, K]
     if by_key:
@@ -39,26 +39,20 @@ def delta_rule(
         read, written = (total - centre).exp(), k * (centre - total).exp()
         # What lies above the diagonal may have overflown: nothing is done with it but to leave it out.
         similar, attended = ((x * read @ written.mT).tril(up) for x, up in ((k, -1), (q, 0)))
+        until_end = (total[:, :, :, -1:] - total).exp()
     else:
-        decay = decay_within(total)
-        similar, attended = (k @ k.mT * decay).tril(-1), q @ k.mT * decay
-        total = total[..., None]
+        decay = decay_within(log_decay)
+        similar, attended = ((x @ k.mT * decay).tril(up) for x, up in ((k, -1), (q, 0)))
+        total, until_end = total[..., None], decay[..., -1, :, None]
     since_start = total.exp()
     strength = beta[..., None]
     inverse = unit_triangular_inverse(strength * similar)
     solved = inverse @ torch.cat([strength * v, strength * since_start * k], -1)
     own, from_state = solved.split([v.shape[-1], k.shape[-1]], -1)  # [B, H, N, C, V] and [B, H, N, C, K]
-    to_end = (k * (total[:, :, :, -1:] - total).exp()).mT  # [B, H, N, K, C]
+    to_end = (k * until_end).mT  # [B, H, N, K, C]
     kept = since_start[:, :, :, -1:].mT  # [B, H, N, 1 or K, 1]
-    # S' = kept S + to_end (own - from_state S): linear in S, so both factors are made for all chunks at once.
-    written = to_end @ own
-    erased = to_end @ from_state
-    states = []
-    # unbind, because each index by n would fill a whole gradient with zeros in the backward pass
-    for keep, write, erase in zip(kept.unbind(2), written.unbind(2), erased.unbind(2), strict=True):
-        states.append(state)
-        state = keep * state + write - erase @ state
-    before = torch.stack(states, 2)
+    # S' = kept S + to_end (own - from_state S): affine in S, so both factors are made for all chunks at once.
+    before, state = chunk_states(kept, -(to_end @ from_state), to_end @ own, state)
     writes = own - from_state @ before
     o = (q * since_start) @ before + attended @ writes
     return from_chunks(o, length), state

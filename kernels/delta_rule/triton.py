@@ -7,8 +7,8 @@ E = diag(e^g), B = diag(b) and S the state before the chunk, what its tokens wri
     O = scale E Q S + P W,               P = lower part of scale (Q K^T * G)
     S' = e^{g_C} S + K^T diag(e^{g_C - g}) W
 
-g is float64, so that g_i - g_j is exact however strong the decays before both are. X = (I + A)^-1 comes from
-substitution, never from powers of A, so repeated keys are exact too.
+g is float64, so that g_i - g_j is exact however strong the decays before both are; no log decay is below FLOOR.
+X = (I + A)^-1 comes from substitution, never from powers of A, so repeated keys are exact too.
 
 Shapes: B sequences, T tokens, H heads, N chunks of C tokens, K key size, V value size. Bytes a token and head in
 bfloat16, where f is the number of blocks into which V is split (a block but the first reads from L2, as a rule):
@@ -31,7 +31,7 @@ from torch.autograd.function import once_differentiable
 
 from kernels.backend import needs_gradient
 from kernels.delta_rule import IMPLEMENTATIONS
-from kernels.delta_rule.triton_backward import decay_between, gradients, load_rows, running_sum
+from kernels.delta_rule.triton_backward import FLOOR, decay_between, gradients, load_rows, running_sum
 from kernels.tuning import block, packed, strides, tuned
 
 CHUNK = 64
@@ -104,6 +104,7 @@ def delta_rule_fwd_chunks_kernel(
     if DECAY:
         log_decay += batch * decay_batch + head * decay_head + start * decay_time
         decays = tl.load(log_decay + position * decay_time, mask=inside, other=0.0).to(tl.float32)
+        decays = tl.where(decays < FLOOR, FLOOR, decays)  # tl.maximum would hide NaN
         total = running_sum(decays)
         end = tl.sum(tl.where(position == CHUNK - 1, total, 0.0), 0)
         tl.store(gates + CHUNK, decays)

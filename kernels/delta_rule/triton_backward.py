@@ -29,7 +29,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from kernels.chunks import STRONGEST
 from kernels.tuning import block, packed, tuned
+
+FLOOR = tl.constexpr(STRONGEST)
 
 
 @triton.jit
@@ -239,6 +242,7 @@ def delta_rule_bwd_chunks_kernel(
     if DECAY:
         d_log = tl.sum(tl.where(past, later[:, None], earlier[:, None]), 0)
         d_log += tl.load(gates + 3 * CHUNK - 1) * tl.sum(survived, 0)
+        d_log = tl.where(tl.load(gates + CHUNK + position) > FLOOR, d_log, 0.0)  # below, all that it is, is rounding
         tl.store(d_decay + gate, d_log.to(d_decay.dtype.element_ty), mask=inside)
 
 

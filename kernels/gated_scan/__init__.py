@@ -38,7 +38,7 @@ def gated_scan(x: Tensor, log_decay: Tensor, *, initial_state: Tensor | None = N
 
     Args:
         x: [B, T, D].
-        log_decay: log a_t [B, T, D], at most 0.
+        log_decay: log a_t [B, T, D], at most 0; -inf forgets all.
         initial_state: h_0 [B, D]; zero by default.
 
     Returns:

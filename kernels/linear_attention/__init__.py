@@ -52,7 +52,8 @@ def linear_attention(
         q: [B, T, H, K].
         k: [B, T, H, K].
         v: [B, T, H, V].
-        log_decay: log a_t, at most 0. None: no decay; [H]: fixed; [B, T, H]: by token; [B, T, H, K]: by token and key.
+        log_decay: log a_t, at most 0; -inf forgets all.
+            None: no decay; [H]: fixed; [B, T, H]: by token; [B, T, H, K]: by token and key.
         scale: K^-0.5 by default.
         initial_state: S_0 [B, H, K, V]; zero by default.
 

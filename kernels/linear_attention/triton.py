@@ -33,12 +33,15 @@ import triton.language as tl
 from torch import Tensor
 
 from kernels.backend import needs_gradient
+from kernels.chunks import STRONGEST
 from kernels.tuning import block, packed, strides, tuned
 
 ANCHOR = tl.constexpr(512)
 """Tokens, a multiple of every chunk."""
 SPAN = tl.constexpr(140.0)
 """Log decays are summed over at most this much at once: half of it, as an exponent, is far from overflow."""
+FLOOR = tl.constexpr(STRONGEST)
+"""Log decays are no less: a row by itself cannot span more than SPAN."""
 PROGRAMS = 128
 """Fewer programs than this, and the sequences are cut into segments."""
 NONE, SCALAR, INNER, OUTER = (tl.constexpr(i) for i in range(4))
@@ -51,6 +54,12 @@ def _rows(pointer, token, order, inside, stride, SIZE: tl.constexpr, BLOCK: tl.c
     # One large address and small offsets: offsets of 64 bits would take twice the registers.
     places = pointer + token.to(tl.int64) * stride + (order[:, None] * stride + columns[None, :])
     return tl.load(places, mask=inside[:, None] & (columns < SIZE)[None, :], other=0.0)
+
+
+@triton.jit
+def _floored(log_decay):
+    log_decay = log_decay.to(tl.float32)
+    return tl.where(log_decay < FLOOR, FLOOR, log_decay)  # tl.maximum would hide NaN
 
 
 @triton.jit
@@ -197,8 +206,7 @@ def linear_attention_kernel(
                 log_decay = _rows(decay, faded, order, fading, decay_token, A, BLOCK_A)
             else:
                 log_decay = _rows(decay, faded, order, fading, decay_token, D, BLOCK_D, first)
-            # A row by itself cannot span more than SPAN, and exp(-SPAN) is nothing.
-            log_decay = tl.maximum(log_decay.to(tl.float32), -SPAN)
+            log_decay = _floored(log_decay)
             last = tl.sum(log_decay, 0)
             summed += last
             if CAREFUL:
@@ -226,7 +234,7 @@ def linear_attention_kernel(
         elif DECAY == SCALAR:
             log_decay = tl.load(decay + faded.to(tl.int64) * decay_token + order * decay_token, mask=fading, other=0.0)
             # In two floats: a small difference of large sums would be lost in one.
-            exact = tl.cumsum(log_decay.to(tl.float64), 0)
+            exact = tl.cumsum(_floored(log_decay).to(tl.float64), 0)
             g, exact_last = exact.to(tl.float32), tl.min(exact, 0)
             last = exact_last.to(tl.float32)
             summed += last
@@ -425,6 +433,7 @@ class _LinearAttention(torch.autograd.Function):
             )  # fmt: skip
         if partial is not None:
             d_decay = partial if by_key else partial.sum(0).to(log_decay.dtype)
+            d_decay.masked_fill_(log_decay < FLOOR.value, 0.0)  # there it is nothing but rounding
         return dq, dk, dv, d_decay, d_state, None
 
 

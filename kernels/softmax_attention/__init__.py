@@ -32,7 +32,7 @@ def softmax_attention(
     Query head h reads key-value head h // (H / G) (2305.13245).
 
     Args:
-        q: [B, T, H, K].
+        q: [B, T, H, K]. Without `initial_state` there may be fewer queries than keys: those of the last tokens.
         k: [B, T, G, K], where G divides H.
         v: [B, T, G, V].
         window: a token sees itself and the `window` - 1 tokens before it; None means all before it.
@@ -49,8 +49,9 @@ def softmax_attention(
     batch, length, groups = k.shape[:3]
     past = (None, None) if initial_state is None else initial_state
     cached = 0 if initial_state is None else initial_state[0].shape[1]
+    queries = length if initial_state is not None else min(q.shape[1], length)
     check_shapes(
-        q=(q, (batch, length, q.shape[2], k.shape[3])),
+        q=(q, (batch, queries, q.shape[2], k.shape[3])),
         v=(v, (batch, length, groups, v.shape[-1])),
         cached_keys=(past[0], (batch, cached, groups, k.shape[3])),
         cached_values=(past[1], (batch, cached, groups, v.shape[-1])),

@@ -1,6 +1,6 @@
 """The command line: options, printing and errors. What it does is in the Python front door."""
 
-from nas.cli import catalogues, reading, running, service  # they add their commands to the group
+from nas.cli import catalogues, evidence, reading, running, service  # they add their commands to the group
 from nas.cli.group import main
 
-__all__ = ["catalogues", "main", "reading", "running", "service"]
+__all__ = ["catalogues", "evidence", "main", "reading", "running", "service"]

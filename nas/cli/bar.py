@@ -2,12 +2,13 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from tqdm import tqdm
 
 from nas.search.progress import Progress
+from nas.study.training import Progress as RunsProgress
 from search_space.cost.objectives import OBJECTIVES
 
 EVERY_SECONDS = 20.0
@@ -52,18 +53,31 @@ def described(now: Progress) -> str:
     best = [f"best {name} {o.show(now.best[name])}" for name, o in known.items() if o.measured]
     text = ", ".join([f"{now.trials} trials", f"front {now.on_front}", *best])
     left = now.seconds_left
-    return text if left is None else f"{text}, {int(left) // 60}:{int(left) % 60:02d} left"
+    return text if left is None else f"{text}, {clock(left)} left"
 
 
 @contextmanager
-def audit_bar() -> Iterator:
-    """Shows how many of how many runs are done, as long as the context lasts."""
-    with tqdm(
-        desc="audit", unit="run", file=sys.stderr, mininterval=0 if sys.stderr.isatty() else 20, delay=0.1
-    ) as bar:
+def run_bar(name: str) -> Iterator[Callable[[RunsProgress], None]]:
+    """Shows how many of how many runs are done, and the time left, as long as the context lasts."""
+    live = sys.stderr.isatty()
+    layout = "{desc} {n_fmt}/{total_fmt} runs {bar} {postfix}"
+    with tqdm(desc=name, bar_format=layout, disable=not live, file=sys.stderr, delay=0.1) as bar:
+        last = -EVERY_SECONDS
 
-        def update(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
+        def update(now: RunsProgress) -> None:
+            nonlocal last
+            left = "" if now.seconds_left is None else f"{clock(now.seconds_left)} left"
+            if live:
+                bar.total, bar.n = now.total, now.done
+                bar.set_postfix_str(left)
+            elif time.monotonic() - last > EVERY_SECONDS:
+                last = time.monotonic()
+                print(", ".join(filter(None, (f"{now.done} of {now.total} runs", left))), file=sys.stderr, flush=True)
 
         yield update
+
+
+def clock(seconds: float) -> str:
+    """Seconds as 1:02:03, or 2:03."""
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if minutes >= 60 else f"{minutes}:{rest:02d}"

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from nas.cli.group import config_option, main, overrides_argument
-from search_space.errors import InputError, one_of
+from search_space.errors import InputError
 
 
 @main.command()
@@ -15,30 +15,39 @@ from search_space.errors import InputError, one_of
 @config_option
 @overrides_argument
 def mixers(name: str | None, source: str, overrides: tuple[str, ...]) -> None:
-    """The catalogue of mixers at both scales, or one of them with its source and options."""
+    """The catalogue of mixers by family, at both scales, or all about one of them."""
     import nas
-    from nas.catalogue import table
+    from nas.catalogue import describe, mixer_rows, table
+    from search_space.parts.families import expanded
 
+    if name is not None and "=" in name:
+        overrides, name = (name, *overrides), None
     config = nas.load(source, overrides)
-    rows = nas.mixers(config)
-    if name is None:
-        click.echo(table(rows, config.target.context, config.training.length), nl=False)
-        return
-    found = [row for row in rows if row.name == name]
-    if not found:
-        raise InputError("NAME", name, one_of(name, [row.name for row in rows]))
-    click.echo(table(found, config.target.context, config.training.length), nl=False)
-    click.echo(f"source:  {found[0].source}")
-    click.echo("options: " + (", ".join(f"{key}={value}" for key, value in found[0].options.items()) or "none"))
+    rows = mixer_rows(config, None if name is None else expanded([name], "NAME"))
+    if name is not None and name == rows[0].name:
+        click.echo(describe(rows[0]), nl=False)
+    click.echo(table(rows, config.target.context, config.training.length), nl=False)
 
 
 @main.command()
-def published() -> None:
-    """Layouts from the literature, at their own depth."""
-    import nas
+@click.argument("name", required=False)
+@click.option("--layout", metavar="NAME", help="The same as NAME.")
+@click.option("--mixer", help="Those that have it.")
+@click.option("--family", help="Those that have a mixer of it; `nas mixers` lists the families.")
+@click.option("--year", help="A comparison, such as '>=2024'.")
+@click.option("--attention", help="Share of full attention among the token mixers: a comparison, such as '<=0.25'.")
+def published(
+    name: str | None, layout: str | None, mixer: str | None, family: str | None, year: str | None,
+    attention: str | None,
+) -> None:  # fmt: skip
+    """Layouts from the literature, at their own depth; one of them, by its name, as YAML."""
+    from nas.catalogue import find_published, published_table, select_published
 
-    for each in nas.published():
-        click.echo(f"{each.name} ({each.year}): {each.layout}\n  {each.source}" + f"\n  {each.note}" * bool(each.note))
+    one = name or layout
+    if one is not None:
+        click.echo(find_published(one, "NAME" if name else "--layout").to_yaml(), nl=False)
+        return
+    click.echo(published_table(select_published(mixer, family, year, attention)), nl=False)
 
 
 @main.command()

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from nas.cli.group import folder_argument, main, overrides_argument, terminable, trust_option
+from search_space.errors import InputError
 
 
 @main.command()
@@ -56,22 +57,30 @@ def front(folder: Path, form: str, trust: bool, overrides: tuple[str, ...]) -> N
 @main.command()
 @folder_argument
 @click.option(
-    "--pick", default="knee", show_default=True, help="knee (best trade), all (the front), or a trial number."
+    "--pick",
+    default="knee",
+    show_default=True,
+    help="best, knee (the best trade), 'recall>=0.87', 'decode_ms<=1.2', a trial number, or all (the front).",
 )
 @click.option("--format", "form", default="yaml", show_default=True, help="Name in the catalogue of exporters.")
 @click.option("--layers", type=int, help="Depth; that of the target by default.")
 @click.option("--width", type=int, help="Width; that of the target by default.")
+@click.option("--resize", help="How a layout comes to another depth: auto, pattern (repeat it) or stretch.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File, or folder for several; written over.")
 @trust_option
 @overrides_argument
 def export(
-    folder: Path, pick: str, form: str, layers: int | None, width: int | None, output: Path | None,
-    trust: bool, overrides: tuple[str, ...],
+    folder: Path, pick: str, form: str, layers: int | None, width: int | None, resize: str | None,
+    output: Path | None, trust: bool, overrides: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Layouts as configs; picked for another use with target.batch=1 target.context=4096."""
     import nas
+    from nas.results.exporters import find_exporter
 
-    texts = nas.open(folder, overrides, trust=trust).export(pick, form, layers=layers, width=width, output=output)
+    if output is None and not find_exporter(form).suffix:
+        raise InputError("-o", "nothing", f"a folder for the files of the format {form}")
+    opened = nas.open(folder, overrides, trust=trust)
+    texts = opened.export(pick, form, layers=layers, width=width, resize=resize, output=output)
     if output is None:
         click.echo("---\n".join(texts.values()), nl=False)
 

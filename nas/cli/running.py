@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from nas.cli.group import config_option, fail, folder_argument, main, overrides_argument, terminable, trust_option
+from search_space.errors import InputError
 
 
 @main.command()
@@ -75,17 +76,26 @@ def evaluate(layout: Path, source: str, seeds: int, overrides: tuple[str, ...]) 
 @folder_argument
 @click.option("--layouts", default=24, show_default=True, type=click.IntRange(4), help="Layouts to train again.")
 @click.option("--seeds", default=2, show_default=True, type=click.IntRange(1), help="Fresh seeds of each.")
-@click.option(
-    "--longer", default=2.0, show_default=True, type=click.FloatRange(0.1), help="Length of a run, in the search's."
-)
+@click.option("--longer", type=click.FloatRange(0.1), help="Length of a run, in the search's; 2 without --config.")
+@click.option("--config", "source", help="A preset, or a YAML file: train its proxies instead, as it says.")
 @trust_option
-def audit(folder: Path, layouts: int, seeds: int, longer: float, trust: bool) -> None:
-    """Trains some of a search's layouts longer, with fresh seeds: do they rank as the search said?"""
+@overrides_argument
+def audit(
+    folder: Path, layouts: int, seeds: int, longer: float | None, source: str | None, trust: bool,
+    overrides: tuple[str, ...],
+) -> None:  # fmt: skip
+    """Trains some of a search's layouts again with fresh seeds: do they rank as the search said?
+
+    Longer by themselves, or by the proxies of another configuration, wider or deeper: its KEY=VALUE may follow.
+    """
     import nas
-    from nas.cli.bar import audit_bar
+    from nas.cli.bar import run_bar
     from nas.study.audit import table
 
     opened = nas.open(folder, trust=trust)
-    with terminable(), redirect_stdout(sys.stderr), audit_bar() as bar:
-        found = opened.audit(layouts, seeds, longer, bar)
+    if overrides and source is None:
+        raise InputError("--config", "", f"a preset or file that {overrides[0]} is a change of")
+    other = None if source is None else nas.load(source, overrides)
+    with terminable(), redirect_stdout(sys.stderr), run_bar("audit") as bar:
+        found = opened.audit(layouts, seeds, longer, bar, other=other)
     click.echo(table(found), nl=False)

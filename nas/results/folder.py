@@ -14,23 +14,34 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 from filelock import FileLock, Timeout
 
 from nas.config.settings import FORMAT
-from nas.results.records import READERS, RunRecord
+from nas.results.reading import READERS, LineReader
+from nas.results.records import RunRecord
 from search_space import limits
 from search_space.errors import InputError
-from search_space.files import read_text, reason, write_text
+from search_space.files import read_lines, reason, write_text
 from search_space.plain import read_yaml
+
+STUDY = "study.yaml"
+"""The configuration in a folder of runs that are no search (`nas fidelity`)."""
 
 
 class Folder:
-    """Paths and records of one search."""
+    """Paths and records of one search.
+
+    Class attributes:
+        CONFIG: name of the file with the configuration.
+    """
+
+    CONFIG = "config.yaml"
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
-        self.config = self.path / "config.yaml"
+        self.config = self.path / self.CONFIG
         self.runs = self.path / "runs.jsonl"
         self.audit = self.path / "audit.jsonl"
         self.front_figure = self.path / "front.svg"
@@ -41,14 +52,14 @@ class Folder:
         self._was_there, self._trusted = False, True
         self._read_before: dict[Path, tuple[tuple[int, int], list[RunRecord]]] = {}
 
-    @staticmethod
-    def create(path: str | Path, config_yaml: str) -> "Folder":
+    @classmethod
+    def create(cls, path: str | Path, config_yaml: str) -> Self:
         """Makes the folder of a new search; one that is there and empty will do.
 
         Raises:
             InputError: something is there already, or nothing can be written there.
         """
-        folder = Folder(path)
+        folder = cls(path)
         try:
             folder._was_there = folder.path.exists()
             if folder._was_there and (not folder.path.is_dir() or any(folder.path.iterdir())):
@@ -63,8 +74,8 @@ class Folder:
             raise InputError("--out", path, f"a folder that can be written ({reason(error)})") from error
         return folder
 
-    @staticmethod
-    def open(path: str | Path, trust: bool = True) -> "Folder":
+    @classmethod
+    def open(cls, path: str | Path, trust: bool = True) -> Self:
         """The folder of a search that was begun before.
 
         Args:
@@ -74,10 +85,11 @@ class Folder:
         Raises:
             InputError: there is none, or this program cannot read its record format.
         """
-        folder = Folder(path)
+        folder = cls(path)
         folder._trusted = trust
         if not os.path.lexists(folder.config):
-            raise InputError("DIR", path, "the folder of a search (it holds no config.yaml)")
+            instead = "no config.yaml" if not os.path.lexists(folder.path / STUDY) else f"{STUDY}, as of nas fidelity"
+            raise InputError("DIR", path, f"the folder of a search (it holds {instead})")
         _ = folder.format
         return folder
 
@@ -91,9 +103,9 @@ class Folder:
         try:
             content = read_yaml(self.config, "DIR") or {}
         except InputError as error:
-            raise InputError("DIR", self.path, f"a folder with a readable config.yaml: {error.expected}") from error
+            raise InputError("DIR", self.path, f"a folder with a readable {self.CONFIG}: {error.expected}") from error
         if not isinstance(content, dict):
-            raise InputError("DIR", self.path, "a folder with a readable config.yaml: a mapping of keys")
+            raise InputError("DIR", self.path, f"a folder with a readable {self.CONFIG}: a mapping of keys")
         found, version = content.get("format"), content.get("version")
         if type(found) is not int or found not in READERS:
             other = f"nas {version}" if found is None and version is not None else f"format {found}"
@@ -206,16 +218,17 @@ class Folder:
         stamp = (path.stat().st_mtime_ns, path.stat().st_size)
         if path in self._read_before and self._read_before[path][0] == stamp:
             return list(self._read_before[path][1])
-        lines = read_text(path, "DIR", limits.RECORD_BYTES).split("\n")
-        record_format, records = self.format, []
-        try:
-            for line in lines[:-1]:
-                records.append(RunRecord.from_line(line, record_format, self._trusted))
-        except InputError as error:
-            raise InputError(f"{path} line {len(records) + 1}: {error.key}", error.value, error.expected) from error
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-            expected = f"a run's record ({reason(error)}); without the line the rest can be read"
-            raise InputError("DIR", f"{path} line {len(records) + 1}", expected) from error
+        reader, records = LineReader(self.format, self._trusted), list[RunRecord]()
+        for line in read_lines(path, "DIR", limits.RECORD_BYTES):
+            if not line.endswith("\n"):
+                break
+            try:
+                records.append(reader.record(line))
+            except InputError as error:
+                raise InputError(f"{path} line {len(records) + 1}: {error.key}", error.value, error.expected) from error
+            except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+                expected = f"a run's record ({reason(error)}); without the line the rest can be read"
+                raise InputError("DIR", f"{path} line {len(records) + 1}", expected) from error
         self._read_before[path] = stamp, records
         return list(records)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from nas.config import Config
 from nas.results.folder import Folder
+from nas.results.pick import knee
 from nas.results.trials import Trial, best_first, find_objectives, front_of, seed_spread
 from search_space.files import replaced, write_text
 from search_space.layouts.resize import resize
@@ -20,6 +21,7 @@ def front_dict(trials: Sequence[Trial], config: Config) -> dict[str, Any]:
     """The front and the published layouts beside it, as plain data."""
     names = config.search.objectives
     objectives = find_objectives(names)
+    best_trade = knee_number(trials, config)
     return {
         "objectives": [
             {
@@ -32,9 +34,15 @@ def front_dict(trials: Sequence[Trial], config: Config) -> dict[str, Any]:
         ],
         "target": config.target.description,
         "seed_spread": {name: seed_spread(trials, name) for name, o in objectives.items() if o.measured},
-        "points": [_point(t, names) for t in front_of(trials, names)],
+        "points": [{**_point(t, names), "knee": t.number == best_trade} for t in front_of(trials, names)],
         "published": [_point(t, names) for t in _published(trials)],
     }
+
+
+def knee_number(trials: Sequence[Trial], config: Config) -> int | None:
+    """The trial that is the front's best trade; None before there is a front."""
+    front = front_of(trials, config.search.objectives)
+    return knee(front, config.search.objectives).number if front else None
 
 
 def front_json(trials: Sequence[Trial], config: Config) -> str:
@@ -82,11 +90,12 @@ def front_table(trials: Sequence[Trial], config: Config) -> str:
         "  ".join(text.rjust(width) for text, width in zip(row, widths, strict=True))
         for row in zip(*columns, strict=True)
     ]
-    lines = [f"{rows[0]}  layout"]
+    lines, best_trade = [f"{rows[0]}  layout"], knee_number(trials, config)
     for position, (t, row) in enumerate(zip(shown, rows[1:], strict=True)):
         if not t.on_front and (position == 0 or shown[position - 1].on_front):
             lines.append("published layouts that are not on the front:")
-        lines.append(f"{row}  {t.design}" + (f"   [{t.name}]" if t.origin else ""))
+        marks = [t.name] * bool(t.origin) + ["knee: the best trade"] * (t.number == best_trade)
+        lines.append(f"{row}  {t.design}" + "".join(f"   [{mark}]" for mark in marks))
     spreads = [_spread_line(trials, name) for name, objective in objectives.items() if objective.measured]
     lines.append(
         f"sure: chance that the layout belongs on the front, as seeds of one layout differ by {', '.join(spreads)} "
@@ -104,6 +113,7 @@ def draw(trials: Sequence[Trial], config: Config, folder: Folder) -> None:
             objectives=find_objectives(config.search.objectives),
             title=config.name,
             target=config.target.description,
+            knee=knee_number(trials, config),
         )
 
 
@@ -132,7 +142,7 @@ def record(trial: Trial, config: Config) -> TrialRecord:
         number=trial.number,
         label=str(trial.design),
         layout_yaml=trial.layout.to_yaml(),
-        layers=tuple(map(str, resize(trial.design, config.target.layers).layers)),
+        layers=tuple(map(str, resize(trial.design, config.target.layers, config.target.resize).layers)),
         origin=trial.name,
         state=trial.state,
         seeds=tuple(trial.seeds),

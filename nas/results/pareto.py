@@ -49,18 +49,9 @@ def _beaten(losses: Array, others: Array) -> NDArray[np.bool_]:
     return beaten
 
 
-def knee(losses: Array) -> int:
-    """Index of the point of a front [P, M] with the best trade.
-
-    Each objective is scaled to its range over the front. The best trade is then the point farthest below the line
-    (of three objectives: the plane) through the best of each.
-    """
-    span = np.ptp(losses, axis=0)
-    scaled = (losses - losses.min(axis=0)) / np.where(span > 0, span, 1.0)
-    return int(np.argmin(scaled.sum(axis=1)))
-
-
-def front_probability(losses: Array, errors: Array, draws: int = 400, seed: int = 0) -> Array:
+def front_probability(
+    losses: Array, errors: Array, numbers: NDArray[np.intp] | None = None, draws: int = 400, seed: int = 0
+) -> Array:
     """Share of draws ~ N(losses, errors^2) in which each point is on the front: [P, M], [P, M] -> [P].
 
     A point that another one beats even when the noise is `FAR` errors for the point and as many against the other is
@@ -69,6 +60,7 @@ def front_probability(losses: Array, errors: Array, draws: int = 400, seed: int 
     Args:
         losses: of the points.
         errors: standard deviation of each loss; 0 where it is known exactly.
+        numbers: of the points [P]: one of the same number has the same noise; by default they are counted.
         draws: how many.
         seed: of the draws.
     """
@@ -77,11 +69,11 @@ def front_probability(losses: Array, errors: Array, draws: int = 400, seed: int 
     beaten = _beaten(losses - FAR * errors, worst[on_front(worst)])
     beaten &= ~on_front(losses)  # without noise, a point beats itself
     near = np.flatnonzero(~beaten)
-    losses, errors = losses[near], errors[near]
+    losses, errors, numbers = losses[near], errors[near], near if numbers is None else numbers[near]
     noisy = np.flatnonzero(errors.any(0))
     centre, width = losses.astype(np.float32)[..., None], errors.astype(np.float32)[..., None]
     drawn: dict[int, Array] = {
-        int(m): centre[:, m] + width[:, m] * _noise(len(beaten), draws, seed + int(m))[near] for m in noisy
+        int(m): centre[:, m] + width[:, m] * _noise(numbers, draws, seed + int(m)) for m in noisy
     }
     if losses.shape[1] == 2 and len(drawn) == 1:
         ((m, values),) = drawn.items()
@@ -92,10 +84,13 @@ def front_probability(losses: Array, errors: Array, draws: int = 400, seed: int 
     return share
 
 
-def _noise(points: int, draws: int, seed: int) -> NDArray[np.float32]:
-    """Standard normal noise [points, draws]: of a point always the same, however many there are."""
-    blocks = [_block_of_noise(draws, seed, number) for number in range(-(-points // BLOCK))]
-    return np.concatenate(blocks or [np.empty((0, draws), np.float32)])
+def _noise(points: NDArray[np.intp], draws: int, seed: int) -> NDArray[np.float32]:
+    """Standard normal noise [points, draws]: of a point, by its number, always the same, whatever others there are."""
+    noise = np.empty((len(points), draws), np.float32)
+    for number in np.unique(points // BLOCK):
+        rows = points // BLOCK == number
+        noise[rows] = _block_of_noise(draws, seed, int(number))[points[rows] % BLOCK]
+    return noise
 
 
 @lru_cache(maxsize=64)
@@ -106,8 +101,7 @@ def _block_of_noise(draws: int, seed: int, number: int) -> NDArray[np.float32]:
 def _on_fronts(exact: Array, drawn: Array) -> NDArray[np.bool_]:
     """`on_front` of two losses, [P] the same in all draws and [P, D] drawn, for all draws at once: [P, D]."""
     order = np.argsort(exact, kind="stable")
-    _, begins, group = np.unique(exact[order], return_index=True, return_inverse=True)
-    best = np.minimum.reduceat(drawn[order], begins, axis=0)  # of the points that are equal in the exact loss
-    before = np.minimum.accumulate(best, axis=0)
-    best[1:][before[:-1] <= best[1:]] = -np.inf  # all of these are beaten by one with a smaller exact loss
+    _, begins, group, counts = np.unique(exact[order], return_index=True, return_inverse=True, return_counts=True)
+    best = np.minimum.accumulate(drawn[order], axis=0)[begins + counts - 1]  # up to each value of the exact loss
+    best[1:][best[:-1] <= best[1:]] = -np.inf  # all of these are beaten by one with a smaller exact loss
     return drawn <= best[group[np.argsort(order)]]

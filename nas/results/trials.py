@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from nas.results.pareto import Array, front_probability, on_front
+from nas.results.pareto import Array
 from nas.results.records import Failure, RunRecord, value_of
 from search_space.cost.objectives import OBJECTIVES, Objective
 from search_space.layouts.layout import Layout
@@ -161,49 +161,30 @@ def losses_of(trials: Sequence[Trial], objectives: Iterable[str]) -> Array:
     return np.stack(columns, axis=1)
 
 
-def seed_spread(trials: Sequence[Trial], name: str) -> float:
-    """Standard deviation between seeds of one layout in a measured objective, pooled over all trials.
+def seed_squares(trial: Trial, name: str) -> tuple[float, int]:
+    """How far the seeds of a trial differ in a measured objective, on the scale of the objective's losses.
 
-    It is on the scale of the objective's losses. Runs that diverged are left out: how seldom they are, and how far
-    they fall, says nothing of how far other seeds differ.
-    """
-    runs = [
-        (number, value)
-        for number, trial in enumerate(t for t in trials if len(t.results) > 1)
-        for result, value in zip(trial.results, trial.measured(name), strict=True)
-        if result.status == "complete"
-    ]
-    squares, freedom = PRIOR_SPREAD**2 * PRIOR_RUNS, float(PRIOR_RUNS)
-    if runs:
-        trial_of, losses = (
-            np.array([number for number, _ in runs]),
-            find_objectives([name])[name].losses([value for _, value in runs]),
-        )
-        counts = np.bincount(trial_of)
-        means = np.bincount(trial_of, losses) / np.maximum(counts, 1)
-        squares += float(np.square(losses - means[trial_of]).sum())
-        freedom += float(np.maximum(counts - 1, 0).sum())
-    return float(np.sqrt(squares / freedom))
-
-
-def mark_front(trials: Sequence[Trial], objectives: Sequence[str]) -> list[Trial]:
-    """Sets `on_front` and `confidence` of every trial.
+    Runs that diverged are left out: how seldom they are, and how far they fall, says nothing of how far other seeds
+    differ.
 
     Returns:
-        The trials that came on the front or left it.
+        The sum of squared deviations from their mean, and the degrees of freedom.
     """
-    before = {t.number for t in trials if t.on_front}
-    for trial in trials:
-        trial.on_front, trial.confidence = False, 0.0
-    known = [t for t in trials if t.state == "complete"]
-    if known:
-        losses = losses_of(known, objectives)
-        spreads = [seed_spread(trials, n) if o.measured else 0.0 for n, o in find_objectives(objectives).items()]
-        errors = np.array(spreads) / np.sqrt([[len(t.results)] for t in known])
-        chances = front_probability(losses, errors)
-        for trial, front, chance in zip(known, on_front(losses), chances, strict=True):
-            trial.on_front, trial.confidence = bool(front), float(chance)
-    return [t for t in trials if t.on_front != (t.number in before)]
+    pairs = zip(trial.results, trial.measured(name), strict=True)
+    values = [value for result, value in pairs if result.status == "complete"]
+    losses = find_objectives([name])[name].losses(values)
+    return (float(np.square(losses - losses.mean()).sum()), len(values) - 1) if values else (0.0, 0)
+
+
+def seed_deviation(squares: float, freedom: float) -> float:
+    """Standard deviation between seeds, from sums over trials of what `seed_squares` gives."""
+    return math.sqrt((PRIOR_SPREAD**2 * PRIOR_RUNS + squares) / (PRIOR_RUNS + freedom))
+
+
+def seed_spread(trials: Sequence[Trial], name: str) -> float:
+    """Standard deviation between seeds of one layout in a measured objective, pooled over all trials."""
+    found = [seed_squares(trial, name) for trial in trials if len(trial.results) > 1]
+    return seed_deviation(math.fsum(s for s, _ in found), sum(f for _, f in found))
 
 
 def front_of(trials: Iterable[Trial], objectives: Sequence[str]) -> list[Trial]:

@@ -4,13 +4,16 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from itertools import count, groupby
+from itertools import groupby
 
 from nas.config.settings import Search
 from nas.results.folder import Folder
 from nas.results.records import Proposal, RunRecord, value_of
 from nas.results.running import RunningJob, clear_running, write_running
-from nas.results.trials import Trial, TrialBook, mark_front
+from nas.results.standing import Standing
+from nas.results.trials import Trial, TrialBook
+from nas.search.ahead import Ahead
+from nas.search.begun import Begun
 from nas.search.losses import Choice, Losses
 from nas.search.progress import Progress
 from nas.search.proposer import Proposer
@@ -22,6 +25,8 @@ from workers.pool import Pool
 
 QUEUE_SHARE = 1 / 3
 """Share of the budget after which published layouts wait until nothing is left to propose."""
+TICK = 0.05
+"""Seconds after which it is looked again whether a proposal is ready that a free place waits for."""
 CONFIRM_SHARE = 0.2
 """Share of the jobs that goes to further seeds of layouts that may be on the front..."""
 CONFIRM_FROM = 0.85
@@ -54,34 +59,36 @@ class Controller:
         on_progress: Callable[[Progress], None] = lambda progress: None,
     ):
         self.search, self.folder, self.pool = search, folder, pool
-        self.proposer, self.book, self.make_job = proposer, book, make_job
+        self.book, self.make_job = book, make_job
         self.stop, self.on_job, self.on_progress = stop or threading.Event(), on_job, on_progress
         self._queue = list(queue)
         self._objectives = {name: OBJECTIVES.get(name) for name in search.objectives}
-        self._used_up = False
-        self._on_front, self._best = 0, dict[str, float]()
+        self._begun = Begun()
+        self._ahead = Ahead(proposer, self._begun)
+        self._used_up = self._waits = False
+        self._standing = Standing(search.objectives)
+        self._best = dict[str, float]()
         self._running: dict[tuple[Layout, tuple[int, ...]], tuple[Origin | None, RunningJob]] = {}
         self._losses = Losses()
         self._proposals: dict[Layout, Proposal] = {}
         self._known = 0
-        self._numbers: dict[Layout, int] = {}
         self._durations: list[float] = []
         self._jobs = self._confirmations = 0
         self._elapsed_before = 0.0
-        self._begin = time.monotonic()
+        self._started = time.monotonic()
 
     @property
     def elapsed(self) -> float:
         """Seconds spent searching, earlier sessions included."""
-        return self._elapsed_before + time.monotonic() - self._begin
+        return self._elapsed_before + time.monotonic() - self._started
 
     @property
     def progress(self) -> Progress:
         """Where the search is."""
         return Progress(
-            trials=len(self._numbers),
+            trials=len(self._begun),
             running=len(self._running),
-            on_front=self._on_front,
+            on_front=len(self._standing.front),
             best=self._best,
             elapsed=self.elapsed,
             seconds=self.search.seconds,
@@ -95,16 +102,19 @@ class Controller:
             runs = list(job)
             first = runs[0]
             self._elapsed_before = elapsed
-            if first.proposal is not None:
+            if first.proposal is not None and first.layout not in self._begun:
                 self._proposals[first.layout] = first.proposal
+                self._ahead.answered(first.layout, first.proposal)
+            self._begun.begin(first.layout, first.trial)
+            self._ask_ahead()
             if first.lost:
-                self._take_note(runs)
+                self._known += len(runs)
                 lost[first.layout] = first.origin
             else:
                 self._count(runs)
                 lost.pop(first.layout, None)
         self._losses.waiting = list(lost.items())
-        self._mark_front()
+        self._mark_front(self.book.trials)
 
     def run(self) -> bool:
         """Searches until the budget is spent or nothing is left to try; what ends is recorded at once.
@@ -112,46 +122,60 @@ class Controller:
         Returns:
             Whether it came to its end; it did not where it was stopped.
         """
-        self._begin = time.monotonic()
+        self._started = time.monotonic()
+        self._ahead.go_on()
         try:
             return self._run()
         finally:
+            self._ahead.close()
             clear_running(self.folder)
 
     def _run(self) -> bool:
         while not self.stop.is_set():
             submitted = len(self._running) < self.pool.slots and self._submit_next()
-            if not self._running:
+            if not self._running and not self._waits:
                 return True
-            # A proposal may take a second, so jobs that ended are recorded before the next one.
-            for outcome in self.pool.wait(timeout=0.0 if submitted else 1.0):
+            for outcome in self._wait(submitted):
                 self._finish(outcome)
             self.on_progress(self.progress)
         return False
 
+    def _wait(self, submitted: bool) -> list[Outcome]:
+        """Jobs that ended; looks for a second at most, less if there is something to be submitted."""
+        if submitted or not self._waits:
+            return self.pool.wait(timeout=0.0 if submitted else 1.0)
+        if not self._running:
+            self._ahead.wait(1.0)
+            return []
+        until = time.monotonic() + 1.0
+        ended: list[Outcome] = []
+        while not ended and not self._ahead.ready and time.monotonic() < until:
+            ended = self.pool.wait(timeout=TICK)
+        return ended
+
     def _submit_next(self) -> bool:
+        self._waits = False
         if self._time_is_up():
             return False
         chosen = self._lost() or self._next_queued() or self._confirm() or self._propose()
+        if self._waits:
+            return False
         chosen = chosen or self._next_queued(anyway=True) or self._confirm(anyway=True)
         if chosen is None:
             return False
         layout, origin = chosen
-        number = self._numbers.setdefault(layout, self._next_number())
+        self._begun.begin(layout, self._ahead.free_number)
+        number = self._begun.number(layout)
         job = self.make_job(number, layout, tuple(self._seeds_left(layout)[: self.search.seeds_per_job]))
         shown = RunningJob(trial=number, layout=str(layout), seeds=job.seeds, since=time.time())
         self._running[layout, job.seeds] = (origin, shown)
         self.pool.submit(job)
+        self._ask_ahead()
         self._show()
         return True
 
     def _show(self) -> None:
         write_running(self.folder, [shown for _, shown in self._running.values()])
-
-    def _next_number(self) -> int:
-        """The lowest that is free: a trial that was lost with an earlier session leaves its own to the next."""
-        taken = set(self._numbers.values())
-        return next(number for number in count() if number not in taken)
 
     def _time_is_up(self) -> bool:
         if self.search.seconds is None:
@@ -171,22 +195,38 @@ class Controller:
             return None
         while self._queue and not self._out_of_trials():
             layout, origin = self._queue.pop(0)
-            if layout not in self._numbers:
+            if layout not in self._begun:
                 return layout, origin
         return None
 
     def _propose(self) -> Choice | None:
-        if self._used_up or self._out_of_trials():
-            return None
-        layout = self.proposer.propose(self._numbers, self._next_number())
-        self._used_up = layout is None  # and stays so: the space does not change, and no layout is given back
-        if layout is None:
-            return None
-        self._proposals[layout] = Proposal(self._known, self.proposer.noted(layout))
-        return layout, None
+        """A layout that was proposed; where there will be one, but is none yet, it is waited for."""
+        while self._ahead or self._may_ask():
+            if not self._ahead:
+                self._ahead.ask(self._known)
+            if not self._ahead.ready:
+                self._waits = True
+                return None
+            layout, number, proposal = self._ahead.take()
+            self._used_up |= layout is None
+            if layout is not None and layout not in self._begun:
+                self._proposals[layout] = proposal
+                self._begun.begin(layout, number)
+                return layout, None
+        return None
+
+    def _may_ask(self) -> bool:
+        return not self._used_up and not self._out_of_trials()
+
+    def _ask_ahead(self) -> None:
+        """Asks for as many proposals as there are places, once no more than that is queued."""
+        queued = sum(layout not in self._begun for layout, _ in self._queue)
+        if queued < self.pool.slots or self.progress.spent >= QUEUE_SHARE:
+            while len(self._ahead) < self.pool.slots and self._may_ask():
+                self._ahead.ask(self._known)
 
     def _out_of_trials(self) -> bool:
-        return self.search.trials is not None and len(self._numbers) >= self.search.trials
+        return self.search.trials is not None and len(self._begun) + len(self._ahead) >= self.search.trials
 
     def _confirm(self, anyway: bool = False) -> Choice | None:
         """Further seeds for the layout whose place on the front is least settled, if it is time for them."""
@@ -195,8 +235,8 @@ class Controller:
             return None
         candidates = [
             (trial.confidence / (1 + self.search.seeds - left), trial)
-            for trial in self.book.trials
-            if trial.confidence >= self.search.reseed_above and (left := len(self._seeds_left(trial.layout)))
+            for trial in self._standing.likely(self.search.reseed_above)
+            if (left := len(self._seeds_left(trial.layout)))
         ]
         if not candidates:
             return None
@@ -225,18 +265,16 @@ class Controller:
         self.folder.append(records)
         self._show()
         if outcome.lost:
-            self._take_note(records)
+            self._known += len(records)
             self._losses.add(outcome, origin)
             return
         trial = self._count(records)
-        self.on_job(trial, self._mark_front(), outcome.error)
+        self.on_job(trial, self._mark_front([trial]), outcome.error)
 
-    def _mark_front(self) -> list[Trial]:
-        """Finds the front anew; returns the trials that came on it or left it."""
-        trials = self.book.trials
-        moved = mark_front(trials, self.search.objectives)
-        front = [t for t in trials if t.on_front]  # which holds the best in each objective
-        self._on_front = len(front)
+    def _mark_front(self, changed: list[Trial]) -> list[Trial]:
+        """Takes changed trials into account; returns the trials that came on the front or left it."""
+        moved = self._standing.update(changed)
+        front = self._standing.front  # which holds the best in each objective
         self._best = {
             name: (max if objective.better == "high" else min)(t.value(name) for t in front)
             for name, objective in self._objectives.items()
@@ -251,24 +289,18 @@ class Controller:
             first = replace(first, proposal=self._proposals.get(layout))
         return [first, *others]
 
-    def _take_note(self, records: list[RunRecord]) -> None:
-        """Of runs on record: their trial has its number, and they are known."""
-        self._numbers.setdefault(records[0].layout, records[0].trial)
-        self._known += len(records)
-
     def _count(self, records: list[RunRecord]) -> Trial:
         """Takes the runs of a job into account, a new one or one of an earlier session."""
         layout = records[0].layout
-        self._take_note(records)
+        self._known += len(records)
         self._jobs += 1
         self._confirmations += self.book.get(layout) is not None
         results = [record.result for record in records if record.result is not None]
         if results:
             self._durations.append(sum(result.seconds for result in results))
         for record in records:
-            noted = record.proposal.noted if record.proposal else {}
             trial = self.book.add(record)
-            self.proposer.tell(layout, self._values(record, trial), noted)
+            self._ahead.tell(layout, self._values(record, trial))
         return trial
 
     def _values(self, record: RunRecord, trial: Trial) -> dict[str, float] | None:

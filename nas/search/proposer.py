@@ -59,7 +59,7 @@ class Proposer:
             directions=[directions[goal.better] for goal in self.problem.goals.values()],
             sampler=self._sampler(self.problem, seed),  # so that one that cannot be made is found out now
         )
-        self._asked: dict[Layout, optuna.Trial] = {}
+        self._asked: dict[Layout, int] = {}  # layout -> number of the study's trial
         self._listed = frozenset(space.all(FEW) or ())
 
     def propose(self, taken: Collection[Layout], number: int | None = None) -> Layout | None:
@@ -83,7 +83,12 @@ class Proposer:
                 # Samplers ignore what failed: it leaves no trace that a study rebuilt on resume would lack.
                 self._study.tell(trial, state=TrialState.FAIL)
             else:
-                self._asked[layout] = trial
+                self._asked[layout] = trial.number
+                if trial.params != self._params(space.values(layout) or {}):
+                    # Fields of blocks that are not there: a study rebuilt on resume would not know what they were.
+                    noted = self.noted(layout)
+                    self._study.tell(trial, state=TrialState.FAIL)
+                    self.take_note(layout, noted)
                 return layout
         return self._draw(generator)
 
@@ -99,20 +104,24 @@ class Proposer:
 
     def noted(self, layout: Layout) -> dict[str, Any]:
         """What the sampler noted about a layout that it proposed and that was not told yet, as plain data."""
-        trial = self._asked.get(layout)
-        return {} if trial is None else dict(self._study.get_trials(deepcopy=False)[trial.number].system_attrs)
+        number = self._asked.get(layout)
+        return {} if number is None else dict(self._study.get_trials(deepcopy=False)[number].system_attrs)
 
-    def tell(
-        self, layout: Layout, values: Mapping[str, float] | None, noted: Mapping[str, Any] = MappingProxyType({})
-    ) -> None:
+    def take_note(self, layout: Layout, noted: Mapping[str, Any]) -> None:
+        """Takes a layout that an earlier session proposed, and what was noted about it, as proposed just now."""
+        chosen = self.problem.space.values(layout)
+        if chosen is not None:
+            self._add(chosen, TrialState.RUNNING, noted=noted)
+            self._asked[layout] = self._study.get_trials(deepcopy=False)[-1].number
+
+    def tell(self, layout: Layout, values: Mapping[str, float] | None) -> None:
         """Passes on what a run of `layout` scored.
 
         Args:
             layout: proposed, or from elsewhere.
             values: measured objective -> value; None for a run that ended with an error.
-            noted: about a layout that was proposed in an earlier session.
         """
-        trial = self._asked.pop(layout, None)
+        number = self._asked.pop(layout, None)
         chosen = self.problem.space.values(layout)
         if chosen is None:
             return
@@ -121,19 +130,28 @@ class Proposer:
             known = {**self.problem.costs(layout), **values}
             scores, state = [known[name] for name in self.problem.objectives], TrialState.COMPLETE
             self.problem.told.append((layout, scores))
-        if trial is not None:
-            self._study.tell(trial, scores, state=state)
+        if number is not None:
+            self._study.tell(number, scores, state=state)
         else:
-            params, attributes = self._params(chosen), dict(noted)
-            self._study.add_trial(
-                create_trial(
-                    params=params,
-                    distributions=self._distributions,
-                    values=scores,
-                    state=state,
-                    system_attrs=attributes,
-                )
+            self._add(chosen, state, scores)
+
+    def _add(
+        self,
+        chosen: Mapping[str, Any],
+        state: TrialState,
+        scores: Sequence[float] | None = None,
+        noted: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
+        """Adds a trial that the study did not ask for."""
+        self._study.add_trial(
+            create_trial(
+                params=self._params(chosen),
+                distributions=self._distributions,
+                values=scores,
+                state=state,
+                system_attrs=dict(noted),
             )
+        )
 
     def _values(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Values of the decisions from Optuna's parameters, which hold the ranks of numbers."""

@@ -4,11 +4,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from itertools import zip_longest
 
-import torch
-
 from nas.config import Config
 from nas.results.records import RunRecord
-from nas.results.trials import Trial, TrialBook, mark_front
+from nas.results.standing import mark_front
+from nas.results.trials import Trial, TrialBook
 from nas.search.problem import Problem
 from nas.search.samplers import check_sampler
 from search_space import limits
@@ -20,6 +19,7 @@ from search_space.layouts.layout import Layout
 from search_space.layouts.published import Origin, published_layouts
 from search_space.layouts.resize import keeps_shares, resize
 from search_space.model import build_model
+from search_space.parts.shapes import shapes_only
 from search_space.space.space import Space
 from tracking.store import Store
 from workers.jobs import Job
@@ -59,7 +59,7 @@ def check_layout(config: Config, suite: Suite, layout: Layout, repeats: int = 1)
     Raises:
         InputError: it cannot be built, or training it would take more memory than any machine has.
     """
-    with torch.device("meta"):
+    with shapes_only():
         model = build_model(config.scale.layout(layout), config.scale.sizes(suite.vocabulary))
     parameters = sum(p.numel() for p in model.parameters()) * repeats * config.search.seeds_per_job
     if parameters > limits.PROXY_PARAMETERS:
@@ -115,8 +115,9 @@ def trials_of(records: Iterable[RunRecord], config: Config) -> list[Trial]:
     for each in records:
         if not each.lost:
             book.add(each)
-    mark_front(book.trials, config.search.objectives)
-    return book.trials
+    trials = book.trials
+    mark_front(trials, config.search.objectives)
+    return trials
 
 
 def queued(config: Config, space: Space) -> list[tuple[Layout, Origin]]:

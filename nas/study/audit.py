@@ -1,6 +1,9 @@
-"""Trains some of a search's layouts again, longer and with fresh seeds: does the search rank them rightly?"""
+"""Trains some of a search's layouts again with fresh seeds, longer or as other proxies: does it rank them rightly?
 
-import logging
+Runs that are but longer are recorded in the search's audit.jsonl, those of another configuration in a folder of their
+own beneath, audit-NAME.
+"""
+
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
@@ -10,13 +13,15 @@ from nas.config import Config
 from nas.results.folder import Folder
 from nas.results.records import RunRecord
 from nas.results.trials import Trial, TrialBook
-from nas.search.setup import costs_of, make_job
+from nas.search.setup import check, costs_of, make_job
+from nas.study.folder import StudyFolder
 from nas.study.ranking import Agreement, kendall
+from nas.study.training import Progress, train
 from search_space.cost.objectives import OBJECTIVES
 from search_space.errors import InputError
-from workers.pools import open_pool
-
-logger = logging.getLogger(__name__)
+from search_space.layouts.layout import Layout
+from search_space.layouts.resize import resize
+from workers.jobs import Outcome
 
 APART = 1000
 """An audit's seeds begin so far above the search's, which may go on with further seeds after it."""
@@ -53,11 +58,13 @@ class Audit:
         objective: that the layouts are ranked by: the first of the search that training tells.
         steps: optimiser steps of its runs.
         rows: the layouts, best first as the search saw them.
+        other: what the proxies of another configuration are; empty for those of the search.
     """
 
     objective: str
     steps: int
     rows: tuple[Audited, ...]
+    other: str = ""
 
     def agreement(self, top: bool) -> Agreement:
         """Kendall's tau-b between search and audit.
@@ -113,72 +120,111 @@ def first_seed(searched: Collection[int], audited: Collection[int]) -> int:
     return min((seed for seed in audited if seed > highest), default=highest + APART)
 
 
+@dataclass(frozen=True)
+class Again:
+    """How layouts of a search are trained again, and where that is recorded.
+
+    Args:
+        config: that they are trained with; its target is the search's.
+        depth: layers that they are trained with; None leaves them as they are.
+        read: the runs on record.
+        append: puts runs on record.
+        other: as in `Audit`.
+    """
+
+    config: Config
+    depth: int | None
+    read: Callable[[], list[RunRecord]]
+    append: Callable[[Sequence[RunRecord]], None]
+    other: str = ""
+
+    @staticmethod
+    def longer(config: Config, folder: Folder, factor: float) -> "Again":
+        """The search's own proxies, trained `factor` times as long."""
+        training = replace(config.training, steps=max(1, round(config.training.steps * factor)))
+        return Again(replace(config, training=training), None, folder.read_audit, folder.append_audit)
+
+    @staticmethod
+    def elsewhere(config: Config, folder: Folder, other: Config, trust: bool = False) -> "Again":
+        """The proxies, training and tasks of another configuration.
+
+        Args:
+            config: of the search.
+            folder: of the search.
+            other: configuration; its space tells the depth.
+            trust: whether to import dotted paths that an earlier audit there names.
+
+        Raises:
+            InputError: the search's layouts cannot be trained so, or an audit of this name was another one.
+        """
+        parts = {name: getattr(other, name) for name in ("name", "proxy", "training", "tasks", "text")}
+        trained = replace(config, **parts)
+        check(trained)
+        place = folder.path / f"audit-{other.name}"
+        if place.is_symlink():
+            raise InputError("DIR", place, "a folder of its own or nothing: move it away")
+        study = StudyFolder.of(place, trained, trust)
+        study.mend()
+        depth = None if other.space.layers == config.space.layers else other.space.layers
+        about = f"{other.name}: width {other.proxy.width}, {other.space.layers} layers, length {other.training.length}"
+        return Again(trained, depth, study.read, study.append, about)
+
+    def layout(self, trial: Trial) -> Layout:
+        """What is trained for a trial."""
+        return trial.layout if self.depth is None else resize(trial.design, self.depth)
+
+
 def run(
-    config: Config,
     folder: Folder,
     trials: Sequence[Trial],
+    again: Again,
     layouts: int,
     seeds: int,
-    longer: float,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> None:
     """Trains them; runs that are recorded already are not done again.
 
     Args:
-        config: of the search.
         folder: of the search, held by this process.
         trials: of the search.
+        again: how they are trained.
         layouts: how many of them to train.
         seeds: of each; `search.seeds_per_job` at once.
-        longer: length of a run, in those of the search.
-        on_progress: is told how many of how many runs are done.
+        on_progress: is told how far it is.
     """
+    config, earlier = again.config, again.read()
     chosen = choose(ranked(trials, ranked_by(config)), layouts)
-    training = replace(config.training, steps=max(1, round(config.training.steps * longer)))
-    longer_config = replace(config, training=training)
-    earlier = folder.read_audit()
-    done = {(r.layout, r.seed) for r in earlier if r.result and r.result.steps == training.steps}
+    done = {(r.layout, r.seed) for r in earlier if r.result and r.result.steps == config.training.steps}
     first, size = first_seed({r.seed for r in folder.read()}, {r.seed for r in earlier}), config.search.seeds_per_job
     every = range(first, first + seeds)
-    groups = [every[i : i + size] for i in range(0, seeds, size)]
-    wanted = [(t, tuple(seed for seed in group if (t.layout, seed) not in done)) for group in groups for t in chosen]
-    waiting = [(t, group) for t, group in wanted if group]
-    if not waiting:
-        return
-    by_number, total, ended = {t.number: t for t in chosen}, sum(len(group) for _, group in waiting), 0
-    logger.info("starting workers ...")
-    pool = open_pool(config.workers)
-    try:
-        running = 0
-        while waiting or running:
-            while waiting and running < pool.slots:
-                trial, group = waiting.pop(0)
-                pool.submit(make_job(longer_config, trial.number, trial.layout, group))
-                running += 1
-            for outcome in pool.wait(1.0):
-                running -= 1
-                records = RunRecord.of(outcome, by_number[outcome.job.trial].origin, 0.0, config.search.objectives)
-                folder.append_audit(records)
-                ended += len(records)
-            on_progress(ended, total)
-    finally:
-        pool.close()
+    wanted = [
+        (t, tuple(seed for seed in every[i : i + size] if (again.layout(t), seed) not in done))
+        for i in range(0, seeds, size)
+        for t in chosen
+    ]
+    jobs = [make_job(config, t.number, again.layout(t), group) for t, group in wanted if group]
+    by_number = {t.number: t for t in chosen}
+
+    def record(outcome: Outcome) -> None:
+        again.append(RunRecord.of(outcome, by_number[outcome.job.trial].origin, 0.0, config.search.objectives))
+
+    train(config.workers, jobs, record, on_progress)
 
 
-def read(config: Config, folder: Folder, trials: Sequence[Trial]) -> Audit | None:
+def read(folder: Folder, trials: Sequence[Trial], again: Again) -> Audit | None:
     """What was found so far, by the longest runs where there are several lengths; None before any audit."""
-    highest = max((seed for t in trials for seed in t.seeds), default=0)
-    records = [r for r in folder.read_audit() if r.seed > highest]
+    highest = max((record.seed for record in folder.read()), default=0)
+    records = [r for r in again.read() if r.seed > highest]
     steps = max((r.result.steps for r in records if r.result), default=0)
-    book = TrialBook(costs_of(config))
+    book = TrialBook(costs_of(again.config))
     for record in records:
         if record.result and record.result.steps == steps:
             book.add(record)
-    objective = ranked_by(config)
+    objective = ranked_by(again.config)
     best_first = ranked(trials, objective)
     rows = []
     for place, trial in enumerate(best_first):
-        audited = book.get(trial.layout)
+        audited = book.get(again.layout(trial))
         if audited is not None:
             rows.append(
                 Audited(
@@ -191,7 +237,7 @@ def read(config: Config, folder: Folder, trials: Sequence[Trial]) -> Audit | Non
                     top=place < max(1, len(best_first) // 2),
                 )
             )
-    return Audit(objective=objective, steps=steps, rows=tuple(rows)) if rows else None
+    return Audit(objective=objective, steps=steps, rows=tuple(rows), other=again.other) if rows else None
 
 
 def line(audit: Audit) -> str:
@@ -201,7 +247,8 @@ def line(audit: Audit) -> str:
         found = audit.agreement(top)
         parts.append(f"{name} {found} over {found.count} layouts")
     seeds = max(row.seeds for row in audit.rows)
-    return f"audit ({audit.steps} steps, {seeds} seeds): rank agreement (tau) {'; '.join(parts)}."
+    other = f"{audit.other}, " if audit.other else ""
+    return f"audit ({other}{audit.steps} steps, {seeds} seeds): rank agreement (tau) {'; '.join(parts)}."
 
 
 def table(audit: Audit) -> str:

@@ -9,6 +9,7 @@ CHANNEL_MIXERS = Catalogue(
         "geglu": "search_space.channel_mixers.geglu:GeGLU",
         "glu": "search_space.channel_mixers.glu:GLU",
         "relu2": "search_space.channel_mixers.relu2:ReLU2",
+        "moe": "search_space.channel_mixers.moe:MixtureOfExperts",
     },
     subclass_of("search_space.parts.base:ChannelMixer"),
 )

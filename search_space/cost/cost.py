@@ -9,8 +9,6 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import cache
 
-import torch
-
 from search_space.cost.measured import ENDS
 from search_space.cost.target import Target
 from search_space.layouts.block import Block
@@ -18,10 +16,9 @@ from search_space.layouts.layout import Layout
 from search_space.layouts.resize import scaled_counts
 from search_space.parts.base import Dims, PartCost
 from search_space.parts.build import build_channel_mixer, build_mixer
+from search_space.parts.costs import FP32_BYTES
 from search_space.parts.part import Part
-
-STATE_ELEMENT_BYTES = 4
-"""Recurrent state is kept in fp32."""
+from search_space.parts.shapes import shapes_only
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +27,8 @@ class Cost:
 
     Args:
         parameters: all parameters of the model.
-        kv_bytes: keys and values of a sequence of n tokens; grows with n, read at every step.
+        kv_bytes: keys and values of a sequence of n tokens, or what else grows with n; read at every step, but where a
+            mixer selects.
         state_bytes: what a sequence needs whatever its length: recurrent states and the inputs that short
             convolutions keep; read and written at every step.
         decode_flops: FLOPs of a token that follows n others.
@@ -66,14 +64,14 @@ def mixer_cost(part: Part, dims: Dims, key: str = "mixer") -> PartCost:
     Raises:
         InputError: the mixer cannot be built so; names the option.
     """
-    with torch.device("meta"):
+    with shapes_only():
         return build_mixer(part, dims, key).cost()
 
 
 @cache
 def channel_mixer_cost(part: Part, dims: Dims, key: str = "mlp") -> PartCost:
     """Cost of a channel mixer, likewise."""
-    with torch.device("meta"):
+    with shapes_only():
         return build_channel_mixer(part, dims, key).cost()
 
 
@@ -89,18 +87,23 @@ def block_costs(block: Block, target: Target) -> dict[str, PartCost]:
 
 
 def _sums(block: Block, target: Target) -> tuple[float, ...]:
-    """What a block adds to a model: parts, parameters, elements that grow with the context, bytes that do not, FLOPs
-    of a step and of a prompt. The target keeps it: a search prices hundreds of layouts for each that it trains."""
+    """What a block adds to a model: parts, parameters, bytes that grow with the context, those of them that a step
+    reads, bytes that do not grow, FLOPs of a step and of a prompt, parameters that a step of the batch leaves unread,
+    and a prompt. The target keeps it: a search prices hundreds of layouts for each that it trains."""
     found = target.prices.get(block)
     if found is None:
-        parts, n = block_costs(block, target).values(), target.context
+        parts, n, size = block_costs(block, target).values(), target.context, target.cache_element_bytes
+        experts = [part.experts for part in parts if part.experts is not None]
         found = target.prices[block] = (
             len(parts),
             sum(p.parameters for p in parts),
-            sum(p.cache_elements(n) for p in parts),
-            sum(p.state_elements * STATE_ELEMENT_BYTES + p.conv_elements * target.cache_element_bytes for p in parts),
+            sum(p.cache_bytes(n, size) for p in parts),
+            sum(p.cache_bytes(n, size, read=True) for p in parts),
+            sum(p.state_elements * FP32_BYTES + p.conv_elements * size for p in parts),
             sum(p.step_flops(n) for p in parts),
             sum(p.prompt_flops(n) for p in parts),
+            sum(e.unused(target.batch) for e in experts),
+            sum(e.unused(n) for e in experts),
         )
     return found
 
@@ -108,7 +111,7 @@ def _sums(block: Block, target: Target) -> tuple[float, ...]:
 def part_counts(layout: Layout, target: Target) -> Counter[str]:
     """How many of each part the layout has at the target's depth, and the two ends once; names as in a profile."""
     counts = Counter({ENDS: 1})
-    for block, count in scaled_counts(layout, target.layers).items():
+    for block, count in scaled_counts(layout, target.layers, target.resize).items():
         for name in block_costs(block, target):
             counts[name] += count
     return counts
@@ -121,28 +124,30 @@ def cost(layout: Layout, target: Target) -> Cost:
         InputError: a part cannot be built at the target's size.
     """
     n, width, batch = target.context, target.width, target.batch
-    totals: list[float] = [0] * 6  # numbers of elements stay integers, however large
-    for block, count in scaled_counts(layout, target.layers).items():
+    totals: list[float] = [0] * 9  # numbers of bytes stay integers, however large
+    for block, count in scaled_counts(layout, target.layers, target.resize).items():
         for place, value in enumerate(_sums(block, target)):
             totals[place] += count * value
-    parts, own, cached, kept, step_flops, prompt_flops = totals
+    parts, own, cached, read, kept, step_flops, prompt_flops, idle, idle_in_prompt = totals
 
     head = target.vocabulary * width
     norms = (int(parts) + 1) * width
     parameters = int(own) + norms + (head if target.tied_embeddings else 2 * head)
     weights = parameters * target.weight_bytes
     # A step reads one row of the embedding for each sequence; a tied one it reads whole, as the head.
-    unread = 0 if target.tied_embeddings else max(0, target.vocabulary - batch) * width * target.weight_bytes
+    unread = 0 if target.tied_embeddings else max(0, target.vocabulary - batch) * width
+    step_weights = weights - (unread + idle) * target.weight_bytes
+    prompt_weights = weights - idle_in_prompt * target.weight_bytes
 
-    kv, state = int(cached) * target.cache_element_bytes, int(kept)
+    kv, state = int(cached), int(kept)
     memory = weights + batch * (kv + state)
     decode_flops = 2 * head + step_flops
     # Only the last token of a prompt needs the head.
     prefill_flops = 2 * head + prompt_flops
     device = target.hardware
     if target.measured is None:
-        decode_ms = device.roofline_ms(batch * decode_flops, weights - unread + batch * (kv + 2 * state))
-        prefill_ms = device.roofline_ms(prefill_flops, weights + kv + state)
+        decode_ms = device.roofline_ms(batch * decode_flops, step_weights + batch * (read + 2 * state))
+        prefill_ms = device.roofline_ms(prefill_flops, prompt_weights + kv + state)
     else:
         decode_ms = target.measured.decode_ms(part_counts(layout, target), batch, n)
         prefill_ms = target.measured.prefill_ms(part_counts(layout, target), n)

@@ -9,10 +9,10 @@ from search_space import limits
 from search_space.checks import positive
 from search_space.cost.devices import Device, find_device
 from search_space.cost.measured import SIZES, Profile, load_profile
-from search_space.errors import InputError
+from search_space.errors import InputError, one_of
 from search_space.layouts.block import Block
 from search_space.layouts.layout import Layout
-from search_space.layouts.resize import resize
+from search_space.layouts.resize import RULES, resize
 from search_space.model import Sizes
 from search_space.parts.build import check_mixer_options
 from search_space.parts.part import Part
@@ -27,6 +27,8 @@ class Target:
 
     Args:
         layers: depth; a layout of another depth is resized to it.
+        resize: auto (a layout that repeats a pattern goes on repeating it, others are stretched), pattern (any layout
+            is repeated and cut) or stretch; search_space/layouts/resize.py has the rule.
         width: model width.
         heads: query heads of the attention layers.
         kv_heads: key-value heads of the attention layers; null means as many as `heads`.
@@ -48,6 +50,7 @@ class Target:
     """
 
     layers: int = 24
+    resize: str = "auto"
     width: int = 2048
     heads: int = 32
     kv_heads: int | None = None
@@ -67,6 +70,8 @@ class Target:
             positive(f"target.{key}", getattr(self, key))
         for key, most in (("layers", limits.LAYERS), ("batch", limits.TOKENS), ("context", limits.TOKENS)):
             positive(f"target.{key}", getattr(self, key), most)
+        if self.resize not in RULES:
+            raise InputError("target.resize", self.resize, one_of(self.resize, RULES))
         if self.heads % positive("target.kv_heads", self.heads if self.kv_heads is None else self.kv_heads):
             raise InputError("target.kv_heads", self.kv_heads, f"a divisor of heads={self.heads}")
         check_mixer_options(self.options, "target.options")
@@ -103,7 +108,7 @@ class Target:
 
     def layout(self, layout: Layout) -> Layout:
         """The layout as the target has it: at its depth, with `options`; `build_model(.., target.sizes)` builds it."""
-        layers = resize(layout, self.layers).layers
+        layers = resize(layout, self.layers, self.resize).layers
         return Layout(tuple(Block(self.part(block.mixer), block.mlp) for block in layers))
 
     @cached_property

@@ -1,13 +1,15 @@
 """Layouts from the literature, at the depth that they were published with."""
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib.resources import files
 from itertools import cycle, islice
 
 import yaml
 
 from search_space.layouts.layout import Layout
+from search_space.parts.build import mixer_class
+from search_space.parts.part import BRANCHES, Part
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,33 @@ class Published:
     year: int
     layout: Layout
     note: str
+
+    @cached_property
+    def _parts(self) -> list[tuple[Part, ...]]:
+        """The mixers of each layer that has one; those that stand side by side all."""
+        mixers = [block.mixer for block in self.layout.layers if block.mixer]
+        return [dict(mixer.options).get(BRANCHES) or (mixer,) for mixer in mixers]
+
+    @property
+    def mixers(self) -> set[str]:
+        """Names of the mixers that it has."""
+        return {part.kind for parts in self._parts for part in parts}
+
+    @property
+    def families(self) -> set[str]:
+        """Families of these."""
+        return {mixer_class(part).family for parts in self._parts for part in parts}
+
+    @property
+    def attention(self) -> float:
+        """Share of the token mixers that are full attention, or have it in one branch."""
+        full = sum(any(mixer_class(part).family == "attention" for part in parts) for parts in self._parts)
+        return full / len(self._parts)
+
+    def to_yaml(self) -> str:
+        """Its layout as YAML, with where it comes from in comments."""
+        about = f"{self.name} ({self.year}): {self.source}" + f"; {self.note}" * bool(self.note)
+        return f"# {' '.join(about.split())}\n{self.layout.to_yaml()}"
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,9 @@ It takes published layouts to the depth of the proxy, and every layout to the de
    by relative depth; at equal depth the one that came first in the original comes first.
 
 At the same depth nothing changes.
+
+`target.resize` may ask for one of the two: "pattern" also repeats a layout without a pattern, as a whole, and cuts it;
+"stretch" stretches those with a pattern too.
 """
 
 from collections import Counter, defaultdict
@@ -23,28 +26,48 @@ from itertools import cycle, islice
 from search_space.layouts.block import Block
 from search_space.layouts.layout import Layout
 
+RULES = ["auto", "pattern", "stretch"]
+
 
 @lru_cache(maxsize=100_000)
-def pattern(layout: Layout, layers: int) -> tuple[Block, ...] | None:
-    """The shortest pattern that the layout repeats and `layers` layers can hold; None where there is none."""
+def pattern(layout: Layout, layers: int, rule: str = "auto") -> tuple[Block, ...] | None:
+    """The shortest pattern that the layout repeats and `layers` layers can hold; None where it is to be stretched."""
     depth = len(layout.layers)
+    if rule == "stretch":
+        return None
     for period in range(1, min(depth, layers) // 2 + 1):
         if layout.layers[period:] == layout.layers[:-period]:
             return layout.layers[:period]
-    return None
+    return layout.layers if rule == "pattern" else None
 
 
-def scaled_counts(layout: Layout, layers: int) -> Counter[Block]:
+def resize_note(layout: Layout, layers: int, rule: str = "auto") -> str:
+    """What `resize` does to the layout, in a few words, for the files that it is written to."""
+    depth = len(layout.layers)
+    repeated = pattern(layout, layers, rule)
+    if depth == layers:
+        return f"{layers} layers, as it was found"
+    if repeated is None:
+        return f"{layers} layers from {depth}: stretched, each kind keeps its share and its relative depth"
+    cut = " and cut" if layers % len(repeated) else ""
+    return f"{layers} layers from {depth}: a pattern of {len(repeated)} layer{'s' * (len(repeated) > 1)}, repeated{cut}"
+
+
+def scaled_counts(layout: Layout, layers: int, rule: str = "auto") -> Counter[Block]:
     """How many layers of each kind the layout has at a depth of `layers`: the counts of `resize`, for less work."""
-    repeated = pattern(layout, layers)
+    if layers == len(layout.layers):
+        return Counter(layout.layers)
+    repeated = pattern(layout, layers, rule)
     if repeated is not None:
         return Counter(islice(cycle(repeated), layers))
     return Counter(_shares(Counter(layout.layers), layers))
 
 
-def resize(layout: Layout, layers: int) -> Layout:
-    """The layout at a depth of `layers` layers (at least 1), by the rule above."""
-    repeated = pattern(layout, layers)
+def resize(layout: Layout, layers: int, rule: str = "auto") -> Layout:
+    """The layout at a depth of `layers` layers (at least 1), by the rule above, or the half of it that `rule` names."""
+    if layers == len(layout.layers):
+        return layout
+    repeated = pattern(layout, layers, rule)
     if repeated is not None:
         return Layout(tuple(islice(cycle(repeated), layers)))
     places = defaultdict(list)

@@ -1,16 +1,33 @@
 """Softmax attention."""
 
+import torch
 from torch import Tensor, nn
 
-from kernels import rotary, softmax_attention, softmax_attention_step
-from search_space.checks import head_size, positive, rotary_base
-from search_space.errors import InputError
+from kernels import (
+    elementwise_attention,
+    elementwise_attention_step,
+    rotary,
+    softmax_attention,
+    softmax_attention_step,
+)
+from search_space.checks import head_size, positive, rotary_base, switch
+from search_space.errors import InputError, one_of
 from search_space.parts.base import Cache, Dims, Mixer, PartCost, Scaling, State
-from search_space.parts.nn import ShortConvolution
+from search_space.parts.nn import RMSNorm, ShortConvolution
+
+ACTIVATIONS = ["softmax", "relu", "softplus", "sigmoid"]
 
 
 class Attention(Mixer):
     """Causal softmax attention (1706.03762) with rotary positions (2104.09864) and grouped keys (2305.13245).
+
+    Weights other than the softmax of scores come from each score by itself:
+
+        relu: ReLA (2104.07012): relu, and an RMS norm over all heads of what was read. ReLA has no rotary positions and
+            may gate the norm; both are options here (`rope_theta`, `gated_attention`).
+        softplus: softplus over the sum of all (2501.13428). Its scale, which grows with the length, and its
+            powers of weights are left out: they are for longer texts than those of training.
+        sigmoid: SWAT (2502.18845): sigmoid with balanced ALiBi beside the rotary positions, for sliding windows.
 
     Args:
         dims: sizes of the model.
@@ -20,15 +37,18 @@ class Attention(Mixer):
         value_size: of each head; None means width / heads.
         conv: width of a short convolution over queries, keys and values; 0 means none.
         rope_theta: base of the rotary wavelengths; None means no positions.
+        qk_norm: whether queries and keys of each head pass RMS norms ahead of the positions (2302.05442), as in Qwen3.
+        activation: of the scores; softmax, relu, softplus or sigmoid.
 
     Class attributes:
         window: tokens that a token sees, itself included; None means all before it.
 
     Raises:
-        InputError: sizes that are not positive integers, do not divide, or an odd key size.
+        InputError: sizes that are not positive integers, do not divide, an odd key size, or an unknown activation.
     """
 
     source = "Attention Is All You Need (arXiv 1706.03762)"
+    family = "attention"
     scaled = {
         "heads": Scaling.ATTENTION_HEADS,
         "kv_heads": Scaling.ATTENTION_HEADS,
@@ -47,6 +67,8 @@ class Attention(Mixer):
         value_size: int | None = None,
         conv: int = 0,
         rope_theta: float | None = 10000.0,
+        qk_norm: bool = False,
+        activation: str = "softmax",
     ):
         super().__init__()
         if kv_heads is None:
@@ -58,9 +80,15 @@ class Attention(Mixer):
         self.key_size = head_size("key_size", key_size, self.heads, dims.width)
         self.value_size = head_size("value_size", value_size, self.heads, dims.width)
         self.rope_theta = None if rope_theta is None else rotary_base(rope_theta, self.key_size)
+        if activation not in ACTIVATIONS:
+            raise InputError("activation", activation, one_of(activation, ACTIVATIONS))
+        self.activation = activation
         self.sizes = [(self.heads + self.kv_heads) * self.key_size, self.kv_heads * self.value_size]
         self.input = nn.Linear(dims.width, sum(self.sizes), bias=False)
         self.conv = ShortConvolution(sum(self.sizes), conv, activation=False)
+        normed = switch("qk_norm", qk_norm)
+        self.norms = nn.ModuleList([RMSNorm(self.key_size), RMSNorm(self.key_size)]) if normed else None
+        self.norm = RMSNorm(self.heads * self.value_size) if activation == "relu" else None
         self.output = nn.Linear(self.heads * self.value_size, dims.width, bias=False)
 
     def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
@@ -68,7 +96,13 @@ class Attention(Mixer):
         position = state["position"] if state else 0
         cache = (state["keys"], state["values"]) if state else None
         features, conv = self.conv(self.input(x), state["conv"] if state else None)
-        o, (keys, values) = softmax_attention(*self._heads(features, position), window=self.window, initial_state=cache)
+        heads = self._heads(features, position)
+        if self.activation == "softmax":
+            o, (keys, values) = softmax_attention(*heads, window=self.window, initial_state=cache)
+        else:
+            o, (keys, values) = elementwise_attention(
+                *heads, self.activation, decaying=self.activation == "sigmoid", window=self.window, initial_state=cache
+            )
         new = {"keys": keys, "values": values, "conv": conv, "position": position + x.shape[1]}
         return self.read(o, x), new
 
@@ -76,19 +110,27 @@ class Attention(Mixer):
         """Mixes a single token x [B, D]; see `Mixer.step`."""
         position = state["position"]
         features, conv = self.conv.step(self.input(x), state["conv"])
-        o, (keys, values) = softmax_attention_step(
-            *self._heads(features, position), (state["keys"], state["values"]), window=self.window
-        )
+        heads, cache = self._heads(features, position), (state["keys"], state["values"])
+        if self.activation == "softmax":
+            o, (keys, values) = softmax_attention_step(*heads, cache, window=self.window)
+        else:
+            o, (keys, values) = elementwise_attention_step(
+                *heads, self.activation, cache, decaying=self.activation == "sigmoid", window=self.window
+            )
         return self.read(o, x), {"keys": keys, "values": values, "conv": conv, "position": position + 1}
 
     def read(self, o: Tensor, x: Tensor) -> Tensor:
         """Output [..., D] from what each head read, o [..., heads, value_size], at the inputs x [..., D]."""
-        return self.output(o.flatten(-2))
+        o = o.flatten(-2)
+        return self.output(o if self.norm is None else self.norm(o))
 
     def _heads(self, features: Tensor, position: int) -> tuple[Tensor, Tensor, Tensor]:
         """Queries [..., heads, key_size], keys and values [..., kv_heads, size]."""
         qk, v = features.split(self.sizes, -1)
         qk = qk.unflatten(-1, (self.heads + self.kv_heads, self.key_size))
+        if self.norms is not None:
+            q, k = qk.split([self.heads, self.kv_heads], -2)
+            qk = torch.cat([norm(x) for norm, x in zip(self.norms, (q, k), strict=True)], -2)
         if self.rope_theta is not None:
             qk = rotary(qk, position, self.rope_theta)
         q, k = qk.split([self.heads, self.kv_heads], -2)

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from search_space.checks import head_size
+from search_space.checks import head_size, switch
 from search_space.parts.base import Dims
 from search_space.parts.matrix_state import DeltaRuleMixer
 from search_space.parts.nn import unit_length
@@ -20,9 +20,11 @@ class DeltaNet(DeltaRuleMixer):
         key_size: of each head; None means width / heads.
         value_size: of each head; None means width / heads.
         conv: width of the short convolution over queries, keys and values; 0 means none.
+        negative_eigenvalues: whether the writing strength is doubled, so that a step can also turn a part of the state
+            around (2411.12537).
 
     Raises:
-        InputError: sizes that are not positive integers or do not divide.
+        InputError: sizes that are not positive integers or do not divide, or a switch that is none.
     """
 
     source = "Parallelizing Linear Transformers with the Delta Rule over Sequence Length (arXiv 2406.06484)"
@@ -35,6 +37,7 @@ class DeltaNet(DeltaRuleMixer):
         key_size: int | None = None,
         value_size: int | None = None,
         conv: int = 4,
+        negative_eigenvalues: bool = False,
     ):
         heads = max(1, dims.width // 128) if heads is None else heads
         super().__init__(
@@ -47,8 +50,9 @@ class DeltaNet(DeltaRuleMixer):
             gated=False,
             extra=heads,
         )
+        self.strongest = 2.0 if switch("negative_eigenvalues", negative_eigenvalues) else 1.0
 
     def recurrence(self, qk: Tensor, v: Tensor, extra: Tensor, position: int) -> tuple[Tensor | None, ...]:
         """Unit queries and keys, values, writing strength, no decay."""
         q, k = unit_length(qk).chunk(2, -2)
-        return q, k, v, extra.sigmoid(), None
+        return q, k, v, self.strongest * extra.sigmoid(), None

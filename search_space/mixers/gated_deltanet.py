@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from search_space.checks import head_size
+from search_space.checks import head_size, switch
 from search_space.parts.base import Dims
 from search_space.parts.matrix_state import DeltaRuleMixer
 from search_space.parts.nn import step_bias, unit_length
@@ -27,9 +27,11 @@ class GatedDeltaNet(DeltaRuleMixer):
         key_size: of each head; None means width / heads.
         value_size: of each head; None means width / heads.
         conv: width of the short convolution over queries, keys and values; 0 means none.
+        negative_eigenvalues: whether the writing strength is doubled, so that a step can also turn a part of the state
+            around (2411.12537).
 
     Raises:
-        InputError: sizes that are not positive integers or do not divide.
+        InputError: sizes that are not positive integers or do not divide, or a switch that is none.
     """
 
     source = "Gated Delta Networks: Improving Mamba2 with Delta Rule (arXiv 2412.06464)"
@@ -44,6 +46,7 @@ class GatedDeltaNet(DeltaRuleMixer):
         key_size: int | None = None,
         value_size: int | None = None,
         conv: int = 4,
+        negative_eigenvalues: bool = False,
     ):
         heads = max(1, dims.width // 256) if heads is None else heads
         super().__init__(
@@ -56,6 +59,7 @@ class GatedDeltaNet(DeltaRuleMixer):
             gated=True,
             extra=2 * heads,
         )
+        self.strongest = 2.0 if switch("negative_eigenvalues", negative_eigenvalues) else 1.0
         self.log_rate = nn.Parameter((LARGEST_RATE * (1 - torch.rand(heads))).log())
         self.step_bias = nn.Parameter(step_bias(heads))
 
@@ -63,4 +67,5 @@ class GatedDeltaNet(DeltaRuleMixer):
         """Unit queries and keys, values, writing strength, decay by head."""
         q, k = unit_length(qk).chunk(2, -2)
         strength, step = extra.chunk(2, -1)
-        return q, k, v, strength.sigmoid(), -self.log_rate.exp() * F.softplus(step + self.step_bias)
+        log_decay = -self.log_rate.exp() * F.softplus(step + self.step_bias)
+        return q, k, v, self.strongest * strength.sigmoid(), log_decay

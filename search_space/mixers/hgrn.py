@@ -31,6 +31,7 @@ class HGRN(Mixer):
     """
 
     source = "Hierarchically Gated Recurrent Neural Network for Sequence Modeling (arXiv 2311.04823)"
+    family = "vector"
 
     scaled = {"state_size": Scaling.WIDTH}
 

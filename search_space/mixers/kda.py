@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from search_space.checks import head_size
+from search_space.checks import head_size, switch
 from search_space.parts.base import Dims
 from search_space.parts.matrix_state import DeltaRuleMixer
 from search_space.parts.nn import step_bias, unit_length
@@ -26,9 +26,11 @@ class KDA(DeltaRuleMixer):
         key_size: of each head; None means width / heads.
         value_size: of each head, and the rank of the decay and of the gate; None means width / heads.
         conv: width of the short convolution over queries, keys and values; 0 means none.
+        negative_eigenvalues: whether the writing strength is doubled, so that a step can also turn a part of the state
+            around (2411.12537).
 
     Raises:
-        InputError: sizes that are not positive integers or do not divide.
+        InputError: sizes that are not positive integers or do not divide, or a switch that is none.
     """
 
     source = "Kimi Linear: An Expressive, Efficient Attention Architecture (arXiv 2510.26692)"
@@ -43,6 +45,7 @@ class KDA(DeltaRuleMixer):
         key_size: int | None = None,
         value_size: int | None = None,
         conv: int = 4,
+        negative_eigenvalues: bool = False,
     ):
         heads = max(1, dims.width // 128) if heads is None else heads
         value_size = head_size("value_size", value_size, heads, dims.width)
@@ -57,6 +60,7 @@ class KDA(DeltaRuleMixer):
             gate_size=value_size,
             extra=heads + value_size,
         )
+        self.strongest = 2.0 if switch("negative_eigenvalues", negative_eigenvalues) else 1.0
         self.decay = nn.Linear(value_size, heads * self.key_size, bias=False)
         self.gate = nn.Linear(value_size, heads * value_size, bias=False)
         self.log_rate = nn.Parameter(torch.empty(heads).uniform_(*RATES).log())
@@ -67,7 +71,7 @@ class KDA(DeltaRuleMixer):
         q, k = unit_length(qk).chunk(2, -2)
         strength, low = extra.split([self.heads, self.value_size], -1)
         step = F.softplus(self.decay(low) + self.step_bias).unflatten(-1, (self.heads, self.key_size))
-        return q, k, v, strength.sigmoid(), -self.log_rate.exp()[:, None] * step
+        return q, k, v, self.strongest * strength.sigmoid(), -self.log_rate.exp()[:, None] * step
 
     def read(self, o: Tensor, v: Tensor, gate: Tensor) -> Tensor:
         """The norm of each head, then the gate through a sigmoid."""

@@ -37,6 +37,7 @@ class Mamba(Mixer):
     """
 
     source = "Mamba: Linear-Time Sequence Modeling with Selective State Spaces (arXiv 2312.00752)"
+    family = "ssm"
 
     scaled = {"channels": Scaling.WIDTH, "key_size": Scaling.HEAD_SIZE}
 

@@ -37,6 +37,7 @@ class Mamba2(MatrixStateMixer):
     """
 
     source = "Transformers are SSMs: Generalized Models and Efficient Algorithms (arXiv 2405.21060)"
+    family = "ssm"
 
     query_scale = 1.0
 

@@ -33,6 +33,7 @@ class Parallel(Mixer):
     """
 
     source = "Hymba: A Hybrid-head Architecture for Small Language Models (arXiv 2411.13676)"
+    family = "mixed"
 
     def __init__(self, dims: Dims, *, branches: Sequence[Part] = DEFAULT, combine: str = "mean", norm: bool = True):
         super().__init__()
@@ -83,6 +84,7 @@ class Parallel(Mixer):
     def cost(self) -> PartCost:
         """The sum over the branches, and the norms."""
         costs = [branch.cost() for branch in self.branches]  # type: ignore[operator]
-        sums = {f.name: sum(getattr(c, f.name) for c in costs) for f in fields(PartCost) if f.name != "caches"}
+        names = [f.name for f in fields(PartCost) if f.name not in ("caches", "experts")]  # no mixer has experts
+        sums = {name: sum(getattr(cost, name) for cost in costs) for name in names}
         sums["parameters"] += sum(p.numel() for p in self.norms.parameters())
         return PartCost(**sums, caches=sum((c.caches for c in costs), ()))

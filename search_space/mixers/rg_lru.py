@@ -37,6 +37,7 @@ class RGLRU(Mixer):
     """
 
     source = "Griffin: Mixing Gated Linear Recurrences with Local Attention (arXiv 2402.19427)"
+    family = "vector"
 
     scaled = {"state_size": Scaling.WIDTH, "block_size": Scaling.WIDTH}
 

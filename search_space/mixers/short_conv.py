@@ -23,6 +23,7 @@ class ShortConv(Mixer):
     """
 
     source = "LFM2 Technical Report (arXiv 2511.23404)"
+    family = "convolution"
 
     def __init__(self, dims: Dims, *, conv: int = 3):
         super().__init__()

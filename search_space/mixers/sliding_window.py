@@ -21,6 +21,7 @@ class SlidingWindow(Attention):
     """
 
     source = "Longformer: The Long-Document Transformer (arXiv 2004.05150)"
+    family = "window"
 
     scaled = {**Attention.scaled, "window": Scaling.LENGTH}
 

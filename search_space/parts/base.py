@@ -11,8 +11,21 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from search_space.parts.costs import Cache, Experts, PartCost
 from search_space.parts.nn import BlockLinear
 
+__all__ = [
+    "Cache",
+    "ChannelMixer",
+    "Dims",
+    "Experts",
+    "LayerPart",
+    "Mixer",
+    "PartCost",
+    "Scaling",
+    "State",
+    "state_elements",
+]
 State = dict[str, Any]
 """What a mixer remembers of the tokens so far: tensors, all with the batch first, and ints."""
 
@@ -47,69 +60,11 @@ class Scaling(Enum):
     ATTENTION_HEAD_SIZE = "size of such a key or value"
     WIDTH = "in proportion to the width of the model"
     MLP_RATIO = "hidden width of a channel mixer over the width of the model"
+    EXPERTS = "experts of a channel mixer"
+    EXPERTS_USED = "experts that a token uses"
+    EXPERT_RATIO = "hidden width of each expert over the width of the model"
     LENGTH = "tokens, in proportion to the length of a sequence"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cache:
-    """What is kept of every token of context, as keys and values are.
-
-    Args:
-        elements: that a token adds.
-        flops: that a decode step spends on each token kept.
-        window: most tokens that are kept; None means all.
-    """
-
-    elements: int
-    flops: float
-    window: int | None = None
-
-    def kept(self, context: int) -> int:
-        """Tokens that are kept of a context of so many."""
-        return context if self.window is None else min(context, self.window)
-
-    def attended(self, tokens: int) -> int:
-        """Tokens that those of a prompt see, all together: the sum of min(t, window) over t = 1 .. tokens."""
-        kept = self.kept(tokens)
-        return kept * (kept + 1) // 2 + (tokens - kept) * kept
-
-
-@dataclass(frozen=True, kw_only=True)
-class PartCost:
-    """What one part of a layer costs, per sequence and token, as plain numbers.
-
-    The cost model turns these into bytes and seconds for a batch, a context and a device.
-
-    Args:
-        parameters: all parameters of the part.
-        product_flops: FLOPs a token of products with parameters: the projections.
-        caches: what grows with the context.
-        state_elements: recurrent state elements, kept in fp32, read and written at every step.
-        conv_elements: cached inputs of the short convolutions.
-        decode_flops: FLOPs of one decode step beside `product_flops` and those of the caches.
-        prefill_flops: FLOPs a token beside these when a whole sequence is processed (chunkwise).
-    """
-
-    parameters: int
-    product_flops: float
-    caches: tuple[Cache, ...] = ()
-    state_elements: int = 0
-    conv_elements: int = 0
-    decode_flops: float = 0.0
-    prefill_flops: float = 0.0
-
-    def cache_elements(self, context: int) -> int:
-        """Elements that a sequence of `context` tokens keeps in the caches."""
-        return sum(cache.elements * cache.kept(context) for cache in self.caches)
-
-    def step_flops(self, context: int) -> float:
-        """FLOPs of a decode step that follows `context` tokens."""
-        return self.product_flops + self.decode_flops + sum(c.flops * c.kept(context) for c in self.caches)
-
-    def prompt_flops(self, tokens: int) -> float:
-        """FLOPs of a prompt."""
-        whole = tokens * (self.product_flops + self.prefill_flops)
-        return whole + sum(cache.flops * cache.attended(tokens) for cache in self.caches)
+    FILTER = "taps of a long convolution, as published up to a share of a sequence"
 
 
 class LayerPart(nn.Module, ABC):
@@ -118,7 +73,7 @@ class LayerPart(nn.Module, ABC):
     Class attributes:
         source: the paper (title, arXiv number) that the part follows.
         scaled: option -> how it shrinks to the proxy. Each is also an attribute that holds the size which the part
-            was built with. What is not named here is the same at both scales.
+            was built with, or None where it was built without. What is not named here is the same at both scales.
     """
 
     source: ClassVar[str]
@@ -142,14 +97,20 @@ class LayerPart(nn.Module, ABC):
 class Mixer(LayerPart):
     """A token mixer: maps [B, T, D] to [B, T, D], and no output depends on a later token.
 
-    A mixer is one file that subclasses this, and one line in the catalogue
-    (`search_space/mixers/__init__.py`). Subclasses take `dims: Dims` first and keyword options after it,
+    A mixer is one file that subclasses this, and one line in the catalogue (`search_space/mixers/__init__.py`);
+    docs/adding-a-mixer.md goes through one. Subclasses take `dims: Dims` first and keyword options after it,
     every option with a default that follows the mixer's paper; options that mean the same have the same name
     everywhere (`heads`, `key_size` and `value_size` of a head, `conv`). Their last projection is an
     `nn.Linear` called `output`; one that is built otherwise overrides `zero_output`. Their `forward` runs under
     `torch.vmap` (no branch on what a tensor holds), so that several seeds can be trained as one stack.
     `search_space.testing.MixerContract` is the suite that every mixer passes, a user's own included.
+
+    Class attributes:
+        family: what it remembers, one of `search_space.parts.families.FAMILIES`; `family:NAME` stands for all of a
+            family where mixers are listed.
     """
+
+    family: ClassVar[str] = ""
 
     @abstractmethod
     def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:

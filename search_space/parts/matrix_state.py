@@ -3,9 +3,10 @@
 Shapes: B sequences, T tokens, D model width, H heads, K key size, V value size; "..." is B, T (in a step: B).
 """
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -46,6 +47,7 @@ class MatrixStateMixer(Mixer):
             multiplication by the decay, two for the outer product and its sum, two for reading.
     """
 
+    family = "linear"
     operator: ClassVar[Callable] = staticmethod(linear_attention)
     step_operator: ClassVar[Callable] = staticmethod(linear_attention_step)
     query_scale: ClassVar[float | None] = None
@@ -77,7 +79,7 @@ class MatrixStateMixer(Mixer):
         values = heads * value_size
         self.sizes = [2 * self.key_heads * key_size + values, (gate_size or values) if gated else 0, extra]
         self.input = nn.Linear(dims.width, sum(self.sizes), bias=False)
-        self.conv = ShortConvolution(self.sizes[0], conv, activation, bias=conv_bias)
+        self.conv: Any = ShortConvolution(self.sizes[0], conv, activation, bias=conv_bias)
         self.norm = RMSNorm(self.norm_size)
         self.output = nn.Linear(values, dims.width, bias=False)
 
@@ -97,7 +99,7 @@ class MatrixStateMixer(Mixer):
         state = state or {}
         position = state.get("position", 0)
         features, gate, extra = self.input(x).split(self.sizes, -1)
-        features, conv = self.conv(features, state.get("conv"))
+        features, conv = self.convolve(features, extra, state.get("conv"))
         qk, v = self._heads(features)
         inputs = self.recurrence(qk, v, extra, position)
         o, memory = self.operator(*inputs, initial_state=state.get("memory"), scale=self.query_scale)
@@ -108,12 +110,26 @@ class MatrixStateMixer(Mixer):
         """Mixes a single token x [B, D]; see `Mixer.step`."""
         position = state["position"]
         features, gate, extra = self.input(x).split(self.sizes, -1)
-        features, conv = self.conv.step(features, state["conv"])
+        features, conv = self.convolve_step(features, extra, state["conv"])
         qk, v = self._heads(features)
         inputs = self.recurrence(qk, v, extra, position)
         o, memory = self.step_operator(*inputs, state["memory"], scale=self.query_scale)
         y = self.output(self.read(o, v, gate))
         return y, {"memory": memory, "conv": conv, "position": position + 1}
+
+    def convolve(self, features: Tensor, extra: Tensor, cache: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Queries, keys and values [B, T, ...] through the short convolution, and what it keeps.
+
+        Args:
+            features: of the input projection.
+            extra: further outputs of it, for a convolution that depends on them.
+            cache: what was kept before.
+        """
+        return self.conv(features, cache)
+
+    def convolve_step(self, features: Tensor, extra: Tensor, cache: Tensor) -> tuple[Tensor, Tensor]:
+        """The same for a single token, [B, ...]."""
+        return self.conv.step(features, cache)
 
     def _heads(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Splits convolved features into queries and keys [..., 2 G, K] and values [..., H, V]."""
@@ -134,16 +150,21 @@ class MatrixStateMixer(Mixer):
         gates = gate.unflatten(-1, (-1, self.norm_size)) if self.sizes[1] else None
         return self.norm(o, gates).flatten(-2)
 
+    @property
+    def state_sizes(self) -> tuple[int, int]:
+        """Rows and columns of a head's state: K and V, unless what is written is wider."""
+        return self.key_size, self.value_size
+
     def initial_state(self, batch: int) -> State:
         """No memory, nothing convolved yet; the memory is float32 at least."""
         weight = self.input.weight
         precision = torch.promote_types(weight.dtype, torch.float32)
-        memory = weight.new_zeros(batch, self.heads, self.key_size, self.value_size, dtype=precision)
+        memory = weight.new_zeros(batch, self.heads, *self.state_sizes, dtype=precision)
         return {"memory": memory, "conv": self.conv.initial_cache(weight, batch), "position": 0}
 
     def cost(self) -> PartCost:
         """The state, and the FLOPs of the update and of reading it."""
-        elements = self.heads * self.key_size * self.value_size
+        elements = self.heads * math.prod(self.state_sizes)
         return PartCost(
             **self.weights(),
             state_elements=elements,
@@ -154,8 +175,8 @@ class MatrixStateMixer(Mixer):
 
     def prefill_flops(self) -> float:
         """FLOPs a token of the chunkwise form: between chunks through the state, within one by attention."""
-        through_state = 4 * self.heads * self.key_size * self.value_size
-        return through_state + CHUNK * self.heads * (self.key_size + self.value_size)
+        rows, columns = self.state_sizes
+        return 4 * self.heads * rows * columns + CHUNK * self.heads * (rows + columns)
 
 
 class DeltaRuleMixer(MatrixStateMixer):
@@ -165,12 +186,14 @@ class DeltaRuleMixer(MatrixStateMixer):
     new one, and reading by the query. Decay is a seventh.
     """
 
-    operator = staticmethod(delta_rule)
-    step_operator = staticmethod(delta_rule_step)
+    family = "delta"
+    operator: ClassVar[Callable] = staticmethod(delta_rule)
+    step_operator: ClassVar[Callable] = staticmethod(delta_rule_step)
     flops_per_element = 6
 
     def prefill_flops(self) -> float:
         """Those of linear attention, and of solving for the values that each chunk writes."""
-        through_state = 2 * self.heads * self.key_size * self.value_size
-        within_chunk = 2 * CHUNK * self.heads * (2 * self.key_size + self.value_size)
+        rows, columns = self.state_sizes
+        through_state = 2 * self.heads * rows * columns
+        within_chunk = 2 * CHUNK * self.heads * (2 * rows + columns)
         return super().prefill_flops() + through_state + within_chunk + CHUNK**2 * self.heads / 3

@@ -33,10 +33,7 @@ class MLP(ChannelMixer):
         if ratio is None:
             self.hidden = dims.mlp_width or dims.width
         else:
-            self.hidden = round(number("ratio", ratio) * dims.width)
-            if not 1 <= self.hidden <= limits.SIZE:
-                expected = f"a positive number that gives 1 to {limits.SIZE} hidden units at width {dims.width}"
-                raise InputError("ratio", ratio, expected)
+            self.hidden = hidden_units("ratio", ratio, dims.width)
         self.ratio = self.hidden / dims.width
         self.input = nn.Linear(dims.width, (2 if self.gated else 1) * self.hidden, bias=False)
         self.output = nn.Linear(self.hidden, dims.width, bias=False)
@@ -52,3 +49,16 @@ class MLP(ChannelMixer):
     def cost(self) -> PartCost:
         """Its two or three matrices."""
         return PartCost(**self.weights())
+
+
+def hidden_units(option: str, ratio: float, width: int) -> int:
+    """Hidden units of a layer with this ratio of its hidden width to the width of the model.
+
+    Raises:
+        InputError: a ratio that leaves none, or too many.
+    """
+    hidden = round(number(option, ratio) * width)
+    if not 1 <= hidden <= limits.SIZE:
+        expected = f"a positive number that gives 1 to {limits.SIZE} hidden units at width {width}"
+        raise InputError(option, ratio, expected)
+    return hidden

@@ -10,6 +10,7 @@ from search_space import limits
 from search_space.checks import positive
 from search_space.errors import InputError, one_of
 from search_space.layouts.block import Block, find_block, parse_block
+from search_space.parts.families import expanded
 from search_space.space.constraints import Constraints
 
 TIES = ["layer", "block", "pattern"]
@@ -26,7 +27,8 @@ class SpaceConfig:
 
     Args:
         layers: depth of the layouts that are searched.
-        choices: blocks that a layer may take: names under `blocks`, or mixers, with their default options.
+        choices: blocks that a layer may take: names under `blocks`, or mixers, with their default options; family:delta
+            stands for all mixers of that family (`nas mixers` has the families).
         blocks: name -> {mixer: ..., option: value, mlp: {kind: ..., option: value}}, at the target's scale. In place of
             a value, {choose: [value, ...]} leaves it to the search.
         per_layer: layer (0 is the first) -> choices that it has instead.
@@ -199,7 +201,7 @@ def allowed_choices(config: SpaceConfig, named: Mapping[str, Choice]) -> list[di
     def found(names: Any, key: str) -> dict[str, Choice]:
         if not isinstance(names, list | tuple) or not names or not all(isinstance(name, str) for name in names):
             raise InputError(key, names, "a list of block names, at least one")
-        return {name: find_choice(name, named, key) for name in names}
+        return {name: find_choice(name, named, key) for name in expanded(names, key)}
 
     allowed = [found(config.choices, "space.choices")] * positive("space.layers", config.layers, limits.LAYERS)
     for layer, names in config.per_layer.items():

@@ -11,7 +11,8 @@ from search_space.layouts.layout import Layout
 
 @dataclass(frozen=True, kw_only=True)
 class Constraints:
-    """Limits on layouts. A name is a block of the space, or a mixer: then all blocks with that mixer count.
+    """Limits on layouts. A name is a block of the space, or a mixer, or as in family:delta a family of mixers: then all
+    blocks with that mixer, or one of them, count.
 
     Args:
         at_most: name -> most layers of it, at the depth of the search.

@@ -12,6 +12,8 @@ from search_space.cost.target import Target
 from search_space.errors import InputError
 from search_space.layouts.block import Block
 from search_space.layouts.layout import Layout
+from search_space.parts.build import mixer_class
+from search_space.parts.families import family_in
 from search_space.space.choices import (
     BLOCK,
     Decision,
@@ -230,11 +232,15 @@ class Space:
         return self._counting.cheapest({block: cost_objectives()[key](price) for block, price in pure.items()})
 
     def _meaning(self, name: str, key: str) -> frozenset[Block]:
-        """The blocks that a constraint means by `name`: those of the choice called so, or all with that mixer.
+        """The blocks that a constraint means by `name`: those of the choice called so, or all with that mixer, or all
+        with a mixer of that family.
 
         Raises:
-            InputError: there is neither such a choice nor such a mixer; names `key`.
+            InputError: there is no such choice, mixer or family; names `key`.
         """
+        family = family_in(name, key)
+        if family is not None:
+            return frozenset(b for b in self._all if b.mixer and mixer_class(b.mixer).family == family)
         choice = find_choice(name, self._named, key)
         if name in self._named:
             return self._all & frozenset(choice.blocks.values())

@@ -33,6 +33,12 @@ CASES = {
         "delta_rule",
         lambda: [draw(*QK) / 3, draw(*QK) / 3, draw(*V), draw(*QK[:3]).sigmoid(), decay(*QK)],
     ),
+    "dplr": ("dplr", lambda: [*(draw(*shape) / 3 for shape in (QK, QK, V, QK, QK)), decay(*QK)]),
+    "dplr_step": (
+        "dplr_step",
+        lambda: [*(draw(BATCH, HEADS, n) for n in (8, 8, 5, 8, 8)), decay(BATCH, HEADS, 8), draw(*STATE)],
+    ),
+    "elementwise_attention": ("elementwise_attention", lambda: [draw(*QK), draw(*QK), draw(*V), "sigmoid"]),
     "gated_scan": ("gated_scan", lambda: [draw(BATCH, TOKENS, 6), decay(BATCH, TOKENS, 6)]),
     "linear_attention": ("linear_attention", lambda: [draw(*QK), draw(*QK), draw(*V)]),
     "linear_attention-fixed": ("linear_attention", lambda: [draw(*QK), draw(*QK), draw(*V), decay(HEADS)]),
@@ -41,6 +47,8 @@ CASES = {
         lambda: [draw(*QK), draw(*QK), draw(*V), -draw(HEADS, models=0).abs()],
     ),
     "linear_attention-by-key": ("linear_attention", lambda: [draw(*QK), draw(*QK), draw(*V), decay(*QK)]),
+    "long_convolution": ("long_convolution", lambda: [draw(BATCH, TOKENS, 6), draw(3, 4)]),
+    "long_convolution_step": ("long_convolution_step", lambda: [draw(BATCH, 6), draw(3, 4), draw(BATCH, 3, 6)]),
     "rms_norm": ("rms_norm", lambda: [draw(BATCH, TOKENS, 6), draw(6)]),
     "rms_norm-gated": ("rms_norm", lambda: [draw(*QK), draw(8), draw(*QK)]),
     "rms_norm-of-one": ("rms_norm", lambda: [draw(6), draw(6)]),
@@ -66,8 +74,11 @@ CASES = {
 }
 OPTIONS = {
     "delta_rule": lambda: {"initial_state": draw(*STATE)},
+    "dplr": lambda: {"initial_state": draw(*STATE)},
+    "elementwise_attention": lambda: {"window": 7, "decaying": True},
     "gated_scan": lambda: {"initial_state": draw(BATCH, 6)},
     "linear_attention": lambda: {"initial_state": draw(*STATE, models=0)},
+    "long_convolution": lambda: {"initial_state": draw(BATCH, 3, 6)},
     "short_convolution": lambda: {"initial_state": draw(BATCH, 3, 6), "bias": draw(6), "activation": True},
     "short_convolution_step": lambda: {"bias": draw(6)},
     "softmax_attention": lambda: {"initial_state": (draw(BATCH, 4, HEADS, 8), draw(BATCH, 4, HEADS, 5)), "window": 7},

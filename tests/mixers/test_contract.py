@@ -3,6 +3,7 @@ import pytest
 from search_space.channel_mixers import CHANNEL_MIXERS
 from search_space.mixers import MIXERS
 from search_space.parts.build import build_channel_mixer, build_mixer
+from search_space.parts.feature_maps import FEATURE_MAPS
 from search_space.parts.part import Part
 from search_space.testing import ChannelMixerContract, MixerContract
 
@@ -11,6 +12,15 @@ CASES = {
     **{name: Part(name) for name in MIXERS.names()},
     "attention-grouped": Part("attention", {"heads": 4, "kv_heads": 2, "value_size": 4, "conv": 3}),
     "attention-without-positions": Part("attention", {"rope_theta": None}),
+    "attention-with-norms": Part("attention", {"heads": 4, "kv_heads": 2, "qk_norm": True}),
+    "attention-by-relu": Part("attention", {"heads": 4, "kv_heads": 2, "activation": "relu", "rope_theta": None}),
+    "attention-by-softplus": Part("attention", {"activation": "softplus", "conv": 3}),
+    "sliding_window-by-sigmoid": Part("sliding_window", {"window": 8, "activation": "sigmoid"}),
+    "gated_attention-by-element": Part("gated_attention", {**SMALL, "gate": "element", "qk_norm": True}),
+    "mla-small": Part("mla", {"heads": 3, "key_size": 6, "value_size": 4, "rope_size": 2, "rank": 5}),
+    "mla-without-positions": Part("mla", {"rope_theta": None}),
+    "jet_block-small": Part("jet_block", {**SMALL, "value_size": 12, "conv": 3}),
+    "jet_block-without-convolution": Part("jet_block", {"conv": 0}),
     "gated_attention-small": Part("gated_attention", {**SMALL, "conv": 4}),
     "sliding_window-of-16": Part("sliding_window", {**SMALL, "window": 16}),
     "sliding_window-of-1": Part("sliding_window", {"window": 1}),
@@ -25,8 +35,26 @@ CASES = {
     "gated_deltanet-small": Part("gated_deltanet", {**SMALL, "value_size": 12, "conv": 1}),
     "short_conv-of-2": Part("short_conv", {"conv": 2}),
     "short_conv-of-7": Part("short_conv", {"conv": 7}),
+    **{f"linear_attention-{name}": Part("linear_attention", {"feature_map": name, **SMALL}) for name in FEATURE_MAPS},
+    "linear_attention-that-turns": Part("linear_attention", {"feature_map": "silu", "rope_theta": 100.0, "conv": 4}),
+    "based-small": Part("based", {"heads": 3, "key_size": 3, "value_size": 4, "conv": 3}),
+    "base_conv-of-2": Part("base_conv", {"conv": 2}),
+    "rodimus-small": Part("rodimus", {"channels": 12, "key_size": 5, "rank": 3, "conv": 0}),
+    "strided_attention-of-3": Part("strided_attention", {"heads": 4, "kv_heads": 2, "stride": 3, "conv": 2}),
+    "rat-of-4": Part("rat", {"heads": 4, "chunk": 4}),
+    "rat-without-positions": Part("rat", {"heads": 3, "key_size": 4, "value_size": 4, "chunk": 5, "rope_theta": None}),
+    "kda-that-turns": Part("kda", {**SMALL, "negative_eigenvalues": True}),
+    "deltanet-that-turns": Part("deltanet", {**SMALL, "negative_eigenvalues": True}),
+    "gdn2-small": Part("gdn2", {**SMALL, "value_size": 12, "conv": 0}),
+    "rwkv6-small": Part("rwkv6", {**SMALL, "value_size": 12, "shift_rank": 2, "decay_rank": 3}),
+    "rwkv7-small": Part("rwkv7", {**SMALL, "value_size": 12, "gate_rank": 2, "decay_rank": 3}),
+    "hyena_se-of-2": Part("hyena_se", {"length": 2, "conv": 0}),
+    "hyena_mr-short": Part("hyena_mr", {"length": 5, "conv": 4}),
+    "hyena_li-small": Part("hyena_li", {"key_size": 3, "conv": 0}),
     "mamba-small": Part("mamba", {"channels": 12, "key_size": 3, "rank": 5, "conv": 0}),
     "mamba2-small": Part("mamba2", {"heads": 4, "key_size": 6, "value_size": 5, "n_groups": 2}),
+    "mamba3-small": Part("mamba3", {"heads": 4, "key_size": 6, "value_size": 5, "n_groups": 2}),
+    "mamba3-of-one-key": Part("mamba3", {"heads": 2, "key_size": 1, "value_size": 8}),
     "mamba2-without-convolution": Part("mamba2", {"heads": 4, "key_size": 8, "value_size": 4, "conv": 0}),
     "kda-small": Part("kda", {**SMALL, "value_size": 12, "conv": 0}),
     "rg_lru-small": Part("rg_lru", {"state_size": 24, "block_size": 6, "conv": 0}),
@@ -44,7 +72,15 @@ class TestBuiltIn(MixerContract):
         return lambda dims: build_mixer(request.param, dims)
 
 
+CHANNEL_CASES = [
+    *map(Part, CHANNEL_MIXERS.names()),
+    Part("swiglu", {"ratio": 2.75}),
+    Part("moe", {"experts": 6, "top_k": 2, "ratio": 0.5, "shared": 0.25, "shared_gate": True, "normalise": False}),
+    Part("moe", {"experts": 5, "top_k": 1, "ratio": 1.0, "shared": 0.5, "router": "sigmoid", "activation": "relu2"}),
+]
+
+
 class TestBuiltInChannelMixers(ChannelMixerContract):
-    @pytest.fixture(params=[*map(Part, CHANNEL_MIXERS.names()), Part("swiglu", {"ratio": 2.75})], ids=str)
+    @pytest.fixture(params=CHANNEL_CASES, ids=str)
     def build(self, request):
         return lambda dims: build_channel_mixer(request.param, dims)

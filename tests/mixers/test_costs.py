@@ -58,10 +58,25 @@ def test_prefill_of_linear_attention_and_of_the_delta_rule():
     assert cost("gated_deltanet", 2048, **sizes).prefill_flops == pytest.approx(linear + more)
 
 
-BIASED = {"mamba", "mamba2", "rg_lru"}  # mixers whose convolution has a bias
+BIASED = {"mamba", "mamba2", "rg_lru", "rodimus"}  # mixers whose convolution has a bias
 
 
-@pytest.mark.parametrize("name", [n for n in MIXERS.names() if n not in ("parallel", "short_conv")])
+OTHER_CONVOLUTIONS = {
+    "mamba3",
+    "rat",
+    "parallel",
+    "short_conv",
+    "base_conv",
+    "rwkv6",
+    "rwkv7",
+    "mla",
+    "jet_block",
+    "hyena_se",
+    "hyena_mr",
+}
+
+
+@pytest.mark.parametrize("name", [n for n in MIXERS.names() if n not in OTHER_CONVOLUTIONS])
 def test_a_short_convolution_is_cached(name):
     plain, convolved = (cost(name, 256, conv=width) for width in (0, 4))
     weights = 4 * (convolved.conv_elements // 3)
@@ -93,3 +108,24 @@ def test_gated_deltanet_at_the_sizes_of_the_study():
     projections = found.product_flops / 2 - 2 * 8 * width
     matrices = layers * (projections + 3 * width * hidden) + 2 * vocabulary * width
     assert round(matrices / 1e6, 1) == 1464.9
+
+
+CACHES = [
+    Cache(elements=3, flops=1.0),
+    Cache(elements=3, flops=1.0, window=5),
+    Cache(elements=3, flops=1.0, every=4),
+    Cache(elements=3, flops=1.0, window=9, every=2),
+    Cache(elements=3, flops=1.0, reads=3),
+    Cache(elements=3, flops=1.0, every=3, reads=2),
+    Cache(elements=3, flops=1.0, levels=True),
+]
+
+
+@pytest.mark.parametrize("cache", CACHES, ids=str)
+def test_a_prompt_reads_what_the_steps_of_its_tokens_read(cache):
+    for tokens in (0, 1, 2, 3, 7, 8, 30):
+        assert cache.attended(tokens) == sum(cache.read(t) for t in range(1, tokens + 1))
+
+
+def test_what_each_kind_of_cache_keeps_and_reads():
+    assert [(c.kept(30), c.read(30)) for c in CACHES] == [(30, 30), (5, 5), (7, 7), (4, 4), (30, 3), (10, 2), (5, 5)]

@@ -81,3 +81,14 @@ def test_rg_lru(d, heads):
     assert found.parameters == products + 5 * d + 2 * d + 3 * d + d  # convolution; biases of gates, ends; rates
     assert (found.state_elements, found.conv_elements) == (d, 3 * d)
     assert found.decode_flops == found.prefill_flops == 12 * d
+
+
+@WIDTHS
+def test_mamba3(d):
+    found, h = cost("mamba3", d), d // 32
+    products = d * (4 * d + 2 * 128 + 3 * h + 32) + 2 * d**2
+    assert found.product_flops == 2 * products
+    assert found.parameters == products + 2 * 128 + 2 * 128 * h + 2 * h  # norms, biases, D and those of steps
+    assert (found.state_elements, found.conv_elements) == (256 * d + 32 * h, (128 + 64) * h)
+    assert found.decode_flops == 7 * 256 * d + 4 * d
+    assert found.prefill_flops == 2 * (4 * 256 * d + CHUNK * 192 * h) + 4 * d

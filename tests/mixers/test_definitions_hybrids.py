@@ -170,3 +170,48 @@ def test_the_root_of_rg_lru_has_a_bounded_slope():
     y.sum().backward()
     assert_close(y, x.sqrt())
     assert_close(x.grad, torch.tensor([1000.0, 1000.0, 1.0, 0.5]))
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_mamba3(groups):
+    """With a state of complex numbers beside real ones: each pair of elements that turns is one."""
+    size, pairs = 8, 2
+    mixer, x = build("mamba3", {"heads": H, "key_size": size, "value_size": V, "n_groups": groups})
+    z, v, q, k, step, rate, share, turn = projected(
+        mixer, x, H * V, H * V, groups * size, groups * size, H, H, H, pairs
+    )
+    step, share = softplus(step + mixer.step_bias), torch.sigmoid(share)
+    decay, v = torch.exp(-softplus(rate) * step), heads(v)
+    biases = heads(mixer.biases, 2 * H).split([H, H])
+    turning = torch.exp(1j * torch.pi * torch.tanh(turn)[:, :, None] * step[..., None])  # by how much a token turns
+    made = []
+    for y, norm, bias in zip((q, k), mixer.norms, biases, strict=True):
+        y = heads(y, groups)
+        y = y / (y.square().mean(-1, keepdim=True) + 1e-5).sqrt() * norm.weight
+        y = y.repeat_interleave(H // groups, 2) + bias
+        made.append((torch.complex(y[..., 0 : 2 * pairs : 2], y[..., 1 : 2 * pairs : 2]), y[..., 2 * pairs :]))
+    (q_turned, q_still), (k_turned, k_still) = made
+    turned = torch.zeros(B, H, pairs, V, dtype=torch.complex128)
+    still = torch.zeros(B, H, size - 2 * pairs, V, dtype=torch.float64)
+    outputs = []
+    for t in range(T):
+        now, a = share[:, t, :, None, None] * step[:, t, :, None, None], decay[:, t, :, None, None]
+        before = (1 - share[:, t, :, None, None]) * step[:, t, :, None, None]
+        for s, weight in ((t - 1, before), (t, None)):
+            # The token before enters ahead of the decay and the turn, this one after them.
+            if weight is None:
+                turned, still, weight = a * turning[:, t, ..., None] * turned, a * still, now
+            if s >= 0:
+                turned = turned + weight * k_turned[:, s, ..., None].conj() * v[:, s, :, None]
+                still = still + weight * k_still[:, s, ..., None] * v[:, s, :, None]
+        o = (q_turned[:, t, ..., None] * turned).real.sum(2) + (q_still[:, t, ..., None] * still).sum(2)
+        outputs.append(o + mixer.skip[:, None] * v[:, t])
+    y = torch.stack(outputs, 1).flatten(-2) * F.silu(z)
+    assert_close(mixer(x)[0], y @ mixer.output.weight.T, **CLOSE)
+
+
+def test_initial_values_of_mamba3():
+    mixer = build_mixer("mamba3", Dims(width=512, heads=2))
+    step = F.softplus(mixer.step_bias)
+    assert step.min() >= 0.001 and step.max() <= 0.1
+    assert (mixer.biases == 1).all() and (mixer.skip == 1).all() and mixer.pairs == 32

@@ -10,7 +10,23 @@ SMALL = Dims(width=32, heads=2)
 SIZES = {"heads": 2, "key_size": 8, "value_size": 12, "conv": 3}
 
 
-WITHOUT_HEADS = {"hgrn", "rg_lru", "mamba", "short_conv", "parallel"}
+WITHOUT_HEADS = {
+    "mamba3",
+    "rat",
+    "rodimus",
+    "mla",
+    "rwkv6",
+    "rwkv7",
+    "base_conv",
+    "hgrn",
+    "rg_lru",
+    "mamba",
+    "short_conv",
+    "hyena_se",
+    "hyena_mr",
+    "hyena_li",
+    "parallel",
+}
 
 
 @pytest.mark.parametrize("name", [n for n in MIXERS.names() if n not in WITHOUT_HEADS])
@@ -45,6 +61,15 @@ BAD = {
     "empty-window": ("sliding_window", {"window": 0}, "blocks.a.window", "positive integer"),
     "negative-convolution": ("gated_deltanet", {"conv": -1}, "blocks.a.conv", "0 or more"),
     "convolution-of-the-token-alone": ("short_conv", {"conv": 1}, "blocks.a.conv", "2 at least"),
+    "filter-of-the-token-alone": ("hyena_mr", {"length": 1}, "blocks.a.length", "2 taps at least"),
+    "unknown-activation": ("attention", {"activation": "tanh"}, "blocks.a.activation", "one of relu, sigmoid"),
+    "norms-in-words": ("sliding_window", {"qk_norm": "yes"}, "blocks.a.qk_norm", "true or false"),
+    "unknown-gate": ("gated_attention", {"gate": "token"}, "blocks.a.gate", "one of element, head"),
+    "odd-shared-key": ("mla", {"rope_size": 3}, "blocks.a.rope_size", "even"),
+    "unknown-map": ("linear_attention", {"feature_map": "exp"}, "blocks.a.feature_map", "one of cosine"),
+    "stride-of-one": ("strided_attention", {"stride": 1}, "blocks.a.stride", "2 at least"),
+    "strided-relu": ("strided_attention", {"activation": "relu"}, "blocks.a.activation", "softmax"),
+    "unequal-sizes": ("rat", {"value_size": 4}, "blocks.a.value_size", "key_size=32"),
     "unknown-slopes": ("lightning", {"slopes": "alibi"}, "blocks.a.slopes", "one of minimax, tnl"),
     "groups-that-do-not-divide": ("mamba2", {"heads": 4, "n_groups": 3}, "blocks.a.n_groups", "heads=4"),
     "no-branches": ("parallel", {"branches": []}, "blocks.a.branches", "two or more"),

@@ -194,3 +194,94 @@ def test_rg_lru():
     )
     places = torch.arange(T)[None]
     compare(mixer, lambda x: module(x, position_ids=places, attention_mask=None, use_cache=False)[0])
+
+
+def test_latent_attention():
+    from transformers.models.kimi_linear import modeling_kimi_linear as kimi
+
+    sizes = {"key_size": 6, "rope_size": 4, "value_size": 8, "rank": 10}
+    config = kimi.KimiLinearConfig(
+        hidden_size=D, num_attention_heads=4, num_key_value_heads=4, kv_lora_rank=10, qk_nope_head_dim=6,
+        qk_rope_head_dim=4, v_head_dim=8, num_hidden_layers=1, layer_types=["full_attention"],
+    )  # fmt: skip
+    config._attn_implementation = "eager"
+    mixer = ours("mla", {"heads": 4, "rope_theta": None, **sizes})
+    module = kimi.KimiLinearAttention(config, layer_idx=0)
+    q, latent = mixer.input.weight.data.split([40, 14])
+    module.load_state_dict(
+        {
+            "q_proj.weight": q,
+            "kv_a_proj_with_mqa.weight": latent,
+            "kv_a_layernorm.weight": mixer.norm.weight.data,
+            "kv_b_proj.weight": mixer.expansion.weight.data,
+            "o_proj.weight": mixer.output.weight.data,
+        }
+    )
+    module.kv_a_layernorm.variance_epsilon = mixer.norm.eps
+    mask = torch.full((T, T), float("-inf")).triu(1)[None, None]
+    compare(mixer, lambda x: module(x, attention_mask=mask)[0])
+
+
+def test_attention_of_qwen3_next():
+    from transformers.models.qwen3_next import modeling_qwen3_next as qwen
+
+    config = qwen.Qwen3NextConfig(
+        hidden_size=D, num_attention_heads=4, num_key_value_heads=2, head_dim=8, num_hidden_layers=1,
+        layer_types=["full_attention"], rms_norm_eps=1e-5,
+    )  # fmt: skip
+    config._attn_implementation = "eager"
+    options = {"heads": 4, "kv_heads": 2, "key_size": 8, "value_size": 8, "gate": "element", "qk_norm": True}
+    mixer = ours("gated_attention", options)
+    module = qwen.Qwen3NextAttention(config, layer_idx=0)
+    q, k, v = mixer.input.weight.data.split([32, 16, 16])
+    gate = mixer.gate.weight.data
+    q_norm, k_norm = (norm.weight.data - 1 for norm in mixer.norms)  # theirs are gains above 1
+    module.load_state_dict(
+        {
+            "q_proj.weight": torch.stack([q.view(4, 8, D), gate.view(4, 8, D)], 1).flatten(0, 2),
+            "k_proj.weight": k,
+            "v_proj.weight": v,
+            "o_proj.weight": mixer.output.weight.data,
+            "q_norm.weight": q_norm,
+            "k_norm.weight": k_norm,
+        }
+    )
+    mask = torch.full((T, T), float("-inf")).triu(1)[None, None]
+    angles = torch.arange(T)[:, None] * 10000.0 ** (-torch.arange(4) / 4)
+    positions = tuple(f(torch.cat([angles, angles], -1))[None] for f in (torch.cos, torch.sin))
+    compare(mixer, lambda x: module(x, position_embeddings=positions, attention_mask=mask)[0])
+
+
+@pytest.mark.parametrize("negative", [False, True])
+def test_gated_deltanet(negative, monkeypatch):
+    from transformers.models.olmo_hybrid import modeling_olmo_hybrid as olmo
+
+    for name in ("torch_chunk_gated_delta_rule", "causal_conv1d_fn"):  # where fla is installed, its kernels stand here
+        monkeypatch.setattr(olmo, name, inspect.unwrap(getattr(olmo, name)))
+    heads, keys, values = 4, 8, 12
+    config = olmo.OlmoHybridConfig(
+        hidden_size=D, linear_num_key_heads=heads, linear_num_value_heads=heads, linear_key_head_dim=keys,
+        linear_value_head_dim=values, linear_conv_kernel_dim=4, linear_allow_neg_eigval=negative, num_hidden_layers=2,
+        num_attention_heads=4, layer_types=["linear_attention", "full_attention"],
+    )  # fmt: skip
+    options = {"heads": heads, "key_size": keys, "value_size": values, "negative_eigenvalues": negative}
+    mixer = ours("gated_deltanet", options)
+    module = olmo.OlmoHybridGatedDeltaNet(config, layer_idx=0)
+    rows = [heads * keys, heads * keys, heads * values, heads * values, heads, heads]
+    q, k, v, g, b, a = mixer.input.weight.data.split(rows)
+    module.load_state_dict(
+        {
+            "q_proj.weight": q,
+            "k_proj.weight": k,
+            "v_proj.weight": v,
+            "g_proj.weight": g,
+            "b_proj.weight": b,
+            "a_proj.weight": a,
+            "conv1d.weight": mixer.conv.weight.data,
+            "A_log": mixer.log_rate.data,
+            "dt_bias": mixer.step_bias.data,
+            "o_norm.weight": mixer.norm.weight.data,
+            "o_proj.weight": mixer.output.weight.data,
+        }
+    )
+    compare(mixer, module)

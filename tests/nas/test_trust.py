@@ -14,6 +14,8 @@ OVERRIDES = {
     "a channel mixer": 'space.choices=[gla, attention, "gla/evil:Mlp"]',
     "a block": "space.blocks={a: {mixer: 'evil:Mixer'}}",
     "a branch": "space.blocks={a: {mixer: parallel, branches: [gla, 'evil:Mixer']}}",
+    "a mixer like a family": 'space.choices=[gla, attention, "xfamily:Mixer"]',
+    "a module in a package called family": 'space.choices=[gla, attention, "family.evil:Mixer"]',
     "a task": "tasks.mine={task: 'evil:Task'}",
     "a sampler": "search.sampler='evil:Sampler'",
 }
@@ -89,3 +91,11 @@ def test_layouts_elsewhere_are_not_touched(tmp_path):
     (folder / "layouts").symlink_to(elsewhere)
     assert "layouts" in refused("resume", folder, "search.trials=6")
     assert (elsewhere / "trial_9.yaml").read_text() == "mine"
+
+
+def test_a_family_of_mixers_is_no_code(tmp_path, monkeypatch):
+    (tmp_path / "family.py").write_text("delta = open('ran', 'w')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    folder = made(tmp_path / "run", "space.choices=['family:delta', attention]")
+    assert CliRunner().invoke(main, ["status", str(folder)]).exit_code == 0
+    assert not (tmp_path / "ran").exists()

@@ -37,7 +37,13 @@ def test_each_says_where_it_comes_from_and_uses_known_mixers(published):
     assert {block.mixer.kind for block in published.layout.layers} <= set(MIXERS.names())
     assert {block.mlp.kind for block in published.layout.layers} <= {"swiglu", "relu2", "none"}
     options = {(block.mixer.kind, name) for block in published.layout.layers for name, _ in block.mixer.options}
-    assert options <= {("sliding_window", "window"), ("short_conv", "conv"), *PARALLEL}
+    assert options <= {
+        ("sliding_window", "window"),
+        ("short_conv", "conv"),
+        ("mla", "rope_theta"),
+        ("gated_deltanet", "negative_eigenvalues"),
+        *PARALLEL,
+    }
 
 
 @pytest.mark.parametrize("ratio, attention", [("24:1", 1), ("12:1", 2), ("6:1", 4), ("3:1", 8)])
@@ -88,7 +94,11 @@ def test_a_ratio_counts_layers_for_each_attention_layer(name, mixer, ratio, atte
         ("Linear-MoE Mamba-2", 12, "attention", 3, 3),
         ("Ring-flash-linear 2.0", 32, "attention", 4, 7),
         ("Ring-mini-linear 2.0", 20, "attention", 4, 4),
-        ("Ling-3.0-Flash", 42, "attention", 7, 5),
+        ("RAT + sliding window", 24, "rat", 12, 0),
+        ("SCOUT with Mamba", 28, "strided_attention", 14, 1),
+        ("StripedHyena-1 7B", 32, "hyena_li", 16, 0),
+        ("Evo 2 7B", 32, "hyena_se", 9, 0),
+        ("Ling-3.0-Flash", 42, "mla", 7, 5),
         ("GLM-5.3-Flash", 45, "attention", 11, 3),
         ("Qwen4-Exp", 40, "attention", 10, 3),
     ],
@@ -106,7 +116,16 @@ def test_counts_of_released_models(name, depth, mixer, count, first):
         ("Granite 4.0-H 350M", 32, "attention", [10, 13, 17, 27]),
         ("Bamba 9B", 32, "attention", [9, 18, 27]),
         ("Mamba-2 + attention 2.7B", 64, "attention", [9, 18, 27, 36, 45, 56]),
-        ("Kimi Linear 48B-A3B", 27, "attention", [3, 7, 11, 15, 19, 23, 26]),
+        ("Kimi Linear 48B-A3B", 27, "mla", [3, 7, 11, 15, 19, 23, 26]),
+        ("Evo 2 1B", 25, "attention", [3, 10, 17, 24]),
+        ("Evo 2 7B", 32, "attention", [3, 10, 17, 24, 31]),
+        ("Evo 2 40B", 50, "attention", [3, 10, 17, 24, 31, 35, 42, 49]),
+        ("Jet-Nemotron 2B", 28, "attention", [14, 19]),
+        ("Jet-Nemotron 2B", 28, "sliding_window", [20, 21]),
+        ("Jet-Nemotron 4B", 36, "attention", [17, 20, 32]),
+        ("Jet-Nemotron 4B", 36, "sliding_window", [5, 16, 19, 21, 22, 25, 27]),
+        ("Based 360M", 27, "based", [1, 6, 11, 16, 21]),
+        ("Based 360M", 27, "sliding_window", [2, 7, 12, 17, 22]),
         ("LFM2", 16, "attention", [2, 5, 8, 10, 12, 14]),
         ("LFM3 1.7B", 24, "attention", [2, 6, 10, 14, 18, 22]),
         ("LFM3 1.7B", 24, "sliding_window", [4, 8, 12, 16, 20]),

@@ -5,7 +5,7 @@ import pytest
 
 from search_space.layouts.block import Block
 from search_space.layouts.layout import Layout
-from search_space.layouts.resize import keeps_shares, pattern, resize, scaled_counts
+from search_space.layouts.resize import RULES, keeps_shares, pattern, resize, resize_note, scaled_counts
 
 MIXERS = {"A": "attention", "G": "gla", "H": "hgrn", "R": "retnet"}
 
@@ -86,10 +86,29 @@ def test_a_single_layer_stays_single_and_near_its_depth(place):
         assert abs((resized.index("A") + 0.5) / depth - (place + 0.5) / 24) <= 1 / depth
 
 
+@pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("original", [*RANDOM, "GGA" * 4, "GGGA" * 3 + "GG", "GAHGAHGA"])
-def test_counts_are_those_of_the_resized_layout(original):
+def test_counts_are_those_of_the_resized_layout(original, rule):
     for depth in range(1, 50):
-        assert scaled_counts(layout(original), depth) == Counter(resize(layout(original), depth).layers)
+        assert scaled_counts(layout(original), depth, rule) == Counter(resize(layout(original), depth, rule).layers)
+
+
+@pytest.mark.parametrize(
+    ("original", "depth", "rule", "expected", "said"),
+    [
+        ("GGGA" * 6, 48, "auto", "GGGA" * 12, "48 layers from 24: a pattern of 4 layers, repeated"),
+        ("GGGA" * 6, 48, "stretch", "GGGGGGAA" * 6, "48 layers from 24: stretched"),
+        ("GGGA", 12, "auto", "GGGGGGGGGAAA", "12 layers from 4: stretched"),
+        ("GGGA", 12, "pattern", "GGGA" * 3, "12 layers from 4: a pattern of 4 layers, repeated"),
+        ("GGGA", 6, "pattern", "GGGAGG", "6 layers from 4: a pattern of 4 layers, repeated and cut"),
+        ("GAGA", 6, "pattern", "GAGAGA", "a pattern of 2 layers, repeated"),
+        ("GHRA", 2, "pattern", "GH", "repeated and cut"),
+        ("GHRA", 4, "stretch", "GHRA", "4 layers, as it was found"),
+    ],
+)
+def test_the_rule_can_be_asked_for_and_says_what_it_did(original, depth, rule, expected, said):
+    assert letters(resize(layout(original), depth, rule)) == expected
+    assert said in resize_note(layout(original), depth, rule)
 
 
 @pytest.mark.parametrize(

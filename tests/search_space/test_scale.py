@@ -70,6 +70,12 @@ def test_the_shapes_are_the_published_ones_made_smaller():
     assert str(scale.part(Part("rg_lru"))) == "rg_lru(block_size=4, state_size=32)"  # eight blocks, as in the target
     assert str(scale.part(Part("short_conv"))) == "short_conv"
     assert str(scale.part(Part("hgrn"))) == "hgrn(state_size=32)"
+    assert str(scale.part(Part("jet_block"))) == "jet_block(heads=3, key_size=8, value_size=16)"
+    assert str(scale.part(Part("mla"))) == "mla(heads=2, key_size=16, rank=4, rope_size=8, value_size=16)"
+    assert str(scale.part(Part("hyena_se"))) == "hyena_se"
+    assert str(scale.part(Part("hyena_mr"))) == "hyena_mr(length=12)"  # a quarter of a sequence
+    assert str(scale.part(Part("hyena_mr", {"length": 9}))) == "hyena_mr(length=9)"
+    assert str(scale.part(Part("hyena_li"))) == "hyena_li(key_size=1)"
 
 
 @pytest.mark.parametrize(("window", "tokens"), [(512, 2), (2048, 3), (2730, 4), (2731, 5), (8192, 12), (32768, 48)])
@@ -164,7 +170,7 @@ def test_different_blocks_are_accepted():
         ({"heads": 3}, "proxy.heads", "a divisor of width=32"),
         ({"mlp_scale": 0}, "proxy.mlp_scale", "positive number"),
         ({"mlp_scale": float("nan")}, "proxy.mlp_scale", "number"),
-        ({"shift": "some"}, "proxy.shift", "one of all, attention, none"),
+        ({"shift": "some"}, "proxy.shift", "one of ahead, beside, none"),
         ({"options": {"glaa": {}}}, "proxy.options.glaa", "did you mean 'gla'"),
         ({"options": {"gla": {"windo": 1}}}, "proxy.options.gla.windo", "an option of gla"),
         ({"options": {"gla": 3}}, "proxy.options.gla", "a mapping"),
@@ -184,8 +190,8 @@ def test_a_scale_travels_to_workers():
     assert copy != replace(scale, length=49)
 
 
-@pytest.mark.parametrize(("shift", "mixers"), [("all", {0, 1, 2}), ("attention", {1, 2}), ("none", set())])
-def test_the_shift_is_ahead_of_some_mixers(shift, mixers):
+@pytest.mark.parametrize(("shift", "mixers"), [("ahead", {0, 1, 2}), ("beside", {0, 1, 2}), ("none", set())])
+def test_the_shift_helps_every_mixer(shift, mixers):
     scale = Scale(Target(), Proxy(shift=shift), 48)
     model = build_model(scale.layout(Layout.parse("gla attention sliding_window none")), scale.sizes(10))
     assert {i for i, layer in enumerate(model.layers) if layer.shift is not None} == mixers

@@ -10,6 +10,7 @@ from search_space.cost.target import Target
 from search_space.errors import InputError
 from search_space.layouts.block import Block
 from search_space.layouts.layout import Layout
+from search_space.mixers import MIXERS
 from search_space.parts.part import Part
 from search_space.space import counting
 from search_space.space.choices import SpaceConfig
@@ -364,3 +365,37 @@ def test_configured_with_omegaconf():
     text = "{device: {flops: 1e12, bandwidth: 1e11, memory: 8e9}, options: {sliding_window: {window: 8}}}"
     target = omegaconf.OmegaConf.to_object(omegaconf.OmegaConf.merge(schema, omegaconf.OmegaConf.create(text)))
     assert target.hardware.flops == 1e12 and target.options == {"sliding_window": {"window": 8}}
+
+
+def test_a_family_stands_for_its_mixers():
+    of = space(choices=["family:vector", "attention", "hgrn/none"], per_layer={1: ["family:delta/none"]})
+    names = of.decisions[0].choices
+    assert {"hgrn", "rg_lru", "attention", "hgrn/none"} <= set(names)
+    assert all(Layout.parse(name).layers[0].mixer.kind in MIXERS.names() for name in names)
+    assert {MIXERS.get(name).family for name in names if "/" not in name} == {"vector", "attention"}
+    assert {"deltanet/none", "gated_deltanet/none", "kda/none"} <= set(of.decisions[1].choices)
+
+
+def test_a_constraint_on_a_family_counts_all_its_blocks():
+    blocks = {"own": {"mixer": "gated_deltanet", "conv": 0}}
+    limits = {"at_most": {"family:delta": 1}, "not_first": ["family:attention"]}
+    of = space(choices=["deltanet", "own", "attention", "gla"], blocks=blocks, constraints=limits)
+    assert not of.feasible(Layout.parse("deltanet gated_deltanet(conv=0) gla gla"))
+    assert of.feasible(Layout.parse("gla deltanet attention attention"))
+    assert "attention" not in of.decisions[0].choices
+
+
+@pytest.mark.parametrize(
+    "fields, key",
+    [
+        ({"choices": ["family:deltas"]}, "space.choices"),
+        ({"choices": ["family:"]}, "space.choices"),
+        ({"per_layer": {0: ["family:nonsense"]}}, "space.per_layer.0"),
+        ({"constraints": {"at_most": {"family:nonsense": 1}}}, "space.constraints.at_most.family:nonsense"),
+    ],
+)
+def test_a_family_that_is_none_is_refused_with_those_there_are(fields, key):
+    with pytest.raises(InputError) as caught:
+        space(**fields)
+    assert caught.value.key == key
+    assert "convolution" in str(caught.value) and "\n" not in str(caught.value)

@@ -21,6 +21,9 @@ from nas.results.folder import Folder
 from nas.results.records import RunRecord
 from tests.conftest import TINY
 
+PATIENCE = 300
+"""Seconds without a new record after which a search counts as hanging."""
+
 
 def command(folder: Path, pool: str, trials: int) -> list[str]:
     """Begins the search, or goes on with it."""
@@ -61,10 +64,20 @@ def check(before: list[RunRecord], folder: Path) -> list[RunRecord]:
     return after
 
 
+def end(process: subprocess.Popen, folder: Path) -> None:
+    """Waits until the search ends by itself; raises where it fails, or nothing is recorded for long."""
+    known, last = lines(folder), time.monotonic()
+    while process.poll() is None:
+        time.sleep(0.2)
+        if lines(folder) > known:
+            known, last = lines(folder), time.monotonic()
+        assert time.monotonic() < last + PATIENCE, f"{known} records, and none more for {PATIENCE} s"
+    assert process.returncode == 0, (folder.parent / "log").read_text()[-2000:]
+
+
 def finish(folder: Path, pool: str, trials: int) -> Counter:
     """Lets the search come to its end; returns how its runs ended."""
-    process = start(folder, pool, trials)
-    assert process.wait(600) == 0, (folder.parent / "log").read_text()[-2000:]
+    end(start(folder, pool, trials), folder)
     after = check([], folder)
     found = Counter("result" if r.result else f"failure of the {r.failure.of}" for r in after)  # type: ignore[union-attr]
     assert found["result"] == trials, found
@@ -74,7 +87,7 @@ def finish(folder: Path, pool: str, trials: int) -> Counter:
 def kill_drivers(pool: str, kills: int, generator: random.Random) -> Counter:
     """Kills the driver that often, at any time from its first second on."""
     with tempfile.TemporaryDirectory() as place:
-        folder, trials, done = Path(place, "run"), 3 * kills + 6, 0
+        folder, trials, done = Path(place, "run"), 2 * kills + 6, 0
         before: list[RunRecord] = []
         while done < kills:
             process, known = start(folder, pool, trials), lines(folder)
@@ -109,7 +122,7 @@ def kill_ray(name: str, kills: int, generator: random.Random) -> Counter:
             for child in found.stdout.split():
                 os.kill(int(child), signal.SIGKILL)
                 done += 1
-        assert process.wait(600) == 0, (folder.parent / "log").read_text()[-2000:]
+        end(process, folder)
         before = check([], folder)
         ended = finish(folder, "ray", trials)
         assert records(folder) == before, "nothing was left to do"

@@ -8,14 +8,18 @@ import torch
 
 from search_space.errors import InputError
 from workers.suite.corpus import load_corpus, read_documents
+from workers.suite.language import sentences, successors
 from workers.suite.task import IGNORED
 from workers.tasks.fuzzy_recall import FuzzyRecall
 from workers.tasks.mqar import MQAR
+from workers.tasks.multi_key import MultiKey
+from workers.tasks.multi_query import MultiQuery
 from workers.tasks.needle import Needle
 from workers.tasks.noisy_recall import NoisyRecall
+from workers.tasks.overwrites import Overwrites
 from workers.tasks.recall import Recall
 from workers.tasks.selective_copying import SelectiveCopying
-from workers.tasks.text import Text, recall_hits
+from workers.tasks.text import Text, common, recall_hits
 from workers.tasks.variable_tracking import VariableTracking
 from workers.testing.tasks import generator
 
@@ -133,12 +137,115 @@ def test_mqar_filler():
     assert (MQAR(length=64, tokens=64, pairs=(2,)).test_batch(4, generator()).tokens[:, 4:] != 0).sum() > 200
 
 
-def test_selective_copying():
-    task = SelectiveCopying(length=40, copied=(3, 7))
+@pytest.mark.parametrize("noise", [1, 5])
+def test_selective_copying(noise):
+    task = SelectiveCopying(length=40, copied=(3, 7), noise=noise)
+    seen = set()
     for (tokens, labels), k in zip(rows(task.test_batch(8, generator())), [3, 7] * 4, strict=True):
         content = [t for t in tokens if t < 16]
         assert len(content) == k and [label for label in labels if label != IGNORED] == content
-        assert [i for i, t in enumerate(tokens) if t == 17] == [i for i, t in enumerate(labels) if t != IGNORED]
+        mark = 16 + noise
+        assert [i for i, t in enumerate(tokens) if t == mark] == [i for i, t in enumerate(labels) if t != IGNORED]
+        seen |= set(tokens)
+    assert set(range(16, 16 + noise)) <= seen <= set(range(17 + noise))
+
+
+@pytest.mark.parametrize("gap", [0, 2])
+@pytest.mark.parametrize(("m", "width"), [(1, 1), (2, 1), (3, 2)])
+def test_multi_key(m, width, gap):
+    task = MultiKey(length=90, key_tokens=(m,), value_tokens=width, keys=(4, 5), gap=gap, questions=3)
+    size = m + gap + width
+    for (tokens, labels), k in zip(rows(task.test_batch(8, generator())), [4, 5] * 4, strict=True):
+        known, distances = {}, set()
+        for turn in range(k + 3):
+            part, due = (x[turn * size : (turn + 1) * size] for x in (tokens, labels))
+            first_value = m * task.alphabet
+            places = [i for i, t in enumerate(part) if t < first_value]
+            key, value = tuple(part[i] for i in places), part[-width:]
+            assert [t // task.alphabet for t in key] == list(range(m)) and places[-1] == m + gap - 1
+            assert min(value) >= first_value
+            assert [t for i, t in enumerate(part[:-width]) if i not in places] == [task.vocabulary - 1] * gap
+            if turn < k:
+                assert key not in known and set(due) == {IGNORED}
+                known[key] = value
+            else:
+                assert known.pop(key) == value, "a key is asked for once"
+                assert due == [IGNORED] * (m + gap - 1) + value + [IGNORED]
+            distances.add(places[0])
+        assert set(labels[(k + 3) * size :]) <= {IGNORED}
+        assert m == 1 or gap == 0 or len(distances) > 1
+
+
+@pytest.mark.parametrize(("m", "keys"), [(2, 4), (2, 9), (3, 8)])
+def test_no_part_of_a_key_is_its_own(m, keys):
+    """With r ** m keys, every token at every place is in as many keys as any other."""
+    for tokens, _ in rows(MultiKey(length=96, key_tokens=(m,), keys=(keys,)).test_batch(4, generator())):
+        shown = [tuple(tokens[i : i + m]) for i in range(0, keys * (m + 1), m + 1)]
+        r = round(keys ** (1 / m))
+        assert all(sorted(Counter(column).values()) == [keys // r] * r for column in zip(*shown, strict=True))
+        assert len(set(shown)) == keys
+
+
+def test_overwrites():
+    task = Overwrites(length=60, keys=16, values=8, rebound=0.34, pairs=(3, 6, 9), questions=8)
+    orders = set()
+    for (tokens, labels), k in zip(rows(task.test_batch(30, generator())), [3, 6, 9] * 10, strict=True):
+        stated, known, times = k + k // 3, {}, Counter()
+        for i in range(0, 2 * stated, 2):
+            known[tokens[i]] = tokens[i + 1]
+            times[tokens[i]] += 1
+        assert len(known) == k and sorted(times.values()) == [1] * (k - k // 3) + [2] * (k // 3)
+        assert max(known) < 16 <= min(known.values()) and max(known.values()) < 24
+        orders.add(tuple(times[tokens[i]] for i in range(0, 2 * stated, 2)))
+        end = 2 * (stated + min(k, 8))
+        due = [IGNORED] * 60
+        for i in range(2 * stated, end, 2):
+            assert tokens[i + 1] == known.pop(tokens[i]), "each once, with its latest value"
+            due[i] = tokens[i + 1]
+        assert labels == due and set(tokens[end:]) <= {24}
+    assert len(orders) > 20, "keys that are bound anew lie anywhere"
+
+
+def test_multi_query():
+    task = MultiQuery(length=40, keys=10, values=8, pairs=5, asked=(1, 3))
+    for (tokens, labels), q in zip(rows(task.test_batch(8, generator())), [1, 3] * 4, strict=True):
+        known = dict(zip(tokens[:10:2], tokens[1:10:2], strict=True))
+        assert len(known) == 5 and max(known) < 10 <= min(known.values())
+        questions = 30 // (2 * q)
+        due = [IGNORED] * 40
+        for begin in range(10, 10 + questions * 2 * q, 2 * q):
+            asked = tokens[begin : begin + q]
+            assert len(set(asked)) == q and tokens[begin + q : begin + 2 * q] == [18] * q
+            due[begin + q : begin + 2 * q] = [known[key] for key in asked]
+        assert labels == due
+
+
+def test_a_language_is_the_same_in_all_sequences_and_easy_to_predict():
+    tokens = sentences(64, 200, 32, generator())
+    assert tokens.min() == 0 and tokens.max() == 31
+    likely = successors(32)[tokens[:, :-1], 0]
+    assert (tokens[:, 1:] == likely).float().mean() == pytest.approx(0.5, abs=0.03)
+    counts = torch.zeros(32, 32).index_put_((tokens[:, :-1], tokens[:, 1:]), torch.tensor(1.0), accumulate=True)
+    share = counts / counts.sum(1, keepdim=True)
+    bits = -(share * share.clamp(min=1e-9).log2()).sum(1)
+    assert (counts.sum(1) / counts.sum() * bits).sum() < 2.5
+
+
+@pytest.mark.parametrize("width", [8, 2])
+def test_needles_with_long_values_in_a_language(width):
+    task = Needle(length=120, needles=(1, 3), value_tokens=width, haystack="language", hay=24, questions=2)
+    mark, question = task.vocabulary - 2, task.vocabulary - 1
+    for (tokens, labels), k in zip(rows(task.test_batch(10, generator())), [1, 3] * 5, strict=True):
+        found = {tokens[i + 1]: tokens[i + 2 : i + 2 + width] for i, t in enumerate(tokens) if t == mark}
+        asked = [i for i, t in enumerate(tokens) if t == question]
+        due = [IGNORED] * len(tokens)
+        for turn, i in enumerate(asked):
+            value = tokens[i + 2 : i + 2 + width]
+            assert value == found[tokens[i + 1]] and all(task.keys <= t < task.keys + task.values for t in value)
+            if turn < k:
+                due[i + 1 : i + 1 + width] = value
+        assert len(asked) == 2 and len(found) == k and labels == due
+        assert sum(task.keys + task.values <= t < mark for t in tokens) == 120 - (2 + width) * (k + 2)
 
 
 def test_needles_are_whole_and_answer_the_questions():
@@ -168,6 +275,21 @@ def test_hits_complete_a_bigram_seen_before():
         for pair, hit in zip(pairwise(row), hits, strict=True):
             assert hit == (pair in seen)
             seen.add(pair)
+
+
+def test_common_bigrams_are_those_of_the_training_text():
+    stream = torch.tensor([1, 2, 1, 2, 1, 3, 1, 2, 4])  # 2 follows 1 three times of four, 3 once
+    found = common(torch.tensor([[1, 2, 4, 1, 3, 5, 1]]), stream, 0.5)
+    assert found.tolist() == [[True, False, False, False, False, False]]
+    assert common(torch.tensor([[1, 3, 1]]), stream, 0.2).tolist() == [[True, True]]
+
+
+def test_text_recall_leaves_out_what_the_training_text_tells():
+    text, every = (Text(length=64, **option) for option in ({"common": 0.2}, {}))
+    some, all_hits = (task.test_batch(8, generator()) for task in (text, every))
+    assert torch.equal(all_hits.group == 0, recall_hits(torch.cat([all_hits.tokens, all_hits.labels[:, -1:]], 1)))
+    rare = some.group == 0
+    assert 0 < rare.sum() < (all_hits.group == 0).sum() and (all_hits.group[rare] == 0).all()
 
 
 def test_text_windows_come_from_documents_of_their_own(tmp_path):

@@ -104,6 +104,13 @@ BAD = {
     ),
     "long chains": ({"variable_tracking": {"hops": 8, "chains": [3]}}, "chains=(3,)", "from 1 to 1"),
     "noise": ({"noisy_recall": {"noise_share": 1.0}}, "noise_share=1.0", "[0, 1)"),
+    "few symbols": ({"multi_key": {"alphabet": 2, "keys": [9]}}, "tasks.multi_key.alphabet=2", "at least 3"),
+    "many keys": ({"multi_key": {"keys": [13]}}, "tasks.multi_key.keys=(13,)", "from 1 to 12"),
+    "wide gaps": ({"multi_key": {"gap": -1}}, "tasks.multi_key.gap=-1", "0 or more"),
+    "all bound anew": ({"overwrites": {"rebound": 1.0}}, "tasks.overwrites.rebound=1.0", "[0, 1)"),
+    "many pairs": ({"overwrites": {"pairs": [16]}}, "tasks.overwrites.pairs=(16,)", "from 1 to 14"),
+    "many asked": ({"multi_query": {"asked": [9]}}, "tasks.multi_query.asked=(9,)", "from 1 to 8"),
+    "haystack": ({"needle": {"haystack": "words", "needles": [1]}}, "tasks.needle.haystack=words", "language, phrase"),
     "odd vocabulary": ({"mqar": {"tokens": 7}}, "tasks.mqar.tokens=7", "even"),
 }
 
@@ -113,3 +120,16 @@ def test_bad_configurations(config, key, expected):
     with pytest.raises(InputError) as error:
         build_suite(config, 40)
     assert key in str(error.value) and expected in str(error.value)
+
+
+def test_trivial_strategies_stand_beside_the_scores():
+    config = {"recall": {"pairs": [2, 8]}, "multi_key": {"keys": [4]}}
+    suite = build_suite(config, 40)
+    found, floors = suite.trivial(24), suite.floors(24)
+    assert set(found) == set(floors) == {"recall/pairs_2", "recall/pairs_8", "multi_key/tokens_2_keys_4"}
+    # Looking the one token of a key up is what `recall` asks for; for keys of two tokens it is no more than a guess.
+    assert found["recall/pairs_8"]["lookup_1"] == 1.0 > floors["recall/pairs_8"]
+    assert floors["recall/pairs_8"] == max(found["recall/pairs_8"][s] for s in ("uniform", "frequent", "last"))
+    several = found["multi_key/tokens_2_keys_4"]
+    assert several["lookup_2"] == 1.0 and several["lookup_1"] < 0.5
+    assert floors["multi_key/tokens_2_keys_4"] == max(a for name, a in several.items() if name != "lookup_2")

@@ -35,6 +35,13 @@ def test_the_picture_says_what_it_shows(tmp_path):
     assert {str(front[0].number), str(front[-1].number)} <= set(texts)
 
 
+def test_the_knee_is_marked_even_on_a_long_front(tmp_path):
+    trials = [trial(i, on_front=True, recall=i / 40, decode_ms=1.0 + i) for i in range(40)]
+    assert "17 knee" in drawn(tmp_path / "front.svg", trials, knee=17)
+    assert [t.number for t in spread_out(trials, 5, 17)] == [0, 10, 17, 29, 39]
+    assert not any("knee" in text for text in drawn(tmp_path / "front.svg", trials))
+
+
 def test_the_same_trials_give_the_same_file(tmp_path):
     for name in ("a.svg", "b.svg"):
         drawn(tmp_path / name, crowd(40))

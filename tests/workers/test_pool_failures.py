@@ -232,6 +232,26 @@ class TestRay:
         assert {address for address, _ in _ports()} == {"127.0.0.1"}
 
 
+def test_nothing_of_a_ray_of_our_own_outlives_a_killed_process():
+    program = (
+        "import os, signal; from pathlib import Path;"
+        "from workers.pool import Workers; from workers.pools import open_pool;"
+        "pool = open_pool(Workers(pool='ray', count=1));"
+        "node = pool._ray._private.worker._global_node;"
+        "own = [p.process.pid for kind in node.all_processes.values() for p in kind];"
+        "agents = [n for p in own for n in Path(f'/proc/{p}/task/{p}/children').read_text().split()];"
+        "print(*own, *agents, Path(os.environ['RAY_AUTH_TOKEN_PATH']).parent, len(agents), flush=True);"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    *processes, folder, agents = done.stdout.splitlines()[-1].split()
+    assert int(agents) >= 1
+    end = time.monotonic() + 30
+    while time.monotonic() < end and (any(_runs(p) for p in processes) or os.path.exists(folder)):
+        time.sleep(0.2)
+    assert not [p for p in processes if _runs(p)] and not os.path.exists(folder)
+
+
 def _tasks(pool):
     while not pool._running:
         assert pool.wait(0.1) == []

@@ -192,6 +192,14 @@ def test_layers_of_a_deep_model_add_a_share_of_their_output():
     assert build_model(HYBRID, SIZES, seed=0).layers[0].scale == 1.0
 
 
+def test_a_shift_beside_a_mixer_is_not_seen_by_it():
+    layer = build_model(SCALE.layout(Layout.parse("gla/none")), replace(SIZES, shift="beside"), seed=0).layers[0]
+    torch.nn.init.normal_(layer.mixer.output.weight)
+    x = torch.randn(2, 5, 16)
+    h = layer.mixer_norm(x)
+    torch.testing.assert_close(layer(x)[0], x + layer.mixer(h)[0] + layer.shift(h)[0])
+
+
 def test_flat_parameters_train_as_separate_ones():
     def network():
         torch.manual_seed(0)

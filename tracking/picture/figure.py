@@ -41,6 +41,7 @@ def draw_front(
     objectives: Mapping[str, Objective],
     title: str,
     target: str,
+    knee: int | None = None,
 ) -> None:
     """Draws all trials that are complete, the front with its spread over seeds, and published layouts; writes SVG.
 
@@ -53,6 +54,7 @@ def draw_front(
         objectives: name -> what the search trades, two or three; keys of `TrialRecord.objectives`.
         title: name of the search.
         target: what costs are stated for (batch, context, device).
+        knee: number of the trial that is the best trade, which is marked.
     """
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -73,8 +75,8 @@ def draw_front(
             note = f"larger marks: better {objectives[third].description}"
             figure.text(0.635, 0.955, note, fontsize=8, color="#555555", ha="right")
         if known:
-            listed = spread_out(front, MOST_MEMBERS)
-            labels: list[Label] = [(t, str(t.number), NUMBER) for t in listed]
+            listed = spread_out(front, MOST_MEMBERS, knee)
+            labels: list[Label] = [(t, f"{t.number}{' knee' * (t.number == knee)}", NUMBER) for t in listed]
             labels += [(t, t.origin, NAME) for t in notable(known, objectives)]
             draw_chart(figure.add_axes((0.065, 0.1, 0.57, 0.745)), known, objectives, colours, labels)
             columns = {name: objectives[name] for name in (y, x, *ordered[2:])}
@@ -82,11 +84,15 @@ def draw_front(
         figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
 
 
-def spread_out(trials: Sequence[TrialRecord], most: int) -> list[TrialRecord]:
-    """At most `most` of the trials, the first and the last among them."""
+def spread_out(trials: Sequence[TrialRecord], most: int, kept: int | None = None) -> list[TrialRecord]:
+    """At most `most` of the trials, the first, the last and the one of the number `kept` among them."""
     if len(trials) <= most:
         return list(trials)
-    return [trials[round(i)] for i in np.linspace(0, len(trials) - 1, most)]
+    places = [round(i) for i in np.linspace(0, len(trials) - 1, most)]
+    place = next((i for i, t in enumerate(trials) if t.number == kept), 0)
+    if place not in places:
+        places[min(range(1, most - 1), key=lambda i: abs(places[i] - place))] = place
+    return [trials[i] for i in places]
 
 
 def notable(trials: Sequence[TrialRecord], objectives: Mapping[str, Objective]) -> list[TrialRecord]:

@@ -22,6 +22,7 @@ from workers.jobs import Job, Outcome, run_job
 from workers.pool import Workers
 from workers.pools.limit import START, Limit
 from workers.pools.ray_settings import prepare
+from workers.watch import afterwards, kill_children
 
 logger = logging.getLogger(__name__)
 
@@ -209,8 +210,15 @@ class RayPool:
                     )
                 except Exception as error:
                     raise WorkersLost(f"Ray does not start on this machine: {_line(error)}") from error
+                self._end_agents_too()
             else:
                 self._join(address, quiet)
+
+    def _end_agents_too(self) -> None:
+        """Ray's processes end with this one when it is killed, but those that the raylet started go on for ever."""
+        node: Any = self._ray._private.worker._global_node
+        for raylet in node.all_processes.get("raylet", ()):
+            afterwards(kill_children(raylet.process.pid, "ray::"))
 
     def _declare(self) -> None:
         """Tells Ray, that was just connected to, what its tasks are."""

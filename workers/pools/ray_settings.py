@@ -1,15 +1,14 @@
 """What Ray reads from the environment when it is imported: quiet, and closed to others."""
 
-import atexit
 import logging
 import os
 import secrets
-import shutil
 import sys
 import tempfile
 from pathlib import Path
 
 from search_space.errors import InputError
+from workers.watch import afterwards, removal
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +62,7 @@ def _set(values: dict[str, str]) -> None:
 def _make_token() -> Path:
     """A file with a new token in a new folder, both for this user alone; they go when this process ends."""
     folder = tempfile.mkdtemp(prefix="nas-ray-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    afterwards(removal(folder))
     path = Path(folder, "token")
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(secrets.token_hex(32))

@@ -3,7 +3,7 @@
 Shapes: N sequences, K pairs, S slots, L tokens.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -53,6 +53,29 @@ def statements_then_repeats(pairs: Tensor, slots: int, generator: Generator) -> 
     slot = torch.arange(slots).expand(len(pairs), slots)
     repeat = slot >= pairs[:, None]
     return torch.where(repeat, below(pairs[:, None], (len(pairs), slots), generator), slot), repeat
+
+
+def by_level(
+    level: Tensor, length: int, filler: int, draw: Callable[[int, int], tuple[Tensor, Tensor]]
+) -> tuple[Tensor, Tensor]:
+    """Rows of different levels side by side.
+
+    Args:
+        level: [N], of each row.
+        length: L.
+        filler: token behind shorter rows; it is not labelled.
+        draw: (level, rows) -> tokens and labels of that many rows, [rows, at most L].
+
+    Returns:
+        tokens [N, L] and labels [N, L].
+    """
+    tokens = torch.full((len(level), length), filler)
+    labels = torch.full_like(tokens, IGNORED)
+    for each in sorted(set(level.tolist())):
+        rows = level == each
+        for whole, part in zip((tokens, labels), draw(each, int(rows.sum())), strict=True):
+            whole[rows, : part.shape[1]] = part
+    return tokens, labels
 
 
 def padded(tokens: Tensor, labels: Tensor, length: int, filler: int, group: Tensor) -> Batch:

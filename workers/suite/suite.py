@@ -16,6 +16,7 @@ from torch.nn.functional import cross_entropy
 from search_space.checks import not_negative
 from search_space.errors import InputError, one_of
 from workers.suite.task import IGNORED, Batch, Task
+from workers.suite.trivial import floor, trivial
 from workers.tasks import TASKS
 
 Scores = dict[str, dict[str, float]]
@@ -83,6 +84,25 @@ class Suite:
                 names = " or ".join(task.recall_groups)
                 expected = f"more (or a larger training.length): no sequence of task {label} has a token of {names}"
                 raise InputError("training.test_sequences", test_sequences, expected)
+
+    def trivial(self, count: int) -> dict[str, dict[str, float]]:
+        """Accuracy of each trivial strategy (workers/suite/trivial.py) on the same sequences as `score`.
+
+        Returns:
+            {"task/group": {strategy: share right}}; groups without a position are left out.
+        """
+        found: dict[str, dict[str, float]] = {}
+        for label, batch in self.test_batches(count).items():
+            right, group = trivial(batch), _scored_groups(batch)
+            for index, name in enumerate(self.tasks[label].groups):
+                members = group == index
+                if members.any():
+                    found[f"{label}/{name}"] = {s: chance[members].mean().item() for s, chance in right.items()}
+        return found
+
+    def floors(self, count: int) -> dict[str, float]:
+        """{"task/group": accuracy of the best strategy that is trivial for the task}."""
+        return {key: floor(each, self.tasks[key.split("/")[0]].lookup) for key, each in self.trivial(count).items()}
 
     def score(self, answers: Callable[[Tensor, Tensor], Tensor], count: int) -> tuple[Scores, float]:
         """Scores a model on `count` sequences of each task; `check` says whether that is enough.

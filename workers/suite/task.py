@@ -60,6 +60,15 @@ class Task(ABC):
         """The groups whose mean accuracy is the task's recall."""
         return self.groups
 
+    @property
+    def lookup(self) -> int:
+        """Tokens that a lookup may compare (workers/suite/trivial.py) and still be a trivial strategy for this task.
+
+        0 where the value of a key of one token is asked for, as looking that token up is what the task is about; 1
+        where keys have two.
+        """
+        return 0
+
     @abstractmethod
     def train_batch(self, count: int, progress: float, generator: Generator) -> Batch:
         """Draws `count` training sequences; `progress` in [0, 1] is the share of training done (a curriculum)."""

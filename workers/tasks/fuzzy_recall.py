@@ -23,9 +23,9 @@ from workers.suite.task import IGNORED, Batch, Task
 class FuzzyRecall(Task):
     """K different keys of m tokens, each with a value; then keys at random, each followed by its value again.
 
-    After MAD's fuzzy recall (2403.17844). Each position of a key has its own alphabet, which all keys share, so that no
-    single token tells which value follows. Labelled are the last token of a repeated key and all tokens of its value
-    but the last.
+    After MAD's fuzzy recall (2403.17844). Each position of a key has its own alphabet, which all keys share, so that
+    several keys may have a token in common (`multi_key` sees to it that all do). Labelled are the last token of a
+    repeated key and all tokens of its value but the last.
 
     Args:
         key_tokens: the m that sequences are drawn with.
@@ -57,6 +57,10 @@ class FuzzyRecall(Task):
     @property
     def groups(self) -> tuple[str, ...]:  # noqa: D102
         return tuple(f"tokens_{m}_pairs_{k}" for m in sorted(self.key_tokens) for k in sorted(self.pairs))
+
+    @property
+    def lookup(self) -> int:  # noqa: D102
+        return min(self.key_tokens) - 1
 
     def train_batch(self, count: int, progress: float, generator: Generator) -> Batch:  # noqa: D102
         tokens = levels(self.key_tokens, count, 1.0, generator)

@@ -1,42 +1,61 @@
-"""Needles in a repetitive haystack."""
+"""Needles in a haystack that is easy to predict."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
 
-from workers.suite.sampling import below, check_levels, check_positive, distinct, in_turn, levels
+from search_space.checks import positive
+from search_space.errors import InputError, one_of
+from workers.suite.language import sentences
+from workers.suite.sampling import below, check_levels, distinct, in_turn, levels
 from workers.suite.task import IGNORED, Batch, Task
+
+HAYSTACKS = ["phrase", "language"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Needle(Task):
-    """K needles (mark, key, value) lie in a haystack that repeats a short phrase; then some keys are asked for.
+    """K needles (mark, key, value) lie in a haystack of predictable text; then some keys are asked for.
 
     In token form, RULER's single needle (2404.06654; K = 1) and its multi-key needle, where the other K - 1 needles
-    distract. Labelled is the key of each question, with its value. A needle is asked for again only after all the
-    others, and then without a label, since its first answer stands close by.
+    distract. A haystack that repeats a phrase is its single needle 1; one that speaks a language, with values of 8 to
+    16 tokens, its single needle 3. Labelled are the key of each question and all tokens of its value but the last, with
+    the token that follows. A needle is asked for again only after all the others, and then without a label, since its
+    first answer stands close by.
 
     Args:
         keys: size of the key vocabulary.
         values: size of the value vocabulary.
-        phrase: tokens in the phrase that the haystack repeats; a sequence draws its own.
-        hay: size of the vocabulary of phrases.
+        value_tokens: tokens in a value.
+        haystack: "phrase" repeats a short phrase, which every sequence draws anew; "language" has the tokens of one
+            Markov chain for all sequences, about 2 bits each.
+        phrase: tokens in the phrase.
+        hay: size of the vocabulary of the haystack.
         needles: the K that sequences are drawn with; training starts with the smallest.
         questions: questions at the end of a sequence.
     """
 
     keys: int = 32
     values: int = 32
+    value_tokens: int = 1
+    haystack: str = "phrase"
     phrase: int = 6
     hay: int = 16
     needles: tuple[int, ...] = (1, 4, 8)
     questions: int = 4
 
     def __post_init__(self):
-        check_positive(keys=self.keys, values=self.values, phrase=self.phrase, hay=self.hay, questions=self.questions)
-        room = min(self.keys, self.length // 3 - self.questions)
+        for name in ("keys", "values", "value_tokens", "phrase", "hay", "questions"):
+            positive(name, getattr(self, name))
+        if self.haystack not in HAYSTACKS:
+            raise InputError("haystack", self.haystack, one_of(self.haystack, HAYSTACKS))
+        room = min(self.keys, self.length // (2 + self.value_tokens) - self.questions)
         check_levels("needles", self.needles, room, f"{self.keys} keys, all have to fit in length={self.length}")
+
+    @property
+    def lookup(self) -> int:  # noqa: D102
+        return int(self.value_tokens > 1)
 
     @property
     def vocabulary(self) -> int:  # noqa: D102
@@ -55,27 +74,32 @@ class Needle(Task):
     def _batch(self, needles: Tensor, group: Tensor, generator: Generator) -> Batch:
         count, most = len(needles), int(needles.max())
         mark, question = self.vocabulary - 2, self.vocabulary - 1
-        context = self.length - 3 * self.questions
-        phrase = self.keys + self.values + below(self.hay, (count, self.phrase), generator)
-        hay = phrase.repeat(1, context // self.phrase + 1)[:, :context]
-        keys = distinct(count, most, self.keys, generator)
-        values = self.keys + below(self.values, keys.shape, generator)
+        size = 2 + self.value_tokens
+        context = self.length - size * self.questions
+        keys = distinct(count, most, self.keys, generator)[..., None]
+        values = self.keys + below(self.values, (count, most, self.value_tokens), generator)
         # Sorted random cuts of the tokens that the needles leave free give the hay before each needle.
         used = torch.arange(most) < needles[:, None]
-        free = context - 3 * needles[:, None]
+        free = context - size * needles[:, None]
         cuts = below(free + 1, (count, most), generator).masked_fill(~used, context).sort(1).values
-        starts = torch.where(used, cuts + 3 * torch.arange(most), context)
-        tokens = torch.cat([hay, hay.new_zeros(count, 3)], 1)
-        for offset, part in enumerate((torch.full_like(keys, mark), keys, values)):
-            tokens.scatter_(1, starts + offset, part)
+        starts = torch.where(used, cuts + size * torch.arange(most), context)
+        places = (starts[..., None] + torch.arange(size)).flatten(1)
+        whole = torch.cat([torch.full_like(keys, mark), keys, values], 2)  # [N, K, size]
+        hay = self.keys + self.values + self._hay(count, context + size, generator)
+        text = hay.scatter(1, places, whole.flatten(1))[:, :context]
         order = torch.rand(count, most, generator=generator).masked_fill(~used, 1.0).argsort(1)
         turn = torch.arange(self.questions).expand(count, -1)
         asked = order.gather(1, turn % needles[:, None])
-        answer = values.gather(1, asked)
-        asking = torch.stack([torch.full_like(asked, question), keys.gather(1, asked), answer], 2)
-        ignored = torch.full_like(answer, IGNORED)
-        due = answer.where(turn < needles[:, None], IGNORED)
-        labels = torch.stack([ignored, due, ignored], 2).flatten(1)
-        tokens = torch.cat([tokens[:, :context], asking.flatten(1)], 1)
-        labels = torch.cat([torch.full((count, context), IGNORED), labels], 1)
+        asking = whole.gather(1, asked[..., None].expand(-1, -1, size))
+        asking[..., 0] = question
+        labels = torch.full_like(asking, IGNORED)
+        labels[..., 1:-1] = asking[..., 2:].where((turn < needles[:, None])[..., None], IGNORED)
+        tokens = torch.cat([text, asking.flatten(1)], 1)
+        labels = torch.cat([torch.full((count, context), IGNORED), labels.flatten(1)], 1)
         return Batch(tokens, labels, group[:, None].expand_as(tokens))
+
+    def _hay(self, count: int, length: int, generator: Generator) -> Tensor:
+        if self.haystack == "language":
+            return sentences(count, length, self.hay, generator)
+        phrase = below(self.hay, (count, self.phrase), generator)
+        return phrase.repeat(1, length // self.phrase + 1)[:, :length]

@@ -6,11 +6,21 @@ import torch
 from torch import Generator, Tensor
 
 from search_space import limits
-from search_space.checks import positive
+from search_space.checks import not_negative, positive
 from search_space.errors import InputError
 from workers.suite.corpus import Corpus, load_corpus
 from workers.suite.sampling import check_positive
 from workers.suite.task import IGNORED, Batch, Task
+
+
+def common(tokens: Tensor, stream: Tensor, share: float) -> Tensor:
+    """Which next tokens follow theirs more often in `stream` than this share: tokens [N, L + 1] -> [N, L] bool."""
+    size = int(max(tokens.max(), stream.max())) + 1
+    known, times = (stream[:-1] * size + stream[1:]).unique(return_counts=True)
+    bigrams = tokens[:, :-1] * size + tokens[:, 1:]
+    place = torch.searchsorted(known, bigrams).clamp(max=len(known) - 1)
+    seen = torch.where(known[place] == bigrams, times[place], 0)
+    return seen > share * stream[:-1].bincount(minlength=size)[tokens[:, :-1]]
 
 
 def recall_hits(tokens: Tensor) -> Tensor:
@@ -30,22 +40,26 @@ def recall_hits(tokens: Tensor) -> Tensor:
 class Text(Task):
     """Windows of text files in a byte-pair vocabulary; every next token is labelled.
 
-    Its recall is the accuracy on tokens that complete a bigram seen earlier in the window ("ar_hit"). Test windows
-    come from documents that are not trained on.
+    Its recall is the accuracy on tokens that complete a bigram seen earlier in the window ("ar_hit"). Bigrams that are
+    common in the text that is trained on can be left out, since they are learnt and need no recall (2312.04927, section
+    3.1). Test windows come from documents that are not trained on.
 
     Args:
         paths: files and folders; empty means the sources of Python's standard library.
         tokens: size of the vocabulary, 256 bytes included; small texts may give fewer.
         max_bytes: largest number of bytes read, an equal share of each file.
+        common: bigrams whose second token follows the first in more than this share of cases are common; 1 means none.
     """
 
     paths: tuple[str, ...] = ()
     tokens: int = 512
     max_bytes: int = 2_000_000
+    common: float = 1.0
 
     def __post_init__(self):
         check_positive(tokens=self.tokens)
         positive("max_bytes", self.max_bytes, limits.TEXT_BYTES)
+        not_negative("common", self.common)
         if self.tokens < 256:
             raise InputError("tokens", self.tokens, "256 or more, as every byte is a token")
         if isinstance(self.paths, str) or not all(isinstance(p, str) for p in self.paths):
@@ -81,7 +95,8 @@ class Text(Task):
         # The first token has no context to recall from.
         labels = window[:, 1:].clone()
         labels[:, 0] = IGNORED
-        return Batch(window[:, :-1], labels, (~recall_hits(window)).long())
+        recall = recall_hits(window) & ~common(window, self.corpus.train, self.common)
+        return Batch(window[:, :-1], labels, (~recall).long())
 
     def _windows(self, stream: Tensor, count: int, generator: Generator) -> Tensor:
         starts = torch.randint(len(stream) - self.length, (count, 1), generator=generator)

@@ -43,6 +43,10 @@ class VariableTracking(Task):
     def groups(self) -> tuple[str, ...]:  # noqa: D102
         return tuple(f"hops_{h}" for h in range(1, self.hops + 1))
 
+    @property
+    def lookup(self) -> int:  # noqa: D102
+        return 1
+
     def train_batch(self, count: int, progress: float, generator: Generator) -> Batch:  # noqa: D102
         return self._mixed(levels(self.chains, count, progress, generator), generator)
 

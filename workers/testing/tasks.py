@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import Generator
 
+from workers.suite.suite import Suite
 from workers.suite.task import IGNORED, Batch, Task
 
 
@@ -66,3 +67,9 @@ class TaskContract:
         if len(task.groups) > 1:
             assert batch.group is not None
             assert set(batch.group[batch.labels != IGNORED].tolist()) == set(range(len(task.groups)))
+
+    def test_trivial_strategies_leave_room(self, task: Task):
+        """The best trivial strategy answers less than four fifths of the levels that are recall, on average."""
+        floors = Suite({"task": task}).floors(4 * len(task.groups))
+        found = [floors[f"task/{name}"] for name in task.recall_groups if f"task/{name}" in floors]
+        assert sum(found) / len(found) < 0.8

@@ -5,23 +5,24 @@ A new format is a file beside this one and a line here; a user's own comes in by
 """
 
 import re
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from search_space.catalogue import Catalogue
 from search_space.cost.target import Target
 from search_space.layouts.layout import Layout
 
-SUFFIX = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")
+SUFFIX = re.compile(r"([A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*)?")
 
 
 class Exporter(Protocol):
     """What writes one format: an object, a class that needs no arguments, or a function with the attribute."""
 
     suffix: str
-    """End of a file's name, without the dot."""
+    """End of a file's name, without the dot; empty for a format that is a folder."""
 
-    def __call__(self, layout: Layout, target: Target) -> str:
-        """The text of a file: the layout at the target's depth and sizes.
+    def __call__(self, layout: Layout, target: Target) -> str | Mapping[str, str]:
+        """The layout at the target's depth and sizes: the text of a file; of a folder, names of files -> their texts.
 
         Raises:
             InputError: the format cannot hold the layout; says why.
@@ -35,7 +36,25 @@ def _misfit(found: Any) -> str | None:
     return None if fits else "an exporter: a function of (layout, target) with an attribute `suffix`, such as yaml"
 
 
-EXPORTERS = Catalogue("exporter", {"yaml": "nas.results.exporters.neutral:NeutralYaml"}, _misfit)
+EXPORTERS = Catalogue(
+    "exporter",
+    {
+        "yaml": "nas.results.exporters.neutral:NeutralYaml",
+        "hf": "nas.results.exporters.huggingface:HuggingFace",
+        "qwen3_next": "nas.results.exporters.gated_deltanet:Qwen3Next",
+        "qwen3_5": "nas.results.exporters.gated_deltanet:Qwen35",
+        "olmo_hybrid": "nas.results.exporters.gated_deltanet:OlmoHybrid",
+        "nemotron_h": "nas.results.exporters.mamba:NemotronH",
+        "granite_hybrid": "nas.results.exporters.mamba:Granite",
+        "falcon_h1": "nas.results.exporters.mamba:FalconH1",
+        "jamba": "nas.results.exporters.mamba:Jamba",
+        "kimi_linear": "nas.results.exporters.others:KimiLinear",
+        "lfm2": "nas.results.exporters.others:Lfm2",
+        "minimax": "nas.results.exporters.others:MiniMax",
+        "recurrent_gemma": "nas.results.exporters.others:RecurrentGemma",
+    },
+    _misfit,
+)
 """Exporters by name."""
 
 

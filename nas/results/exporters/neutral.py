@@ -5,7 +5,7 @@ import yaml
 from search_space.cost.cost import cost
 from search_space.cost.target import Target
 from search_space.layouts.layout import Layout
-from search_space.layouts.resize import resize
+from search_space.layouts.resize import resize, resize_note
 
 
 class NeutralYaml:
@@ -30,6 +30,7 @@ class NeutralYaml:
             f"# {price.parameters / 1e6:.1f}M parameters, {price.cache_bytes / 2**20:.1f} MiB of cache and state a "
             f"sequence of {target.context} tokens,\n"
             f"# decode step {price.decode_ms:.3g} ms at batch {target.batch}, {how}.\n"
+            f"# {resize_note(layout, target.layers, target.resize)}.\n"
             + yaml.safe_dump({"model": model}, sort_keys=False, default_flow_style=None, width=110)
-            + resize(layout, target.layers).to_yaml()
+            + resize(layout, target.layers, target.resize).to_yaml()
         )

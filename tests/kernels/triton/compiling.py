@@ -181,6 +181,9 @@ def cases() -> Iterator[Case]:
         [*gates, torch.zeros(1, 2048)], continued=True,
     )  # fmt: skip
 
+    gates = [bf16(1, 128, 16), torch.zeros(1, 128, 16, 128)]
+    yield matrix("delta_rule", "KDA", 16, 128, 128, gates, batch=1, length=128)
+
     yield matrix_step("linear_attention", "GLA", 4, 256, 512, [bf16(8, 4, 256)])
     yield matrix_step("linear_attention", "RetNet", 8, 256, 512, [torch.zeros(8)])
     yield matrix_step("delta_rule", "DeltaNet", 16, 128, 128, [bf16(8, 16), None])

@@ -5,15 +5,19 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
+from nas.config import Config
 from nas.results.export import export, write_all
 from nas.results.exporters import find_exporter
+from nas.results.front import record
 from nas.testing import ExporterContract
+from search_space.cost.cost import cost
 from search_space.cost.target import Target
 from search_space.errors import InputError
+from search_space.layouts.block import Block
 from search_space.layouts.layout import Layout
-from search_space.layouts.published import Origin
+from search_space.layouts.published import Origin, published_layouts
 from search_space.layouts.resize import resize
-from tests.nas.examples import TARGET, layout, trial
+from tests.nas.examples import TARGET, config, layout, trial
 
 
 class TestNeutralYaml(ExporterContract):
@@ -71,6 +75,37 @@ def test_a_folder_is_not_named_like_a_file(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["taken"]
 
 
+def test_a_folder_is_written_whole_and_leaves_other_files_alone(tmp_path):
+    folder = tmp_path / "model"
+    texts = export([trial(1), trial(2)], find_exporter("hf"), TARGET, config())
+    assert {name.split("/")[0] for name in texts} == {"trial_1", "trial_2"}
+    assert "Trial 2 of the search 'search', trained with 1 seed." in texts["trial_2/README.md"]
+    write_all(texts, folder)
+    assert {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()} == set(texts)
+    (folder / "trial_1" / "model.safetensors").write_text("trained")
+    (folder / "trial_1" / "README.md").write_text("older")
+    write_all(texts, folder)
+    assert (folder / "trial_1" / "model.safetensors").read_text() == "trained"
+    assert (folder / "trial_1" / "README.md").read_text() == texts["trial_1/README.md"]
+    assert [p.name for p in tmp_path.iterdir()] == ["model"], "nothing is left beside it"
+
+
+def test_a_folder_that_cannot_be_written_is_not_begun(tmp_path, monkeypatch):
+    texts = export([trial(1)], find_exporter("hf"), TARGET)
+    written = []
+
+    def full(path, text):
+        written.append(path)
+        if len(written) == 3:
+            raise OSError(28, "No space left on device")
+        path.write_text(text)
+
+    monkeypatch.setattr("nas.results.export.write_text", full)
+    with pytest.raises(InputError, match="No space left"):
+        write_all(texts, tmp_path / "model")
+    assert len(written) == 3 and not list(tmp_path.iterdir())
+
+
 def test_a_published_layout_is_exported_from_its_own_depth():
     origin = Origin("Known", Layout(layout(1).layers * 2))
     mine = replace(trial(1), layout=Layout(layout(1).layers[:2]), origin=origin)
@@ -101,6 +136,29 @@ def test_the_sizes_of_the_model_are_keys():
 def test_the_text_reads_back_as_the_layout():
     text = find_exporter("yaml")(layout(1), replace(TARGET, layers=12))
     assert Layout.from_yaml(text) == resize(layout(1), 12)
+
+
+def test_one_rule_of_depth_for_price_export_and_figure():
+    found = Layout.parse("gated_deltanet*3 gated_attention")
+    long = {rule: replace(TARGET, layers=48, resize=rule) for rule in ("auto", "pattern", "stretch")}
+    expected = {
+        "auto": "gated_deltanet*36 gated_attention*12",
+        "pattern": "(gated_deltanet*3 gated_attention)*12",
+        "stretch": "gated_deltanet*36 gated_attention*12",
+    }
+    for rule, target in long.items():
+        text = find_exporter("yaml")(found, target)
+        assert str(Layout.from_yaml(text)) == expected[rule] and "48 layers from 4: " in text
+        shown = record(replace(trial(1), layout=found), Config(target=target))
+        assert Layout(tuple(Block(name) for name in shown.layers)) == Layout.from_yaml(text) == target.layout(found)
+    published = next(p.layout for p in published_layouts() if p.name == "Qwen3-Next")
+    assert str(Layout.from_yaml(find_exporter("yaml")(published, long["auto"]))) == expected["pattern"]
+    odd = Layout.parse("gla*2 attention*3")
+    assert cost(odd, replace(TARGET, layers=7, resize="pattern")) == cost(
+        Layout.parse("gla*2 attention*3 gla*2"), replace(TARGET, layers=7)
+    )
+    with pytest.raises(InputError, match=r"target.resize=both: expected one of auto, pattern, stretch"):
+        replace(TARGET, resize="both")
 
 
 def test_the_text_says_how_its_times_were_got():

@@ -7,7 +7,8 @@ import pytest
 from nas.config import load
 from nas.results import folder as folders
 from nas.results.folder import Folder
-from nas.results.records import READERS, Failure, RunRecord
+from nas.results.reading import READERS, LineReader
+from nas.results.records import Failure, RunRecord
 from search_space.errors import InputError
 from tests.nas.examples import layout, result
 
@@ -38,8 +39,8 @@ def test_what_is_appended_is_read(tmp_path):
 def test_what_did_not_change_is_read_once(tmp_path, monkeypatch):
     folder = Folder.create(tmp_path / "run", CONFIG)
     folder.append([run(0)])
-    lines, from_line = [], RunRecord.from_line
-    monkeypatch.setattr(RunRecord, "from_line", lambda *a: lines.append(a) or from_line(*a))
+    lines, record = [], LineReader.record
+    monkeypatch.setattr(LineReader, "record", lambda *a: lines.append(a) or record(*a))
     folder.read().clear()
     assert folder.read() == [run(0)] and len(lines) == 1
     Folder(folder.path).append([run(1)])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nas.results import pareto
-from nas.results.pareto import front_probability, hypervolume, hypervolume_gain, knee, on_front
+from nas.results.pareto import front_probability, hypervolume, hypervolume_gain, on_front
 
 
 def beaten(losses, i):
@@ -54,19 +54,6 @@ def test_gain_is_the_share_of_the_unit_box_that_no_member_beats(objectives):
     for candidate, gain in zip(candidates, gains, strict=True):
         assert gain == pytest.approx(((candidate <= drawn).all(-1) & ~old).mean(), abs=0.005)
     assert gains[4:] == pytest.approx([0.0, 0.0])
-
-
-@pytest.mark.parametrize(
-    "losses, best",
-    [
-        ([[0.0, -0.2], [0.7, -0.9], [2.3, -1.0]], 1),
-        ([[0.0, 0.0], [1.0, -0.1], [2.0, -1.0]], 0),
-        ([[0.0, 1.0, 1.0], [1.0, 0.0, 1.0], [1.0, 1.0, 0.0], [0.3, 0.3, 0.3]], 3),
-        ([[1.0, 1.0]], 0),
-    ],
-)
-def test_knee_is_the_corner(losses, best):
-    assert knee(np.array(losses)) == best
 
 
 def test_probability_is_sure_without_noise_and_even_between_twins():

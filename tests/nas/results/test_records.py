@@ -4,7 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from nas.results import records
+from nas.results import reading
+from nas.results.reading import LineReader
 from nas.results.records import Failure, RunRecord
 from search_space.errors import InputError
 from search_space.layouts.layout import Layout
@@ -33,7 +34,7 @@ def run(**changes):
 )
 def test_a_record_reads_back(record):
     line = record.to_line()
-    assert "\n" not in line and RunRecord.from_line(line, 1) == record
+    assert "\n" not in line and LineReader(1).record(line) == record
 
 
 CURVES = {"loss": [(1, 2.0), (2, 1.5)], "recall": [(2, 0.5)]}
@@ -46,13 +47,13 @@ def test_curves_are_told_from_blocks_of_that_name(name):
     fields = json.loads(record.to_line())
     fields["layout"]["blocks"] = {name: {"mixer": "gla"}}
     fields["layout"]["layers"] = [name] * 6
-    read = RunRecord.from_line(json.dumps(fields), 1)
+    read = LineReader(1).record(json.dumps(fields))
     assert read.layout == Layout.parse("gla*6") and dict(read.result.curves) == CURVES
 
 
 def test_curves_are_read_when_they_are_looked_at():
     line = run(result=replace(result(7), curves=CURVES)).to_line()
-    read = RunRecord.from_line(line.replace("[2, 1.5]", "[2 1.5]"), 1)
+    read = LineReader(1).record(line.replace("[2, 1.5]", "[2 1.5]"))
     assert read.result.recall == 0.5
     with pytest.raises(InputError, match="curves"):
         read.result.curves["loss"]
@@ -60,7 +61,7 @@ def test_curves_are_read_when_they_are_looked_at():
 
 def test_what_was_read_can_be_written():
     line = run(result=replace(result(7), curves=CURVES)).to_line()
-    assert RunRecord.from_line(line, 1).to_line() == line
+    assert LineReader(1).record(line).to_line() == line
 
 
 def test_a_line_is_plain_to_its_readers():
@@ -89,10 +90,10 @@ def test_a_job_that_failed_leaves_its_seeds(lost, of):
 
 
 def test_lines_are_read_by_their_format(monkeypatch):
-    monkeypatch.setitem(records.READERS, 2, lambda fields: run(trial=fields["number"]))
-    assert RunRecord.from_line('{"number": 9}', 2).trial == 9
+    monkeypatch.setitem(reading.READERS, 2, lambda fields, layouts: run(trial=fields["number"]))
+    assert LineReader(2).record('{"number": 9}').trial == 9
     with pytest.raises(KeyError):
-        RunRecord.from_line('{"number": 9}', 1)
+        LineReader(1).record('{"number": 9}')
 
 
 def test_an_objective_that_a_run_lacks_is_named():

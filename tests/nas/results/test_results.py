@@ -12,7 +12,8 @@ import pytest
 from nas.results.folder import Folder
 from nas.results.front import front_csv, front_dict, front_json, front_table, record, write
 from nas.results.records import Failure, RunRecord
-from nas.results.trials import Trial, TrialBook, front_of, mark_front, seed_spread
+from nas.results.standing import mark_front
+from nas.results.trials import Trial, TrialBook, front_of, seed_spread
 from search_space.cost.objectives import OBJECTIVES, Objective
 from search_space.errors import InputError
 from search_space.layouts.layout import Layout

@@ -1,12 +1,14 @@
 """What is trained next, with a pool and a proposer that only pretend."""
 
+import threading
+import time
 from collections import deque
 
 import pytest
 
 from nas.config.settings import Search
 from nas.results.folder import Folder
-from nas.results.records import RunRecord
+from nas.results.reading import LineReader
 from nas.results.trials import TrialBook
 from nas.search.controller import Controller
 from search_space.layouts.block import Block
@@ -49,7 +51,10 @@ class Proposer:
     def noted(self, layout):
         return {}
 
-    def tell(self, layout, values, noted):
+    def take_note(self, layout, noted):
+        pass
+
+    def tell(self, layout, values):
         self.told.append((len(layout.layers), values))
 
 
@@ -71,22 +76,63 @@ def controller(tmp_path):
 
 
 def test_jobs_that_ended_do_not_wait_for_more_proposals(controller):
-    made, _, log = controller(slots=8, most=4, seeds=1)
+    """Nor does anything else: a proposer that takes its time finds the first job on record."""
+    made, proposer, _ = controller(slots=2, most=4, seeds=1)
+    ended, waited, propose = threading.Event(), [], proposer.propose
+    made.on_job = lambda *_: ended.set()
+
+    def slow(taken, number):
+        if taken:
+            waited.append(ended.wait(timeout=20))
+        return propose(taken, number)
+
+    proposer.propose = slow
+    assert made.run() and waited and all(waited)
+
+
+def test_a_proposal_is_ready_when_a_place_gets_free(controller):
+    made, _, log = controller(slots=1, most=4, seeds=1)
+    wait = made.pool.wait
+
+    def patient(timeout):
+        deadline = time.monotonic() + 20
+        while made.pool.jobs and log.count("propose") <= log.count("submit"):
+            assert time.monotonic() < deadline, "it is asked for while the job runs"
+            time.sleep(0.001)
+        return wait(timeout)
+
+    made.pool.wait = patient
+    assert made.run() and log.count("submit") == 4
+
+
+def test_as_many_proposals_are_ready_as_there_are_places(controller):
+    made, _, log = controller(slots=3, most=99, trials=20, seeds=1)
+    most = []
+    made.on_progress = lambda now: most.append(len(made._ahead))
     assert made.run()
-    assert log[:6] == ["propose", "submit", "end at once"] * 2
+    assert max(most) == 3 and log.count("propose") == log.count("submit") == 20
+
+
+def test_what_the_proposer_raises_ends_the_search(controller):
+    made, proposer, _ = controller(slots=1, most=4, seeds=1)
+    propose = proposer.propose
+    proposer.propose = lambda taken, number: propose(taken, number) if len(taken) < 2 else 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        made.run()
+    assert len(made.folder.runs.read_text().splitlines()) == 2
 
 
 def test_a_used_up_space_is_not_asked_again(controller):
-    made, proposer, log = controller(slots=2, most=3, seeds=3, reseed_above=0.0)
+    made, _, log = controller(slots=2, most=3, seeds=3, reseed_above=0.0)
     assert made.run()
     assert log.count("propose") == 3 + 1 and log.count("submit") == 9
-    assert len(proposer.told) == 9, "once for every run"
 
 
 def test_what_is_told(controller):
-    made, proposer, _ = controller(most=2, seeds=1, broken=[Layout((Block("gla"),) * 2)])
+    """Once for every run, before the next proposal is asked for."""
+    made, proposer, _ = controller(most=4, seeds=1, broken=[Layout((Block("gla"),) * 2)])
     assert made.run()
-    assert proposer.told == [(1, {"recall": 0.5, "decode_ms": 1.0}), (2, None)]
+    assert proposer.told == [(1, {"recall": 0.5, "decode_ms": 1.0}), (2, None), (3, {"recall": 0.5, "decode_ms": 3.0})]
 
 
 def test_no_layout_has_more_runs_than_seeds(controller):
@@ -94,7 +140,7 @@ def test_no_layout_has_more_runs_than_seeds(controller):
     broken = Layout((Block("gla"),) * 2)
     first, _, _ = controller(most=2, seeds=2, reseed_above=0.0, broken=[broken])
     assert first.run()
-    records = [RunRecord.from_line(line, 1) for line in first.folder.runs.read_text().splitlines()]
+    records = [LineReader(1).record(line) for line in first.folder.runs.read_text().splitlines()]
     assert len(records) == 4
     again, _, log = controller(most=2, seeds=2, reseed_above=0.0, seed=100)
     again.replay(records)

@@ -67,6 +67,18 @@ def test_exports_load_back(finished, tmp_path, pick):
     assert files and all(len(Layout.load(file).layers) == 12 for file in files)
 
 
+def test_a_folder_is_exported_as_one(finished, tmp_path):
+    refused = nas("export", finished, "--format", "hf")
+    assert refused.exit_code == 2 and refused.stderr.startswith("nas: -o=nothing: expected a folder")
+    assert nas("export", finished, "--format", "hf", "--layers", 12, "-o", tmp_path / "model").exit_code == 0
+    assert len(json.loads((tmp_path / "model" / "config.json").read_text())["layout"]["layers"]) == 12
+    assert "## How it was found" in (tmp_path / "model" / "README.md").read_text()
+    assert nas("export", finished, "--format", "hf", "--pick", "all", "-o", tmp_path / "all").exit_code == 0
+    assert all((place / "config.json").exists() for place in (tmp_path / "all").iterdir())
+    refused = nas("export", finished, "--resize", "both", "--layers", 12)
+    assert refused.exit_code == 2 and refused.stderr.startswith("nas: --resize=both: expected")
+
+
 def test_the_written_configuration_repeats_the_search(finished, tmp_path):
     assert nas("search", "--config", finished / "config.yaml", "--out", tmp_path / "again").exit_code == 0
     first, second = (Folder(f).read() for f in (finished, tmp_path / "again"))

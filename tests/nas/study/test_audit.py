@@ -1,3 +1,4 @@
+import json
 import shutil
 
 import pytest
@@ -7,6 +8,7 @@ from nas.results.trials import Trial
 from nas.study.audit import choose, first_seed, ranked
 from search_space.layouts.block import Block
 from search_space.layouts.layout import Layout
+from tests.conftest import TINY
 from tests.nas.conftest import nas
 from workers.training import Result
 
@@ -70,3 +72,36 @@ def test_bad_input(copied, tmp_path):
     (copied / "runs.jsonl").write_text("")
     result = nas("audit", copied)
     assert result.exit_code == 2 and "at least four" in result.stderr
+
+
+OTHER = ["--config", "smoke", "name=wide", "proxy.width=32", *TINY[1:]]
+
+
+def test_an_audit_by_other_proxies(copied):
+    assert nas("audit", copied, "--layouts", 4, "--seeds", 1).exit_code == 0
+    before = (copied / "audit.jsonl").read_bytes()
+    first = nas("audit", copied, "--layouts", 5, "--seeds", 1, *OTHER, "space.layers=8")
+    assert first.exit_code == 0, first.output
+    assert "audit (wide: width 32, 8 layers, length 16, 8 steps, 1 seeds)" in first.stdout
+    assert len(first.stdout.splitlines()) == 7 and (copied / "audit.jsonl").read_bytes() == before
+    records = (copied / "audit-wide" / "runs.jsonl").read_text().splitlines()
+    assert len(records) == 5 and all(len(json.loads(line)["layout"]["layers"]) == 8 for line in records)
+    again = nas("audit", copied, "--layouts", 5, "--seeds", 2, *OTHER, "space.layers=8")
+    assert again.exit_code == 0 and "2 seeds" in again.stdout
+    now = (copied / "audit-wide" / "runs.jsonl").read_text().splitlines()
+    assert now[:5] == records and len(now) == 10
+    assert "wide" not in nas("front", copied).stdout, "the front shows audits by the search's own proxies"
+    changed = nas("audit", copied, *OTHER, "proxy.heads=4")
+    assert changed.exit_code == 2 and "proxy.heads=4: expected 2" in changed.stderr
+
+
+def test_bad_input_of_an_audit_by_other_proxies(copied):
+    for arguments, said in (
+        (["--config", "none"], "--config=none"),
+        (["--config", "smoke", "--longer", 2], "--longer"),
+        (["proxy.width=32"], "--config"),
+        (["--config", "smoke", "name=x", "proxy.width=7"], "proxy.heads"),
+    ):
+        result = nas("audit", copied, *arguments)
+        assert result.exit_code == 2 and said in result.stderr and result.stderr.count("\n") == 1, result.output
+    assert not list(copied.glob("audit*"))

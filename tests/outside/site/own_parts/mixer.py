@@ -10,6 +10,7 @@ class MovingAverage(Mixer):
     """A mean that forgets."""
 
     source = "none"
+    family = "vector"
 
     def __init__(self, dims, *, rate=0.5):
         super().__init__()

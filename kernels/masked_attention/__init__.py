@@ -1,0 +1,43 @@
+"""Softmax attention over the keys that a mask leaves: selected blocks, checkpoints, tokens that were not evicted.
+
+All scores are made, and those that are masked thrown away: what a mask saves is not saved here. There is no Triton form
+yet. It runs under `torch.vmap` as it is.
+
+Shapes: B sequences, T queries, S keys, H query heads, G key-value heads, K key size, V value size.
+"""
+
+import torch
+from torch import Tensor
+
+from kernels.backend import pick
+from kernels.masked_attention.reference import masked_attention as naive
+
+
+def _dense(q: Tensor, k: Tensor, v: Tensor, seen: Tensor, scale: float) -> Tensor:
+    scores = torch.einsum("bthk,bshk->bhts", scale * q, k).masked_fill(~seen, float("-inf"))
+    # A query that sees nothing gets zeros, not NaN; nor does its gradient.
+    blind = ~seen.any(-1, keepdim=True)
+    weights = scores.masked_fill(blind, 0.0).softmax(-1).masked_fill(blind, 0.0)
+    return torch.einsum("bhts,bshv->bthv", weights.to(v.dtype), v)
+
+
+IMPLEMENTATIONS = {"reference": naive, "chunked": _dense, "triton": _dense}
+
+
+def masked_attention(q: Tensor, k: Tensor, v: Tensor, seen: Tensor, *, scale: float | None = None) -> Tensor:
+    """o_t = sum_s softmax_s(scale q_t . k_s) v_s over the keys s that query t sees; zero if it sees none.
+
+    Args:
+        q: [B, T, H, K].
+        k: [B, S, G, K], where G divides H: query head h reads key-value head h // (H / G).
+        v: [B, S, G, V].
+        seen: whether query t sees key s, [B, H, T, S], or to be broadcast to that.
+        scale: K^-0.5 by default.
+
+    Returns:
+        o [B, T, H, V] in the dtype of v.
+    """
+    scale = q.shape[-1] ** -0.5 if scale is None else scale
+    seen = seen.expand(q.shape[0], q.shape[2], q.shape[1], k.shape[1])
+    k, v = (x.repeat_interleave(q.shape[2] // k.shape[2], 2) for x in (k, v))
+    return pick(IMPLEMENTATIONS, q)(q, k, v, seen, scale)

@@ -1,0 +1,144 @@
+"""Mamba-3."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kernels import linear_attention, linear_attention_step
+from search_space.checks import positive
+from search_space.errors import InputError
+from search_space.parts.base import Dims, Mixer, PartCost, Scaling, State
+from search_space.parts.matrix_state import CHUNK
+from search_space.parts.nn import RMSNorm, step_bias
+
+SLOWEST = 1e-4
+"""Smallest rate of decay."""
+
+
+class Mamba3(Mixer):
+    """Mamba-3 (2603.15569, one input and one output a head): Mamba-2 with a trapezoid step and states that turn.
+
+    S_t = a_t S_{t-1} + (1 - l_t) dt_t a_t k_{t-1} x_{t-1}^T + l_t dt_t k_t x_t^T and y_t = S_t^T q_t + D x_t for each
+    head, with dt = softplus(W x + b), log a = -softplus(W x) dt and l = sigmoid(W x): each token also writes the one
+    before, in place of a short convolution. Queries and keys are RMS-normed, shared by the heads of a group, and get a
+    bias of each head that starts at one; half of their elements are turned in pairs, by the sum over all tokens so far
+    of pi tanh(W x) dt. That stands for a complex state. The output is W_o (y * silu(z)), without a norm, as in the
+    released code. Initial values: softplus(b) log-uniform in [.001, .1], D = 1.
+
+    Args:
+        dims: sizes of the model.
+        heads: number of heads; None means one for every `value_size` of twice the width.
+        key_size: of each head, N in the paper.
+        value_size: of each head, P in the paper.
+        n_groups: groups of heads that share queries and keys, but for their biases.
+
+    Raises:
+        InputError: sizes that are not positive integers or do not divide.
+    """
+
+    family = "ssm"
+    source = "Mamba-3: Improved Sequence Modeling using State Space Principles (arXiv 2603.15569)"
+
+    scaled = {"heads": Scaling.HEADS, "key_size": Scaling.HEAD_SIZE, "value_size": Scaling.HEAD_SIZE}
+
+    def __init__(
+        self, dims: Dims, *, heads: int | None = None, key_size: int = 128, value_size: int = 64, n_groups: int = 1
+    ):
+        super().__init__()
+        self.key_size, self.value_size = positive("key_size", key_size), positive("value_size", value_size)
+        self.heads = max(1, 2 * dims.width // value_size) if heads is None else positive("heads", heads)
+        self.groups = positive("n_groups", n_groups)
+        if self.heads % n_groups:
+            raise InputError("n_groups", n_groups, f"a divisor of heads={self.heads}")
+        self.pairs = max(key_size // 4, min(1, key_size // 2))
+        values, keys = self.heads * value_size, n_groups * key_size
+        self.sizes = [values, values, 2 * keys, 3 * self.heads, self.pairs]
+        self.input = nn.Linear(dims.width, sum(self.sizes), bias=False)
+        self.norms = nn.ModuleList([RMSNorm(key_size), RMSNorm(key_size)])
+        self.biases = nn.Parameter(torch.ones(2 * self.heads * key_size))
+        self.step_bias = nn.Parameter(step_bias(self.heads))
+        self.skip = nn.Parameter(torch.ones(self.heads))
+        self.output = nn.Linear(values, dims.width, bias=False)
+
+    def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Mixes x [B, T, D]; see `Mixer.forward`."""
+        state = state or self.initial_state(x.shape[0])
+        gate, v, qk, turn, log_decay, before, now = self._inputs(x)
+        angle = state["angle"].unsqueeze(1) + turn.cumsum(1)
+        q, k = self._turned(qk, angle)
+        last_k, last_v = (torch.cat([state[n].unsqueeze(1), y[:, :-1]], 1) for n, y in (("key", k), ("value", v)))
+        # What a token writes of itself and of the one before are two recurrences, whose outputs add up.
+        written = (now * v).to(v.dtype), (before * log_decay.exp()[..., None] * last_v).to(v.dtype)
+        memory = torch.cat([state["memory"], torch.zeros_like(state["memory"])])
+        o, memory = linear_attention(
+            q.repeat(2, 1, 1, 1), torch.cat([k, last_k]), torch.cat(written), log_decay.repeat(2, 1, 1),
+            scale=1.0, initial_state=memory,
+        )  # fmt: skip
+        o, memory = (y.unflatten(0, (2, -1)).sum(0) for y in (o, memory))
+        return self._read(o, v, gate), {"memory": memory, "key": k[:, -1], "value": v[:, -1], "angle": angle[:, -1]}
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """Mixes a single token x [B, D]; see `Mixer.step`."""
+        gate, v, qk, turn, log_decay, before, now = self._inputs(x)
+        angle = state["angle"] + turn
+        q, k = self._turned(qk, angle)
+        # The token before enters ahead of the decay, which is the a_t of its weight.
+        entered = (before * state["value"])[..., None, :]
+        memory = state["memory"] + (state["key"][..., None] * entered).to(state["memory"].dtype)
+        o, memory = linear_attention_step(q, k, (now * v).to(v.dtype), log_decay, memory, scale=1.0)
+        return self._read(o, v, gate), {"memory": memory, "key": k, "value": v, "angle": angle}
+
+    def _inputs(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Gate [..., H P], values [..., H, P], queries and keys [..., 2 H, N], what angles grow by [..., H, pairs], log
+        decay [..., H], and the weights of the token before (without a_t) and of this one [..., H, 1]."""
+        gate, v, qk, scalars, turn = self.input(x).split(self.sizes, -1)
+        step, rate, share = scalars.chunk(3, -1)
+        step = F.softplus(step + self.step_bias)  # autocast leaves sums with parameters in float32
+        log_decay = -F.softplus(rate).clamp(min=SLOWEST) * step
+        share = share.sigmoid()
+        q, k = qk.unflatten(-1, (2 * self.groups, self.key_size)).chunk(2, -2)
+        qk = torch.cat([norm(y) for norm, y in zip(self.norms, (q, k), strict=True)], -2)
+        qk = qk.repeat_interleave(self.heads // self.groups, -2)
+        qk = (qk + self.biases.unflatten(0, (2 * self.heads, -1))).to(v.dtype)
+        turn = math.pi * turn.tanh().unsqueeze(-2) * step[..., None]
+        before, now = (1 - share) * step, share * step
+        return gate, v.unflatten(-1, (self.heads, -1)), qk, turn, log_decay, before[..., None], now[..., None]
+
+    def _turned(self, qk: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
+        """Queries and keys [..., H, N], with the first pairs of elements turned."""
+        angle = torch.cat([angle, angle], -2)  # of queries, of keys
+        pairs, rest = qk.split([2 * self.pairs, self.key_size - 2 * self.pairs], -1)
+        even, odd = pairs.unflatten(-1, (self.pairs, 2)).unbind(-1)
+        cos, sin = angle.cos().to(qk.dtype), angle.sin().to(qk.dtype)
+        turned = torch.stack([even * cos - odd * sin, even * sin + odd * cos], -1).flatten(-2)
+        q, k = torch.cat([turned, rest], -1).chunk(2, -2)
+        return q, k
+
+    def _read(self, o: Tensor, v: Tensor, gate: Tensor) -> Tensor:
+        y = (o + (self.skip[:, None] * v).to(v.dtype)).flatten(-2)
+        return self.output(y * F.silu(gate))
+
+    def initial_state(self, batch: int) -> State:
+        """No memory, no token before, no angle; memory and angle are float32 at least."""
+        weight, h = self.input.weight, self.heads
+        precision = torch.promote_types(weight.dtype, torch.float32)
+        return {
+            "memory": weight.new_zeros(batch, h, self.key_size, self.value_size, dtype=precision),
+            "key": weight.new_zeros(batch, h, self.key_size),
+            "value": weight.new_zeros(batch, h, self.value_size),
+            "angle": weight.new_zeros(batch, h, self.pairs, dtype=precision),
+        }
+
+    def cost(self) -> PartCost:
+        """The state, written twice a token, with its angles; key and value of the token before; D."""
+        keys, values = self.heads * self.key_size, self.heads * self.value_size
+        elements, skip = keys * self.value_size, 2.0 * values
+        return PartCost(
+            **self.weights(),
+            state_elements=elements + self.heads * self.pairs,
+            conv_elements=keys + values,
+            decode_flops=7.0 * elements + skip,
+            prefill_flops=2.0 * (4 * elements + CHUNK * (keys + values)) + skip,
+        )

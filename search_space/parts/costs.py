@@ -1,0 +1,122 @@
+"""What a part of a layer costs, as plain numbers."""
+
+from dataclasses import dataclass
+
+FP32_BYTES = 4
+"""Of an element of a recurrent state."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cache:
+    """What is kept of the tokens of context, as keys and values are: an entry for each, or for so many of them.
+
+    Args:
+        elements: of an entry.
+        flops: that a decode step spends on each entry that it reads.
+        window: most tokens whose entries are kept; None means all.
+        every: tokens that share an entry, which is there once all of them are.
+        reads: most entries that a decode step reads, where it selects; None means all.
+        levels: whether there is but an entry for every bit of the number of tokens, as where states of 1, 2, 4, ...
+            tokens are kept.
+        fp32: whether it is kept in fp32, as recurrent states are.
+        prefill_flops: that a token of a prompt spends on each entry that it reads; None means as many.
+    """
+
+    elements: int
+    flops: float
+    window: int | None = None
+    every: int = 1
+    reads: int | None = None
+    levels: bool = False
+    fp32: bool = False
+    prefill_flops: float | None = None
+
+    def kept(self, context: int) -> int:
+        """Entries that are kept of a context of so many tokens."""
+        if self.levels:
+            return context.bit_length()
+        return (context if self.window is None else min(context, self.window)) // self.every
+
+    def read(self, context: int) -> int:
+        """Entries that the step after so many tokens reads."""
+        kept = self.kept(context)
+        return kept if self.reads is None else min(kept, self.reads)
+
+    @property
+    def seen_flops(self) -> float:
+        """FLOPs that a token of a prompt spends on each entry that it reads."""
+        return self.flops if self.prefill_flops is None else self.prefill_flops
+
+    def attended(self, tokens: int) -> int:
+        """Entries that those of a prompt read, all together: the sum of `read` over 1 .. tokens."""
+        if self.levels:
+            return sum((tokens + 1 - 2**bit) for bit in range(tokens.bit_length()))
+        most = self.read(tokens)
+        first = most * self.every  # the first token that reads so many
+        return self.every * most * (most - 1) // 2 + (tokens - first + 1) * most
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experts:
+    """Weights of which each token uses a few: experts, or rows of tables.
+
+    Args:
+        count: how many there are.
+        used: of them by a token.
+        parameters: of each.
+    """
+
+    count: int
+    used: int
+    parameters: int
+
+    def unused(self, tokens: int) -> float:
+        """Parameters that so many tokens leave unread, as expected where each token chooses evenly at random."""
+        return self.count * (1 - self.used / self.count) ** tokens * self.parameters
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartCost:
+    """What one part of a layer costs, per sequence and token, as plain numbers.
+
+    The cost model turns these into bytes and seconds for a batch, a context and a device.
+
+    Args:
+        parameters: all parameters of the part.
+        product_flops: FLOPs a token of products with parameters: the projections.
+        caches: what grows with the context.
+        state_elements: recurrent state elements, kept in fp32, read and written at every step.
+        conv_elements: cached inputs of the short convolutions.
+        decode_flops: FLOPs of one decode step beside `product_flops` and those of the caches.
+        prefill_flops: FLOPs a token beside these when a whole sequence is processed (chunkwise).
+        experts: which of the parameters a token need not use; None where it uses all.
+    """
+
+    parameters: int
+    product_flops: float
+    caches: tuple[Cache, ...] = ()
+    state_elements: int = 0
+    conv_elements: int = 0
+    decode_flops: float = 0.0
+    prefill_flops: float = 0.0
+    experts: Experts | None = None
+
+    def cache_elements(self, context: int) -> int:
+        """Elements that a sequence of `context` tokens keeps in the caches."""
+        return sum(cache.elements * cache.kept(context) for cache in self.caches)
+
+    def cache_bytes(self, context: int, element_bytes: int, read: bool = False) -> int:
+        """Bytes of the caches, or of what a step reads of them; `element_bytes` are those of what is not fp32."""
+        return sum(
+            c.elements * (c.read(context) if read else c.kept(context)) * (FP32_BYTES if c.fp32 else element_bytes)
+            for c in self.caches
+        )
+
+    def step_flops(self, context: int) -> float:
+        """FLOPs of a decode step that follows `context` tokens."""
+        return self.product_flops + self.decode_flops + sum(c.flops * c.read(context) for c in self.caches)
+
+    def prompt_flops(self, tokens: int) -> float:
+        """FLOPs of a prompt."""
+        whole = tokens * (self.product_flops + self.prefill_flops)
+        return whole + sum(cache.seen_flops * cache.attended(tokens) for cache in self.caches)

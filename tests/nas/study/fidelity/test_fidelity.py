@@ -1,0 +1,145 @@
+"""The benchmark as a whole, by few layouts of few steps."""
+
+import json
+
+import pytest
+
+import nas
+from nas.results.folder import Folder
+from nas.study.fidelity.report import make_report
+from nas.study.fidelity.scores import Scores
+from tests.conftest import TINY
+from tests.nas.conftest import nas as command
+from tests.nas.study.fidelity.examples import csv_of, plan_of, statement, tiny_config
+from workers.training import Result
+
+ARGUMENTS = ["--config", "smoke", *TINY]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("fidelity")
+    result = command("fidelity", csv_of(folder), "--out", folder / "out", *ARGUMENTS)
+    assert result.exit_code == 0, result.output
+    return folder / "out", result
+
+
+def test_what_is_written(trained):
+    folder, result = trained
+    assert "mixer" in result.stdout and "count" in result.stdout and "Traceback" not in result.output
+    found = json.loads((folder / "report.json").read_text())
+    about = found["about"]
+    assert (about["statements"], about["clear"], about["mapped"], about["judged"]) == (6, 5, 3, 3)
+    assert (about["runs"], about["seeds"], about["by_loss_without_text"]) == (3, 3, 1)
+    assert found["unknown_mixers"] == {"xlstm": 1} and list(found["unmapped"]) == ["xlstm*12"]
+    mixer, count = found["axes"]
+    assert (mixer["name"], mixer["statements"], mixer["source_count"]) == ("mixer", 2, 2)
+    assert mixer["proxies"]["value"] == 0.5, "the two sources say the opposite"
+    assert count["baselines"]["attention count"]["value"] == 1.0 and count["proxies"]["value"] in (0.0, 0.5, 1.0)
+    page, figure = (folder / "report.md").read_text(), (folder / "fidelity.svg").read_text()
+    assert "xlstm*12" in page and "fidelity.svg" in page and "arXiv 2507.06457" in page
+    assert "proxies" in figure and "attention count" in figure and "2 statements, 2 sources *" in figure
+
+
+def test_the_report_alone_trains_nothing(trained, monkeypatch):
+    folder, first = trained
+    records = (folder / "runs.jsonl").read_bytes()
+    monkeypatch.setattr("nas.study.training.open_pool", lambda workers: pytest.fail("workers were started"))
+    for more in (["--report", "--seeds", 3], []):
+        again = command("fidelity", folder / "statements.csv", "--out", folder, *ARGUMENTS, *more)
+        assert again.exit_code == 0 and again.stdout == first.stdout
+    assert (folder / "runs.jsonl").read_bytes() == records
+
+
+def test_it_goes_on_where_it_was_stopped(trained, tmp_path):
+    folder, _ = trained
+
+    def stop(now):
+        if now.done == 1:
+            raise KeyboardInterrupt
+
+    config, source = tiny_config(), csv_of(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        nas.fidelity(source, config, out=tmp_path / "out", on_progress=stop)
+    record = tmp_path / "out" / "runs.jsonl"
+    first = record.read_text()
+    assert first.count("\n") == 1
+    with record.open("a") as file:
+        file.write('{"cut off')
+    told = []
+    report = nas.fidelity(source, config, out=tmp_path / "out", on_progress=told.append)
+    assert record.read_text().startswith(first) and record.read_text().count("\n") == 3
+    assert (told[-1].done, told[-1].total) == (2, 2) and report.about["judged"] == 3
+    whole = json.loads((folder / "report.json").read_text())
+    assert [run["recall"] for run in report.runs] == [run["recall"] for run in whole["runs"]]
+
+
+def test_before_anything_is_trained(tmp_path):
+    report = nas.fidelity(csv_of(tmp_path), tiny_config(), out=tmp_path / "out", train=False)
+    assert report.about["judged"] == 0 and [axis.name for axis in report.axes] == ["mixer", "count"]
+    assert all(axis.proxies is None and axis.statements for axis in report.axes)
+    assert report.axes[1].baselines["attention count"].value == 1.0
+    assert (tmp_path / "out" / "fidelity.svg").exists()
+
+
+def test_seeds_are_refined(trained, tmp_path):
+    report = nas.fidelity(csv_of(tmp_path), tiny_config(), out=tmp_path / "out", seeds=2, refine=True)
+    assert report.noise["recall"] is not None and {run["seeds"] for run in report.runs} == {2}
+
+
+def test_text_decides_statements_by_loss(tmp_path):
+    row = "another,count-loss,gla*11 attention,gla*12,ppl,4K,1.3B,1,0.5,n,"
+    without = command("fidelity", csv_of(tmp_path, row), "--out", tmp_path / "out", *ARGUMENTS)
+    assert without.exit_code == 2 and "no text" in without.stderr and not (tmp_path / "out").exists()
+    config = tiny_config("tasks.text={tokens: 300}", "training.test_sequences=16")
+    report = nas.fidelity(csv_of(tmp_path, row), config, out=tmp_path / "out")
+    (axis,) = report.axes
+    losses = {run["layout"]: run["text_loss"] for run in report.runs}
+    assert axis.proxies.value == float(losses["gla*11 attention"] < losses["gla*12"])
+    assert all(name.startswith("text/") for name in report.tasks["count-loss"])
+
+
+def test_its_folder_is_no_search(trained, finished, tmp_path):
+    folder, _ = trained
+    for name in ("status", "resume", "front"):
+        result = command(name, folder)
+        assert result.exit_code == 2 and "study.yaml" in result.stderr and result.stderr.count("\n") == 1
+    result = command("fidelity", csv_of(tmp_path), "--out", finished, *ARGUMENTS)
+    assert result.exit_code == 2 and "of a search" in result.stderr and result.stderr.count("\n") == 1
+
+
+def test_runs_of_another_configuration_are_not_mixed_in(trained):
+    folder, _ = trained
+    other = command("fidelity", folder / "statements.csv", "--out", folder, *ARGUMENTS, "training.steps=9")
+    assert other.exit_code == 2 and "training.steps=9: expected 8" in other.stderr
+    with Folder.lock(nas.study.folder.StudyFolder.open(folder)):
+        held = command("fidelity", folder / "statements.csv", "--out", folder, *ARGUMENTS)
+    assert held.exit_code == 2 and "another process" in held.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["--refine"], "--refine"),
+        (["--group", "most"], "--group=most"),
+        (["proxy.widht=3"], "widht"),
+        (["--group", "choose", "tasks.recall.weight=0"], "tasks"),
+    ],
+)
+def test_bad_input(tmp_path, arguments, said):
+    result = command("fidelity", csv_of(tmp_path), "--out", tmp_path / "out", *ARGUMENTS, *arguments)
+    assert result.exit_code == 2 and said in result.stderr and result.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_runs_at_the_floor_and_at_the_ceiling():
+    plan, suite = plan_of(statement(), statement("count", "gla*11 attention", "gla*12")), tiny_config().suite()
+    floors = suite.floors(8)
+    floor = sum(floors.values()) / len(floors)
+    results = {
+        number: [Result(seed=0, steps=8, status="complete", recall=recall, accuracy={"recall": recall})]
+        for number, recall in enumerate((floor + 0.01, 0.99, (1 + floor) / 2))
+    }
+    report = make_report(tiny_config(), suite, plan, Scores(results=results), {})
+    assert report.ends == {"recall": (pytest.approx(1 / 3), pytest.approx(1 / 3))}
+    assert report.axes[0].proxies.value == 0.0 and report.axes[1].proxies.value == 1.0
