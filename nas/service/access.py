@@ -87,15 +87,14 @@ class Door:
             return Who(name, "admin" if name in access.admins else "submit")
         raise Unknown("authorization", "nothing", "Authorization: Bearer TOKEN; an administrator makes one: nas token")
 
-    @contextmanager
-    def stream(self, who: Who) -> Iterator[None]:
-        """Counts a client's open streams.
-
-        Raises:
-            TooMany: it has too many.
-        """
+    def check_streams(self, who: Who) -> None:
+        """Raises TooMany if a client has as many open streams as it may."""
         if self._streams[who.name] >= self.settings.limits.streams:
             raise TooMany("streams", self._streams[who.name], f"at most {self.settings.limits.streams} at once")
+
+    @contextmanager
+    def stream(self, who: Who) -> Iterator[None]:
+        """Counts one of a client's streams as open."""
         self._streams[who.name] += 1
         try:
             yield
