@@ -11,7 +11,7 @@ COPY tracking tracking
 COPY nas nas
 RUN pip install --no-cache-dir -c constraints.txt '.[service]'
 
-USER nas
+USER 1000
 WORKDIR /srv/nas
 VOLUME /srv/nas
 EXPOSE 8642

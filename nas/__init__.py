@@ -49,7 +49,7 @@ else:
         "Target": "search_space.cost.target:Target",
         "load": "nas.config:load",
         "open": "nas.handle:Search",
-        "presets": "nas.config.loading:presets",
+        "presets": "nas.config:presets",
         "published": "search_space.layouts.published:published_layouts",
     }
 

@@ -1,13 +1,14 @@
 """The service: a queue of searches for a team, behind HTTP (docs/service.md).
 
-settings      what an administrator sets
-database      tables, migrations and transactions of the queue
-queue         what users ask for and servers take
-folders       a search's own folder, which holds all that cannot be made again
-child         the process of one search; it outlives the server
-keeper        takes searches from the queue, starts and watches their processes
-access        who may do what
-submission    configurations from outside
-app, routes/  HTTP
-client        the same from another machine
+settings             what an administrator sets
+tables, database     the queue's tables, migrations/ and transactions
+queue, leases        what users ask for; what servers take
+folders              a search's own folder, which holds all that cannot be made again
+child                the process of one search; it outlives the server
+keeper               takes searches from the queue, starts and watches their processes
+tokens, access       who a client is, and what it may do
+submission           configurations and layouts from outside
+house                a server without HTTP: all of the above
+app, guard, routes/  HTTP; page/ is for people
+client, remote       the same from another machine, over wire
 """

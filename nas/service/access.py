@@ -3,9 +3,11 @@
 import threading
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+
+from starlette.datastructures import Headers
 
 from nas.service.database import Database
 from nas.service.errors import Denied, TooMany, Unknown
@@ -50,7 +52,7 @@ class Door:
         self._rate = Rate(settings.limits.requests)
         self._streams = Counter[str]()
 
-    def enter(self, headers: Mapping[str, str], address: str) -> Who:
+    def enter(self, headers: Headers, address: str) -> Who:
         """Who a client is.
 
         Raises:
@@ -65,7 +67,7 @@ class Door:
         self._rate.count(who.name)
         return who
 
-    def _who(self, headers: Mapping[str, str], address: str) -> Who:
+    def _who(self, headers: Headers, address: str) -> Who:
         access = self.settings.access
         if access.by == "local":
             return Who(LOCAL, "admin")
@@ -75,8 +77,9 @@ class Door:
             if token is None:
                 raise Unknown("authorization", "Bearer ...", "a token that is known and has not ended")
             return Who(token.owner, token.scope)
-        name = headers.get(access.header.lower(), "")
-        if access.by == "proxy" and address in access.proxies and name:
+        names = headers.getlist(access.header)  # a proxy that adds its own to the client's is not believed
+        if access.by == "proxy" and address in access.proxies and len(names) == 1:
+            name = names[0]
             try:
                 check_owner(access.header, name)
             except InputError as error:
@@ -84,15 +87,14 @@ class Door:
             return Who(name, "admin" if name in access.admins else "submit")
         raise Unknown("authorization", "nothing", "Authorization: Bearer TOKEN; an administrator makes one: nas token")
 
-    @contextmanager
-    def stream(self, who: Who) -> Iterator[None]:
-        """Counts a client's open streams.
-
-        Raises:
-            TooMany: it has too many.
-        """
+    def check_streams(self, who: Who) -> None:
+        """Raises TooMany if a client has as many open streams as it may."""
         if self._streams[who.name] >= self.settings.limits.streams:
             raise TooMany("streams", self._streams[who.name], f"at most {self.settings.limits.streams} at once")
+
+    @contextmanager
+    def stream(self, who: Who) -> Iterator[None]:
+        """Counts one of a client's streams as open."""
         self._streams[who.name] += 1
         try:
             yield

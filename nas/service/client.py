@@ -5,8 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from nas.config import Config, load
-from nas.config.loading import presets
+from nas.config import Config, load, presets
 from nas.search.evaluate import Evaluation, as_layout
 from nas.search.progress import Progress
 from nas.service.remote import RemoteSearch

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -107,12 +108,11 @@ class Keeper:
         kept = {search.id for search in searches}
         self._held = {identity: held for identity, held in self._held.items() if identity in kept}
         for search in searches:
-            self._watch(search)
+            self._try(self._watch, search)
         while (taken := self.leases.claim(self.name, self.settings.cores)) is not None:
-            self._start(taken)
+            self._try(self._start, taken)
         for identity in self.leases.deleted():
-            self.folders.remove(identity)
-            self.leases.remove(identity)
+            self._remove(identity)
 
     def index(self) -> None:
         """Puts into the queue what has a folder and is not in it, as after the database was lost."""
@@ -125,6 +125,21 @@ class Keeper:
                 continue
             ending = process.ending if process else None
             self.queue.restore(identity, asked, ending, process.progress if process else None)
+
+    def _try(self, act: Callable[[Search], None], search: Search) -> None:
+        """Does something with a search; what goes wrong with its folder is no reason to leave the others alone."""
+        try:
+            act(search)
+        except (OSError, ValueError, LookupError):
+            logger.exception("search %s", search.id)
+
+    def _remove(self, identity: str) -> None:
+        place = self.folders.at(identity)
+        if place.alive():  # it was indexed anew, and has gone on all the time
+            place.ask_to_stop()
+            return
+        self.folders.remove(identity)
+        self.leases.remove(identity)
 
     def _take_over(self) -> None:
         now, leases = self.leases.all()

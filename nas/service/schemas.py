@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from nas.config.loading import presets
+from nas.config import presets
 from nas.service.queue import Queue
 from nas.service.tables import Search
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
@@ -30,17 +31,15 @@ QUIET = 15.0
 )
 async def events(search: Found, who: Reader, house: HouseHere, request: Request, log: bool = True) -> StreamingResponse:
     """Follows a search: `search` with the search at every change, `log` with new text, `end` when it has ended."""
-    stream = house.door.stream(who)
-    stream.__enter__()
+    house.door.check_streams(who)
 
     async def follow() -> AsyncIterator[str]:
         version, offset, last, now = -1, 0, time.monotonic(), search
-        try:
+        with house.door.stream(who), suppress(Missing):
             while not await request.is_disconnected():
                 if now.version != version:
-                    version = now.version
+                    version, last = now.version, time.monotonic()
                     yield event("search", SearchShown.of(now).model_dump_json())
-                    last = time.monotonic()
                 while log and (text := await run_in_threadpool(read_log, house, search.id, offset)):
                     offset += len(text)
                     yield event("log", json.dumps(text.decode("utf-8", "replace")))
@@ -52,10 +51,7 @@ async def events(search: Found, who: Reader, house: HouseHere, request: Request,
                     yield ": still here\n\n"
                 await asyncio.sleep(EVERY)
                 now = await run_in_threadpool(house.queue.get, search.id, who.owner)
-        except Missing:
-            yield event("end", json.dumps("deleted"))
-        finally:
-            stream.__exit__(None, None, None)
+        yield event("end", json.dumps("deleted"))
 
     return StreamingResponse(follow(), media_type="text/event-stream")
 

@@ -65,3 +65,10 @@ def test_the_front_door_opens_quickly(module):
     code = f"import sys, {module}; print([m for m in {heavy} if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+def test_the_folder_of_the_presets_does_not_hide_the_function():
+    import nas.config
+
+    load("smoke")
+    assert nas.config.presets() == presets()

@@ -120,6 +120,8 @@ def test_a_header_is_believed_from_the_proxy_alone(tmp_path):
     with served(tmp_path, access=access) as (client, _):
         me = lambda name: client.get("/v1/me", headers={"X-Forwarded-User": name})  # noqa: E731
         assert me("ann").json() == {"name": "ann", "scope": "submit"} and me("root").json()["scope"] == "admin"
+        twice = [("X-Forwarded-User", "root"), ("X-Forwarded-User", "ann")]
+        assert client.get("/v1/me", headers=twice).status_code == 401
         assert me("a/../b").status_code == me("").status_code == 401
     with served(tmp_path, access={**access, "proxies": ["10.0.0.1"]}) as (client, _):
         assert client.get("/v1/me", headers={"X-Forwarded-User": "root"}).status_code == 401

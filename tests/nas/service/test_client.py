@@ -15,6 +15,8 @@ from nas.service.settings import Settings
 from tests.nas.service.conftest import QUICK
 from tests.nas.test_hostile import made, refused
 
+WAITING = [*QUICK, "workers.pool=ray", "workers.count=3"]
+"""Of a search that takes more cores than the server has, and so waits for a larger one."""
 TINY_SEARCH = ["--config", "smoke", *QUICK]
 
 
@@ -52,7 +54,7 @@ def say(*arguments):
 @pytest.fixture(scope="module")
 def found(house, tmp_path_factory, server):
     """A search that was stopped before it began, with six runs on record."""
-    search = nas.Client(server).submit("smoke", [*QUICK, "workers.count=1"], priority=-10, key="found")
+    search = nas.Client(server).submit("smoke", WAITING, priority=-10, key="found")
     search.pause()
     runs = made(tmp_path_factory.mktemp("made") / "run") / "runs.jsonl"
     (house.folders.at(search.identity).path / "runs.jsonl").write_bytes(runs.read_bytes())
@@ -84,14 +86,15 @@ def test_the_calls_of_the_front_door(client, found, house, tmp_path):
 
 
 def test_stop_resume_delete(client):
-    search = client.submit("smoke", [*QUICK, "workers.count=1"], priority=-10, key="x")
+    search = client.submit("smoke", WAITING, priority=-10, key="x")
     search.pause()
-    assert client.submit("smoke", [*QUICK, "workers.count=1"], priority=-10, key="x").identity == search.identity
+    assert client.submit("smoke", WAITING, priority=-10, key="x").identity == search.identity
     search.delete()
     deadline = time.monotonic() + 60
     with pytest.raises(nas.InputError, match="identity of a search of yours"):
         while time.monotonic() < deadline:
             search.status()
+            time.sleep(0.3)
 
 
 @pytest.mark.timeout(400)

@@ -117,3 +117,22 @@ def test_a_process_that_does_not_stop_is_killed(house):
     os.kill(house.folders.at(A).process.pid, signal.SIGSTOP)  # it hears nothing
     house.queue.want(A, "ann", "stop", "ann")
     house.until(lambda: house.state(A) == "stopped", keeper)
+
+
+def test_a_damaged_folder_holds_nobody_up(house):
+    keeper = house.keeper()
+    for which in (A, B):
+        house.submit(which)
+    (house.folders.at(A).path / "search.log").mkdir()
+    house.until(lambda: house.state(A) == "failed" and house.state(B) == "complete", keeper)
+
+
+def test_a_search_that_runs_is_not_removed_under_its_process(house):
+    house.submit(A)
+    place, keeper = house.folders.at(A), house.keeper()
+    house.queue.want(A, "ann", "delete", "ann")
+    with place.lock(0):
+        keeper.step()
+        assert place.asked_to_stop() and house.queue.get(A)
+    keeper.step()
+    assert not house.folders.identities() and not house.queue.searches()
