@@ -27,8 +27,8 @@ QUEUE_SHARE = 1 / 3
 """Share of the budget after which published layouts wait until nothing is left to propose."""
 AHEAD_FROM = 100
 """Layouts after which proposals are asked for ahead. Before, an ask takes a tenth of a second, and what it does not
-know yet matters more: asked ahead, two at a time, simulated searches were worse after 40 layouts (a hypervolume of 2.21
-instead of 2.33 over 8 problems, `python -m tests.benchmarks.asking quality`)."""
+know yet matters more: asked ahead, two at a time, simulated searches were worse after 40 layouts (a hypervolume of 2.24
+instead of 2.35 over 8 problems, `python -m tests.benchmarks.asking quality`)."""
 TICK = 0.05
 """Seconds after which it is looked again whether a proposal is ready that a free place waits for."""
 CONFIRM_SHARE = 0.2

@@ -20,8 +20,8 @@ def shapes_only() -> Iterator[None]:
 class _Arithmetic(TorchDispatchMode):
     """Elementwise arithmetic without values.
 
-    Torch would do it by its references, and import its compiler for that, which takes longer than all the rest of a
-    command that prices layouts. So the type of what comes out is that of the same with one number.
+    Torch would do it by its references, and import its compiler or SymPy for that, which takes longer than all the rest
+    of a command that prices layouts. So the type of what comes out is that of the same with one number.
     """
 
     @classmethod
@@ -29,6 +29,8 @@ class _Arithmetic(TorchDispatchMode):
         return False  # else torch imports its compiler to be told to skip this
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.overloadpacket is torch.ops.aten.arange:
+            return torch.empty_like(func(*args, **{**(kwargs or {}), "device": "cpu"}), device="meta")
         tensors = [value for value in args if isinstance(value, Tensor)]
         if kwargs or torch.Tag.pointwise not in func.tags or not all(each.is_meta for each in tensors):
             return func(*args, **(kwargs or {}))

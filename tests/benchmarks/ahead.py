@@ -89,9 +89,10 @@ def waited(trials: int) -> str:
 
 
 def searched(task: tuple[int, bool]) -> list[float]:
-    """True hypervolume of the front that a simulated search reports after each of LAYOUTS (tests/benchmarks/samplers.py).
+    """True hypervolume of the front that a simulated search reports after each of LAYOUTS.
 
-    Two layouts are trained at a time; those that follow are asked for before (or else after) these are told.
+    It is that of tests/benchmarks/samplers.py. Two layouts are trained at a time; those that follow are asked for
+    before (or else after) these are told.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     seed, ahead = task
