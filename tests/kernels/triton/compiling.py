@@ -408,6 +408,7 @@ def main() -> int:
     """Compiles and checks; the exit status is 1 if anything is wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true", help="all shapes; writes the table")
+    parser.add_argument("--fast", action="store_true", help="for sm_90 alone, and no more configurations than it takes")
     parser.add_argument("--only", default="", help="operators, separated by commas")
     options = parser.parse_args()
     if os.environ.get("TRITON_INTERPRET"):
@@ -419,17 +420,18 @@ def main() -> int:
     for case in cases():
         if (options.only and case.operator not in options.only.split(",")) or not (options.write or case.quick):
             continue
-        for capability in SHARED:
+        for capability in (90,) if options.fast else SHARED:
             made = launches(case, capability)
             if not made:
                 raise RuntimeError(f"{case.operator}, {case.name}: no kernel was launched")
             wanted += made
     if not options.write:
         # On older GPUs the first configuration, and the others of a launch only where that does not fit.
-        older = [group for group in by_launch(wanted) if group[0].capability != 90]
-        wanted = [launch for launch in wanted if launch.capability == 90] + [group[0] for group in older]
+        whole = 0 if options.fast else 90
+        short = [group for group in by_launch(wanted) if group[0].capability != whole]
+        wanted = [launch for launch in wanted if launch.capability == whole] + [group[0] for group in short]
         compile_all(wanted)
-        rest = [launch for group in older if not group[0].fits for launch in group[1:]]
+        rest = [launch for group in short if not group[0].fits for launch in group[1:]]
         compile_all(rest)
         wanted += rest
     else:
