@@ -44,12 +44,14 @@ def one_worker_process():
     def start():
         while spare:
             worker, where = spare.pop()
-            if where == place():
+            if where == place() and worker._process.poll() is None and not worker._connection.closed:
                 return worker
             worker.end()
         return new()
 
     def keep(pool):
+        if any(worker is pool._worker for worker, _ in spare):
+            return  # closed before
         if spare or pool._running or not pool._worker.ready:
             close(pool)
         else:
