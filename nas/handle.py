@@ -13,7 +13,9 @@ from nas.results.exporters import find_exporter
 from nas.results.folder import Folder
 from nas.results.pick import pick
 from nas.results.records import RunRecord
-from nas.results.running import RunningJob, read_running
+from nas.results.running import RunningJob, is_running, read_running
+from nas.results.summarising import summarise
+from nas.results.summary import Summary, stamp, write_summary
 from nas.results.trials import Trial, front_of
 from nas.search.evaluate import Evaluation, as_layout, evaluate
 from nas.search.progress import Progress
@@ -32,28 +34,16 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Status:
-    """How far a search is.
+class Status(Summary):
+    """How far a search is, and its front, as `Summary`; and what it does now.
 
     Args:
         running: whether a process is searching in the folder.
         jobs: what it runs.
-        states: "complete", "diverged" and "failed" -> number of trials.
-        runs: runs that ended; a trial has one for each seed.
-        lost: runs that were lost with the place where they ran, and are tried again.
-        elapsed: seconds spent.
-        seconds: the budget of seconds; None without one.
-        most_trials: the budget of layouts; None without one.
     """
 
     running: bool
     jobs: tuple[RunningJob, ...]
-    states: dict[str, int]
-    runs: int
-    lost: int
-    elapsed: float
-    seconds: float | None
-    most_trials: int | None
 
 
 class Search:
@@ -88,7 +78,7 @@ class Search:
         self.folder = Folder.open(as_path("DIR", path), trust)
         _check_keys(overrides, "target", "search.objectives")
         self.config = load_written(self.folder.config, overrides, trust)
-        self._trust = trust
+        self._trust, self._overrides = trust, tuple(overrides)
         self._records: list[RunRecord] = []
         self._trials: list[Trial] = []
 
@@ -189,18 +179,16 @@ class Search:
 
     def status(self) -> Status:
         """How far the search is."""
-        records, trials, budget = self.folder.read(), self.trials, self.config.search
-        lost = sum(record.lost for record in records)
-        return Status(
-            running=self.folder.running(),
-            jobs=tuple(read_running(self.folder)),
-            states={state: sum(t.state == state for t in trials) for state in ("complete", "diverged", "failed")},
-            runs=len(records) - lost,
-            lost=lost,
-            elapsed=records[-1].elapsed if records else 0.0,
-            seconds=budget.seconds,
-            most_trials=budget.trials,
-        )
+        return Status(running=is_running(self.path), jobs=tuple(read_running(self.path)), **vars(self.summary()))
+
+    def summary(self) -> Summary:
+        """How far the search is, and its front; kept in the folder for whoever asks next."""
+        before = stamp(self.path)
+        records = self.folder.read()
+        found = summarise(self.trials, len(records), records[-1].elapsed if records else 0.0, self.config)
+        if not self._overrides:
+            write_summary(self.path, found, before)
+        return found
 
     def resume(
         self,

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from nas.cli.group import folder_argument, main, overrides_argument, terminable, trust_option
+from nas.results.summary import FORMS
 from search_space.errors import InputError
 
 
@@ -16,38 +17,42 @@ def status(folder: Path, trust: bool) -> None:
     import time
 
     import nas
-    from nas.results.front import front_table
+    from nas.results.running import is_running, read_running
+    from nas.results.summary import read_summary
 
-    opened = nas.open(folder, trust=trust)
-    now = opened.status()
+    now = read_summary(folder) or nas.open(folder, trust=trust).summary()
     budget = ((now.seconds, "s"), (now.most_trials, "trials"))
     limit = ", ".join(f"{most:g} {unit}" for most, unit in budget if most is not None)
     states = ", ".join(f"{count} {state}" for state, count in now.states.items())
-    click.echo(f"{opened.path}: {'running' if now.running else 'not running'}")
+    click.echo(f"{folder}: {'running' if is_running(folder) else 'not running'}")
     click.echo(f"{sum(now.states.values())} trials ({states}), {now.runs} runs")
     if now.lost:
         click.echo(f"{now.lost} runs were lost with the place where they ran, and tried again")
-    for job in now.jobs:
+    for job in read_running(folder):
         seeds = f"seed{'s' * (len(job.seeds) > 1)} {', '.join(map(str, job.seeds))}"
         click.echo(f"runs for {time.time() - job.since:.0f} s: trial {job.trial}, {seeds}, {job.layout}")
     click.echo(f"{now.elapsed:.0f} s spent; budget: {limit}")
-    click.echo(front_table(opened.trials, opened.config), nl=False)
+    click.echo(now.front["table"], nl=False)
 
 
 @main.command()
 @folder_argument
-@click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
+@click.option("--format", "form", type=click.Choice(FORMS), default="table", show_default=True)
 @trust_option
 @overrides_argument
 def front(folder: Path, form: str, trust: bool, overrides: tuple[str, ...]) -> None:
     """The front, with published layouts beside it; for another use with target.batch=1 target.context=4096."""
     import nas
-    from nas.results import front as printing
+    from nas.results.summary import AUDIT, read_summary
+
+    summary = None if overrides else read_summary(folder)
+    if summary is not None and not ((folder / AUDIT).exists() and form == "table"):
+        click.echo(summary.front[form], nl=False)
+        return
     from nas.study.audit import line
 
     opened = nas.open(folder, overrides, trust=trust)
-    write = {"table": printing.front_table, "json": printing.front_json, "csv": printing.front_csv}[form]
-    text = write(opened.trials, opened.config)
+    text = opened.summary().front[form]
     audit = opened.audited() if form == "table" else None
     click.echo(text, nl=False)
     if audit is not None:

@@ -4,6 +4,7 @@ config.yaml     the whole configuration, as it was last resumed with; `nas searc
 runs.jsonl      one line for every run that ended: the record from which everything else is rebuilt
 audit.jsonl     the same of the runs of `nas audit`
 running.json    what is under way, while a process searches
+summary.json    how the search stands, for `nas status` and `nas front`
 mlflow.db       what MLflow shows, with artifacts/ beside it; .tracking_id names the search's run there
 front.svg, front.json, layouts/    the front, written when a search ends or pauses
 """
@@ -21,6 +22,8 @@ from filelock import FileLock, Timeout
 from nas.config.settings import FORMAT
 from nas.results.reading import READERS, LineReader
 from nas.results.records import RunRecord
+from nas.results.running import LOCK, RUNNING
+from nas.results.summary import AUDIT, CONFIG, RUNS, SUMMARY
 from search_space import limits
 from search_space.errors import InputError
 from search_space.files import read_lines, reason, write_text
@@ -37,18 +40,19 @@ class Folder:
         CONFIG: name of the file with the configuration.
     """
 
-    CONFIG = "config.yaml"
+    CONFIG = CONFIG
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
         self.config = self.path / self.CONFIG
-        self.runs = self.path / "runs.jsonl"
-        self.audit = self.path / "audit.jsonl"
+        self.runs = self.path / RUNS
+        self.audit = self.path / AUDIT
         self.front_figure = self.path / "front.svg"
         self.front_json = self.path / "front.json"
         self.layouts = self.path / "layouts"
-        self.running_jobs = self.path / "running.json"
-        self._lock = self.path / ".lock"
+        self.running_jobs = self.path / RUNNING
+        self.summary = self.path / SUMMARY
+        self._lock = self.path / LOCK
         self._was_there, self._trusted = False, True
         self._read_before: dict[Path, tuple[tuple[int, int], list[RunRecord]]] = {}
 
@@ -138,20 +142,6 @@ class Folder:
         if not self._was_there:
             self.path.rmdir()
 
-    def running(self) -> bool:
-        """Whether a process is searching here; looks without writing anything."""
-        if not self._lock.is_file():
-            return False
-        held = FileLock(self._lock)
-        try:
-            held.acquire(timeout=0)
-        except Timeout:
-            return True
-        except OSError:  # not ours to look at
-            return False
-        held.release()
-        return False
-
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Holds the folder for this process.
@@ -205,7 +195,16 @@ class Folder:
 
     def _check_places(self) -> None:
         """Files have to be files, and folders folders, all of them in this folder and none elsewhere."""
-        files = (self.config, self.runs, self.audit, self.front_figure, self.front_json, self.running_jobs, self._lock)
+        files = (
+            self.config,
+            self.runs,
+            self.audit,
+            self.front_figure,
+            self.front_json,
+            self.running_jobs,
+            self.summary,
+            self._lock,
+        )
         for place in (*files, self.layouts):
             right = place.is_dir() if place == self.layouts else place.is_file()
             if os.path.lexists(place) and (place.is_symlink() or not right):

@@ -1,12 +1,19 @@
-"""What is under way in a search: running.json in its folder, while a process searches there."""
+"""What is under way in a search: running.json in its folder, while a process searches there.
+
+This module imports nothing heavy.
+"""
 
 import json
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
-from nas.results.folder import Folder
+from filelock import FileLock, Timeout
+
 from search_space.files import read_text, write_text
+
+RUNNING, LOCK = "running.json", ".lock"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,24 +33,39 @@ class RunningJob:
     since: float
 
 
-def write_running(folder: Folder, jobs: Iterable[RunningJob]) -> None:
-    """Replaces what the file says, as a whole; a disk that does not take it costs no search."""
+def is_running(path: Path) -> bool:
+    """Whether a process is searching in a folder; looks without writing anything."""
+    if not (path / LOCK).is_file():
+        return False
+    held = FileLock(path / LOCK)
+    try:
+        held.acquire(timeout=0)
+    except Timeout:
+        return True
+    except OSError:  # not ours to look at
+        return False
+    held.release()
+    return False
+
+
+def write_running(path: Path, jobs: Iterable[RunningJob]) -> None:
+    """Replaces what the file in a search's folder says, as a whole; a disk that does not take it costs no search."""
     with suppress(OSError):
-        write_text(folder.running_jobs, json.dumps([asdict(job) for job in jobs]))
+        write_text(path / RUNNING, json.dumps([asdict(job) for job in jobs]))
 
 
-def clear_running(folder: Folder) -> None:
+def clear_running(path: Path) -> None:
     """Removes the file when the search ends."""
     with suppress(OSError):
-        folder.running_jobs.unlink(missing_ok=True)
+        (path / RUNNING).unlink(missing_ok=True)
 
 
-def read_running(folder: Folder) -> list[RunningJob]:
+def read_running(path: Path) -> list[RunningJob]:
     """The jobs under way; none where no process searches, whatever one that was killed left behind."""
-    if not folder.running():
+    if not is_running(path):
         return []
     try:
-        jobs = json.loads(read_text(folder.running_jobs, "DIR"))
+        jobs = json.loads(read_text(path / RUNNING, "DIR"))
         return [
             RunningJob(
                 trial=int(job["trial"]),

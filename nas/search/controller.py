@@ -99,6 +99,11 @@ class Controller:
             most_trials=self.search.trials,
         )
 
+    @property
+    def known(self) -> int:
+        """Runs on record, lost ones too."""
+        return self._known
+
     def replay(self, records: Iterable[RunRecord]) -> None:
         """Takes over what earlier sessions found."""
         lost: dict[Layout, Origin | None] = {}
@@ -132,7 +137,7 @@ class Controller:
             return self._run()
         finally:
             self._ahead.close()
-            clear_running(self.folder)
+            clear_running(self.folder.path)
 
     def _run(self) -> bool:
         while not self.stop.is_set():
@@ -179,7 +184,7 @@ class Controller:
         return True
 
     def _show(self) -> None:
-        write_running(self.folder, [shown for _, shown in self._running.values()])
+        write_running(self.folder.path, [shown for _, shown in self._running.values()])
 
     def _time_is_up(self) -> bool:
         if self.search.seconds is None:

@@ -10,6 +10,7 @@ from nas.config import Config
 from nas.results import front
 from nas.results.folder import Folder
 from nas.results.queue import queued
+from nas.results.summarising import KeptSummary
 from nas.results.trials import Trial, TrialBook
 from nas.search.controller import Controller
 from nas.search.progress import Progress
@@ -75,8 +76,13 @@ def _run(
     logger.info("starting workers ...")
     pool = open_pool(config.workers)
     tracker: Tracker | None = None
-    book = TrialBook(costs_of(config))
+    book, summary = TrialBook(costs_of(config)), KeptSummary(config, folder)
     ending: Ending = "failed"
+
+    def progressed(progress: Progress) -> None:
+        summary.update(book.trials, controller.known, progress.elapsed)
+        on_progress(progress)
+
     try:
         tracker = _start_tracker(config, folder)
         controller = Controller(
@@ -95,12 +101,13 @@ def _run(
             queued(config, space),
             stop,
             partial(_after_job, config, tracker),
-            on_progress,
+            progressed,
         )
         controller.replay(records)
         if tracker:
             tracker.log(front.record(t, config) for t in book.trials)
         ending = "complete" if controller.run() else "interrupted"
+        summary.update(book.trials, controller.known, controller.elapsed, at_once=True)
     except KeyboardInterrupt:
         ending = "interrupted"
         raise

@@ -9,6 +9,7 @@ from nas.results import folder as folders
 from nas.results.folder import Folder
 from nas.results.reading import READERS, LineReader
 from nas.results.records import Failure, RunRecord
+from nas.results.running import is_running
 from search_space.errors import InputError
 from tests.nas.examples import layout, result
 
@@ -108,7 +109,7 @@ def test_an_older_format_can_be_read_but_not_gone_on_with(tmp_path, monkeypatch)
 
 def test_looking_whether_a_search_runs_writes_nothing(tmp_path):
     folder = Folder.create(tmp_path / "run", CONFIG)
-    assert not folder.running()
+    assert not is_running(folder.path)
     assert everything(folder.path) == ["config.yaml"]
 
 
@@ -128,12 +129,12 @@ def test_a_search_in_another_process_is_seen(tmp_path):
     )
     try:
         assert other.stdout.readline() == "held\n"
-        assert folder.running()
+        assert is_running(folder.path)
         with pytest.raises(InputError, match="another process"), folder.lock():
             pass
     finally:
         other.communicate()
-    assert not folder.running()
+    assert not is_running(folder.path)
 
 
 def test_discarding_leaves_what_was_there(tmp_path):

@@ -153,7 +153,7 @@ def test_what_runs_is_shown(tmp_path, tiny):
 
     def look(now):
         if now.running:
-            shown.append((nas("status", tmp_path / "run").stdout, read_running(Folder(tmp_path / "run"))))
+            shown.append((nas("status", tmp_path / "run").stdout, read_running(tmp_path / "run")))
 
     config = load("smoke", [*tiny, *QUIET, "search.trials=2", "search.seeds=1"])
     front_door.search(config, out=tmp_path / "run", on_progress=look)
