@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 import nas.search as _room  # noqa: F401  # before the function of that name, which would else give way to the package
 from nas.api import build, cost, evaluate, fidelity, mixers, search
+from nas.version import VERSION
 
-__version__ = "0.3.0"
+__version__ = VERSION
 
 if TYPE_CHECKING:
     from nas.config import Config, load, presets

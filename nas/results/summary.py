@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from math import isfinite
 from pathlib import Path
 
-from nas import __version__
+from nas.version import VERSION
 from search_space.errors import InputError
 from search_space.files import read_text, write_text
 
@@ -65,7 +65,7 @@ def read_summary(path: Path) -> Summary | None:
     """The summary in a folder; None where it is missing, out of date, of another version, or no text for a terminal."""
     try:
         found = json.loads(read_text(path / SUMMARY, "DIR"))
-        if found.pop("version") != __version__ or found.pop("stamp") != stamp(path):
+        if found.pop("version") != VERSION or found.pop("stamp") != stamp(path):
             return None
         summary = Summary(**found)
         return summary if _is_sound(summary) else None
@@ -94,4 +94,4 @@ def write_summary(path: Path, summary: Summary, of: Stamp) -> None:
         of: the stamp of the sources that it was made from, taken before they were read.
     """
     with suppress(OSError):
-        write_text(path / SUMMARY, json.dumps({"version": __version__, "stamp": of, **asdict(summary)}))
+        write_text(path / SUMMARY, json.dumps({"version": VERSION, "stamp": of, **asdict(summary)}))

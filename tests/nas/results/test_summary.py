@@ -53,7 +53,7 @@ def test_another_price_leaves_none(folder):
 
 def test_it_is_out_of_date_in_another_version(folder, monkeypatch):
     nas.open(folder.path).summary()
-    monkeypatch.setattr("nas.results.summary.__version__", "9.9")
+    monkeypatch.setattr("nas.results.summary.VERSION", "9.9")
     assert read_summary(folder.path) is None
 
 
