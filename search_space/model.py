@@ -17,8 +17,6 @@ from search_space.parts.base import Dims, State
 from search_space.parts.build import build_channel_mixer, build_mixer
 from search_space.parts.nn import RMSNorm, ShortConvolution
 
-SHIFTS = ["ahead", "beside", "none"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
@@ -32,10 +30,11 @@ class Sizes:
         vocabulary: V.
         tied_embeddings: whether input embedding and head are one matrix.
         residual: every layer adds its output times min(1, residual / layers) (2505.01618); None adds it as it is.
-        shift: where a short causal convolution (Canon layers, 2512.17351) helps every mixer: "ahead" of it, added to
-            its input; "beside" it, added to its output, so that what it composes of neighbours is there for later
-            layers alone; or "none".
-        shift_width: tokens that this convolution sees.
+        shift_width: tokens seen by a short causal convolution that is added to the input of mixers (Canon layers,
+            2512.17351); 0 leaves it out.
+        shift_from: index of the first layer that has it.
+        embedding_skip: what the token embedding is multiplied by before it is added to the input of every mixer, ahead
+            of the norm; 0 leaves it out.
         embedding_std: standard deviation of the embeddings, with logits scaled to start with a standard deviation of
             about 1; None leaves the embeddings as torch draws them, and logits as they are.
         zero_outputs: whether the last projections of mixers and channel mixers start at zero.
@@ -48,8 +47,9 @@ class Sizes:
     vocabulary: int
     tied_embeddings: bool = False
     residual: float | None = None
-    shift: str = "none"
-    shift_width: int = 2
+    shift_width: int = 0
+    shift_from: int = 0
+    embedding_skip: float = 0.0
     embedding_std: float | None = None
     zero_outputs: bool = False
 
@@ -75,14 +75,14 @@ class Layer(nn.Module):
         self.mixer: Any = None
         self.mixer_norm: Any = None
         self.shift: Any = None
-        self.beside = sizes.shift == "beside"
+        self.embedding_skip = sizes.embedding_skip
         self.mlp: Any = None
         self.mlp_norm: Any = None
         if block.mixer:
             _seed(seed, layer, block.mixer)
             self.mixer = build_mixer(block.mixer, dims)
             self.mixer_norm = RMSNorm(sizes.width)
-            if sizes.shift != "none":
+            if sizes.shift_width and layer >= sizes.shift_from:
                 self.shift = ShortConvolution(sizes.width, sizes.shift_width, activation=False)
         if block.mlp:
             _seed(seed, layer, block.mlp)
@@ -92,24 +92,28 @@ class Layer(nn.Module):
             for part in filter(None, (self.mixer, self.mlp)):
                 part.zero_output()
 
-    def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """x [B, T, D] -> [B, T, D], continuing from `state`."""
-        return self._run(x, state, self.mixer, self.shift)
+    def forward(self, x: Tensor, state: State | None = None, embedded: Tensor | None = None) -> tuple[Tensor, State]:
+        """x [B, T, D] -> [B, T, D], continuing from `state`; `embedded` are the embeddings, for the skip."""
+        return self._run(x, state, embedded, self.mixer, self.shift)
 
-    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+    def step(self, x: Tensor, state: State, embedded: Tensor | None = None) -> tuple[Tensor, State]:
         """The same for a single token x [B, D]."""
-        return self._run(x, state, self.mixer and self.mixer.step, self.shift and self.shift.step)
+        return self._run(x, state, embedded, self.mixer and self.mixer.step, self.shift and self.shift.step)
 
-    def _run(self, x: Tensor, state: State | None, mixer: Any, shift: Any) -> tuple[Tensor, State]:
+    def _run(
+        self, x: Tensor, state: State | None, embedded: Tensor | None, mixer: Any, shift: Any
+    ) -> tuple[Tensor, State]:
         new: State = {}
         if mixer is not None:
-            h = self.mixer_norm(x)
-            beside = None
+            seen = x
+            if self.embedding_skip and embedded is not None:
+                seen = torch.add(x, embedded, alpha=self.embedding_skip)
+            h = self.mixer_norm(seen)
             if shift is not None:
                 shifted, new["shift"] = shift(h, state and state["shift"])
-                h, beside = (h, shifted) if self.beside else (h + shifted, None)
+                h = h + shifted
             y, new["mixer"] = mixer(h, state and state["mixer"])
-            x = torch.add(x, y if beside is None else y + beside, alpha=self.scale)
+            x = torch.add(x, y, alpha=self.scale)
         if self.mlp is not None:
             x = torch.add(x, self.mlp(self.mlp_norm(x)), alpha=self.scale)
         return x, new
@@ -161,25 +165,25 @@ class Model(nn.Module):
             tokens: [B, T].
             scored: [B, T] bool, or the indices of the positions: rows [M], columns [M].
         """
-        x = self.embedding(tokens)
+        x = embedded = self.embedding(tokens)
         for layer in self.layers:
-            x, _ = layer(x)
+            x, _ = layer(x, embedded=embedded)
         return self.logits(x if scored is None else x[scored])
 
     def prefill(self, tokens: Tensor, states: Sequence[State] | None = None) -> tuple[Tensor, list[State]]:
         """Logits after the last of the tokens [B, T], as [B, V], and the states of the layers."""
-        x, new = self.embedding(tokens), []
+        x, new = (embedded := self.embedding(tokens)), []
         known: Sequence[State | None] = states or [None] * len(self.layers)
         for layer, state in zip(self.layers, known, strict=True):
-            x, after = layer(x, state)
+            x, after = layer(x, state, embedded)
             new.append(after)
         return self.logits(x[:, -1]), new
 
     def step(self, tokens: Tensor, states: Sequence[State]) -> tuple[Tensor, list[State]]:
         """Logits [B, V] after one more token of each sequence, [B], and the new states."""
-        x, new = self.embedding(tokens), []
+        x, new = (embedded := self.embedding(tokens)), []
         for layer, state in zip(self.layers, states, strict=True):
-            x, after = layer.step(x, state)
+            x, after = layer.step(x, state, embedded)
             new.append(after)
         return self.logits(x), new
 

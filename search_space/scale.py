@@ -29,12 +29,12 @@ from typing import Any
 import torch
 
 from search_space import limits
-from search_space.checks import positive, positive_number
+from search_space.checks import count, not_negative, positive, positive_number
 from search_space.cost.target import Target
-from search_space.errors import InputError, one_of
+from search_space.errors import InputError
 from search_space.layouts.block import Block
 from search_space.layouts.layout import Layout
-from search_space.model import SHIFTS, Sizes
+from search_space.model import Sizes
 from search_space.parts.base import PartCost, Scaling
 from search_space.parts.build import (
     build_channel_mixer,
@@ -69,11 +69,14 @@ class Proxy:
         heads: query heads of the attention layers; those of other blocks and key-value heads follow in proportion.
         state: elements of the matrix state of a DeltaNet layer; those of other mixers follow in proportion.
         mlp_scale: ratio of a channel mixer's hidden width to D, in those of the target.
-        shift: where a short causal convolution (Canon layers, 2512.17351) helps every mixer: ahead of it, beside it
-            (what it composes of neighbours is there for later layers alone), or none. It lets short training runs find
-            induction, which attention would else have to learn from positions alone; neither the target nor its cost
-            has it.
-        shift_width: tokens that this convolution sees.
+        shift_width: tokens seen by a short causal convolution that is added to the input of mixers (Canon layers,
+            2512.17351); 0 leaves it out. It lets short training runs find induction, which attention would else have
+            to learn from positions alone.
+        shift_from: index of the first layer that has it. Without it in layer 0, a mixer there retrieves only by what
+            it composes itself, as in the target.
+        embedding_skip: what the token embedding is multiplied by before it is added to the input of every mixer, ahead
+            of the norm; 0 leaves it out. In a short run the layers below change while a late layer learns; with it a
+            late layer learns as soon as an early one.
         residual: every layer adds its output times residual / layers (2505.01618), so that models of any depth train
             well at one learning rate; models of so many layers and fewer add it as it is.
         embedding_std: standard deviation of the (tied) embeddings; logits are scaled to start with a
@@ -89,20 +92,22 @@ class Proxy:
     heads: int = 2
     state: int = 256
     mlp_scale: float = 0.3636
-    shift: str = "ahead"
     shift_width: int = 2
+    shift_from: int = 1
+    embedding_skip: float = 1.0
     residual: float = 6.0
     embedding_std: float = 0.3
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self):
-        for key in ("width", "heads", "shift_width"):
+        for key in ("width", "heads"):
             positive(f"proxy.{key}", getattr(self, key), limits.PROXY_WIDTH)
         positive("proxy.state", self.state, limits.PROXY_WIDTH**2)
         for key in ("mlp_scale", "residual", "embedding_std"):
             positive_number(f"proxy.{key}", getattr(self, key))
-        if self.shift not in SHIFTS:
-            raise InputError("proxy.shift", self.shift, one_of(self.shift, SHIFTS))
+        for key in ("shift_width", "shift_from"):
+            count(f"proxy.{key}", getattr(self, key), limits.PROXY_WIDTH)
+        not_negative("proxy.embedding_skip", self.embedding_skip)
         if self.width % self.heads:
             raise InputError("proxy.heads", self.heads, f"a divisor of width={self.width}")
         check_mixer_options(self.options, "proxy.options")
@@ -183,8 +188,9 @@ class Scale:
             vocabulary=vocabulary,
             tied_embeddings=True,
             residual=proxy.residual,
-            shift=proxy.shift,
             shift_width=proxy.shift_width,
+            shift_from=proxy.shift_from,
+            embedding_skip=proxy.embedding_skip,
             embedding_std=proxy.embedding_std,
             zero_outputs=True,
         )

@@ -76,7 +76,7 @@ likely = st.one_of(
     st.builds("training.{}={}".format, st.sampled_from(["learning_rate", "max_grad_norm"]), st.floats(0, 10)),
     st.builds("proxy.{}={}".format, st.sampled_from(["width", "heads", "state", "shift_width"]), st.integers(1, 64)),
     st.builds("proxy.{}={}".format, st.sampled_from(["mlp_scale", "residual", "embedding_std"]), st.floats(0, 10)),
-    st.builds("proxy.shift={}".format, st.sampled_from(["ahead", "beside", "none"])),
+    st.builds("proxy.{}={}".format, st.sampled_from(["shift_from", "embedding_skip"]), st.integers(0, 3)),
     st.builds("space.layers={}".format, st.integers(0, 8)),
     st.builds("space.choices=[{}]".format, st.lists(st.sampled_from(NAMES[:8]), max_size=4).map(", ".join)),
     st.builds("space.blocks={{a: {{mixer: gla, heads: {}}}}}".format, st.integers(0, 40)),

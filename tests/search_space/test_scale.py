@@ -170,7 +170,9 @@ def test_different_blocks_are_accepted():
         ({"heads": 3}, "proxy.heads", "a divisor of width=32"),
         ({"mlp_scale": 0}, "proxy.mlp_scale", "positive number"),
         ({"mlp_scale": float("nan")}, "proxy.mlp_scale", "number"),
-        ({"shift": "some"}, "proxy.shift", "one of ahead, beside, none"),
+        ({"shift_width": -1}, "proxy.shift_width", "0 or more"),
+        ({"shift_from": 0.5}, "proxy.shift_from", "integer"),
+        ({"embedding_skip": float("inf")}, "proxy.embedding_skip", "number"),
         ({"options": {"glaa": {}}}, "proxy.options.glaa", "did you mean 'gla'"),
         ({"options": {"gla": {"windo": 1}}}, "proxy.options.gla.windo", "an option of gla"),
         ({"options": {"gla": 3}}, "proxy.options.gla", "a mapping"),
@@ -190,9 +192,11 @@ def test_a_scale_travels_to_workers():
     assert copy != replace(scale, length=49)
 
 
-@pytest.mark.parametrize(("shift", "mixers"), [("ahead", {0, 1, 2}), ("beside", {0, 1, 2}), ("none", set())])
-def test_the_shift_helps_every_mixer(shift, mixers):
-    scale = Scale(Target(), Proxy(shift=shift), 48)
+@pytest.mark.parametrize(
+    ("width", "first", "mixers"), [(2, 0, {0, 1, 2}), (2, 1, {1, 2}), (4, 3, set()), (0, 0, set())]
+)
+def test_the_shift_helps_mixers_from_a_layer_on(width, first, mixers):
+    scale = Scale(Target(), Proxy(shift_width=width, shift_from=first), 48)
     model = build_model(scale.layout(Layout.parse("gla attention sliding_window none")), scale.sizes(10))
     assert {i for i, layer in enumerate(model.layers) if layer.shift is not None} == mixers
 

@@ -183,7 +183,7 @@ def test_layouts_that_share_a_part_start_it_alike():
 
 
 def test_layers_of_a_deep_model_add_a_share_of_their_output():
-    sizes = replace(SIZES, residual=2.0)
+    sizes = replace(SIZES, residual=2.0, shift_from=0)
     layer = build_model(SCALE.layout(Layout.parse("gla/none*8")), sizes, seed=0).layers[0]
     torch.nn.init.normal_(layer.mixer.output.weight)
     x = torch.randn(2, 5, 16)
@@ -192,12 +192,14 @@ def test_layers_of_a_deep_model_add_a_share_of_their_output():
     assert build_model(HYBRID, SIZES, seed=0).layers[0].scale == 1.0
 
 
-def test_a_shift_beside_a_mixer_is_not_seen_by_it():
-    layer = build_model(SCALE.layout(Layout.parse("gla/none")), replace(SIZES, shift="beside"), seed=0).layers[0]
+def test_mixers_see_the_embedding_again():
+    sizes = replace(SIZES, embedding_skip=0.5, shift_width=0)
+    layer = build_model(SCALE.layout(Layout.parse("gla/none*2")), sizes, seed=0).layers[1]
     torch.nn.init.normal_(layer.mixer.output.weight)
-    x = torch.randn(2, 5, 16)
-    h = layer.mixer_norm(x)
-    torch.testing.assert_close(layer(x)[0], x + layer.mixer(h)[0] + layer.shift(h)[0])
+    x, embedded = torch.randn(2, 2, 5, 16)
+    expected = x + layer.mixer(layer.mixer_norm(x + 0.5 * embedded))[0]
+    torch.testing.assert_close(layer(x, embedded=embedded)[0], expected)
+    assert not torch.allclose(layer(x)[0], expected)
 
 
 def test_flat_parameters_train_as_separate_ones():
