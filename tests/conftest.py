@@ -19,6 +19,7 @@ TINY = [
     "training.batch=4",
     "training.evaluations=2",
     "training.test_sequences=8",
+    "loss={length: 64, steps: 8, batch: 2}",
     "tasks.recall={keys: 8, values: 8, pairs: [2, 3]}",
     "search.seconds=null",
     "workers.pool=local",

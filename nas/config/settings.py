@@ -1,6 +1,6 @@
 """The configuration of a search: every key that a user can set."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -91,6 +91,29 @@ class TextConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Loss:
+    """How proxies are trained on text alone, where published statements by loss are judged (`nas fidelity`).
+
+    All else is as in `training`. Mixed with tasks of recall, text would learn too little, and they as well.
+
+    Args:
+        length: tokens in a sequence. In short ones a recurrent state holds all that is worth recalling, so that
+            attention brings nothing.
+        steps: optimiser steps.
+        batch: sequences a step.
+    """
+
+    length: int = 256
+    steps: int = 600
+    batch: int = 6
+
+    def __post_init__(self):
+        positive("loss.steps", self.steps, limits.COUNT)
+        for key in ("length", "batch"):
+            positive(f"loss.{key}", getattr(self, key))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Tracking:
     """Where MLflow keeps its records.
 
@@ -121,6 +144,7 @@ class Config:
         training: how the proxy is trained.
         tasks: label -> options of a recall task; `task` names it where the label does not.
         text: your own text.
+        loss: how proxies are trained on text alone.
         search: how the search is run.
         workers: where runs are spread.
         tracking: where MLflow keeps its records.
@@ -134,6 +158,7 @@ class Config:
     training: Training = field(default_factory=Training)
     tasks: dict[str, dict[str, Any]] = field(default_factory=dict)
     text: TextConfig = field(default_factory=TextConfig)
+    loss: Loss = field(default_factory=Loss)
     search: Search = field(default_factory=Search)
     workers: Workers = field(default_factory=Workers)
     tracking: Tracking = field(default_factory=Tracking)
@@ -155,6 +180,13 @@ class Config:
         sizes = {"tokens": self.text.tokens, "weight": self.text.weight}
         options = {"paths": paths, **{name: value for name, value in sizes.items() if value is not None}}
         return {**self.tasks, "text": {**self.tasks.get("text", {}), **options}}
+
+    @property
+    def on_text(self) -> "Config":
+        """The same with proxies that are trained on text alone, as `loss` says."""
+        options = {**self.all_tasks.get("text", {}), "weight": 1.0, "counts": True}
+        training = replace(self.training, **vars(self.loss), evaluations=1)
+        return replace(self, training=training, tasks={"text": options}, text=TextConfig())
 
     def suite(self) -> Suite:
         """The recall suite.

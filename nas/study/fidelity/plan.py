@@ -74,7 +74,6 @@ class Plan:
         pairs: the clear ones that can be judged.
         runs: side -> what is trained for it; many sides share a run.
         unmapped: layout in short -> why it cannot be trained.
-        without_text: how many clear statements by loss there are that a suite without text cannot judge.
         baselines: side -> {baseline: its value}.
     """
 
@@ -82,7 +81,6 @@ class Plan:
     pairs: tuple[Pair, ...]
     runs: dict[Side, Run]
     unmapped: dict[str, str]
-    without_text: int = 0
     baselines: dict[Side, dict[str, float]] = field(default_factory=dict)
 
     @cached_property
@@ -117,13 +115,10 @@ def make_plan(config: Config, suite: Suite, statements: Sequence[Statement]) -> 
     Args:
         config: whose proxy and training are judged; its target plays no part.
         suite: of the configuration.
-        statements: that are to be judged.
+        statements: that are to be judged, all by recall or all by loss.
     """
-    with_text = TEXT in suite.tasks
-    clear = [s for s in statements if s.clear]
-    judged = [s for s in clear if with_text or not s.by_loss]
     mapping = _Mapping(config, suite)
-    sides = [(s, _side(s, s.a), _side(s, s.b)) for s in judged]
+    sides = [(s, _side(s, s.a), _side(s, s.b)) for s in statements if s.clear]
     mapped = [(s, a, b) for s, a, b in sides if mapping.add(a, s.source) and mapping.add(b, s.source)]
     weights = weigh([s for s, _, _ in mapped])
     return Plan(
@@ -131,7 +126,6 @@ def make_plan(config: Config, suite: Suite, statements: Sequence[Statement]) -> 
         pairs=tuple(Pair(s, a, b, weight) for (s, a, b), weight in zip(mapped, weights, strict=True)),
         runs={side: mapping.runs[side] for _, a, b in mapped for side in (a, b)},
         unmapped=mapping.unmapped,
-        without_text=len(clear) - len(judged),
         baselines={side: baselines_of(*side) for side in dict.fromkeys(s for _, a, b in mapped for s in (a, b))},
     )
 

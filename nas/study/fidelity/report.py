@@ -1,7 +1,9 @@
 """What a benchmark of evidence found: agreement by axis and source, beside baselines that train nothing."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import fmean
 from typing import Any
 
@@ -10,7 +12,7 @@ import numpy as np
 from nas.config import Config
 from nas.study.fidelity.agreement import Agreement, Array, Share
 from nas.study.fidelity.baselines import BASELINES, verdict
-from nas.study.fidelity.plan import Pair, Plan, Run
+from nas.study.fidelity.plan import TEXT, Pair, Plan, Run
 from nas.study.fidelity.scores import LOSS, RECALL, Scores, at_one_ratio
 from nas.study.fidelity.statements import AXES
 from workers.suite.suite import Suite
@@ -79,56 +81,90 @@ class Report:
     runs: tuple[Mapping[str, Any], ...]
 
 
-def make_report(config: Config, suite: Suite, plan: Plan, scores: Scores, about: Mapping[str, Any]) -> Report:
-    """Judges the statements of a plan by the runs that it has by now.
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """The statements by recall, or those by loss, with the runs that judge them.
 
     Args:
-        config: that they were trained with.
+        by_loss: which of them.
+        config: that the runs are trained with.
         suite: of the configuration.
         plan: with the statements.
         scores: of the runs.
+    """
+
+    by_loss: bool
+    config: Config
+    suite: Suite
+    plan: Plan
+    scores: Scores
+
+    @cached_property
+    def trained(self) -> list[Run]:
+        """The runs that have a result."""
+        return [run for run in self.plan.distinct if self.scores.count(run)]
+
+    def axes(self) -> dict[str, list[Pair]]:
+        """Axis -> the statements on it that can be judged."""
+        found = {name: [pair for pair in self.plan.pairs if pair.statement.axis == name] for name in AXES}
+        return {name: pairs for name, pairs in found.items() if pairs}
+
+    def judged(self) -> int:
+        """Statements that have a result on both sides."""
+        return sum(not np.isnan(_verdict(pair, self.plan, self.scores)) for pair in self.plan.pairs)
+
+
+def make_report(parts: Sequence[Part], about: Mapping[str, Any]) -> Report:
+    """Judges statements by the runs that there are by now.
+
+    Args:
+        parts: the statements by recall, and those by loss.
         about: what else is said of the benchmark.
     """
-    axes, tasks = [], {}
-    for name in AXES:
-        pairs = [pair for pair in plan.pairs if pair.statement.axis == name]
-        if pairs:
-            axes.append(_axis(name, pairs, plan, scores))
-            tasks[name] = _single_scores(pairs, plan, scores, suite)
-    trained = [run for run in plan.distinct if scores.count(run)]
-    ratios = [scores.agreement_between_seeds(group) for group in at_one_ratio(trained)]
-    unmapped = plan.unmapped_statements()
-    judged = [pair for pair in plan.pairs if not np.isnan(_verdict(pair, plan, scores))]
+    plans = [part.plan for part in parts]
+    axes = {name: (part, pairs) for part in parts for name, pairs in part.axes().items()}
+    runs = [(part, run) for part in parts for run in part.plan.distinct]
+    taus = [tau for part in parts if not part.by_loss for tau in _taus(part)] or [np.nan] * 2
+    left_out: dict[str, tuple[int, str]] = {}
+    for plan in plans:
+        for text, count in plan.unmapped_statements().items():
+            left_out[text] = count + left_out.get(text, (0, ""))[0], plan.unmapped[text]
     return Report(
         about={
             **about,
-            "statements": len(plan.statements),
-            "clear": plan.clear,
-            "mapped": len(plan.pairs),
-            "judged": len(judged),
-            "same_proxy": plan.same,
-            "by_loss_without_text": plan.without_text,
-            "runs": len(plan.distinct),
-            "trained": len(trained),
-            "seeds": sum(scores.count(run) for run in trained),
-            "layers": sum(len(run.proxy.layers) for run in plan.distinct),
-            "hours": sum(r.seconds for run in trained for r in scores.results[run.number]) / 3600,
+            "statements": sum(len(plan.statements) for plan in plans),
+            "clear": sum(plan.clear for plan in plans),
+            "mapped": sum(len(plan.pairs) for plan in plans),
+            "judged": sum(part.judged() for part in parts),
+            "same_proxy": sum(plan.same for plan in plans),
+            "runs": len(runs),
+            "trained": sum(len(part.trained) for part in parts),
+            "seeds": sum(part.scores.count(run) for part, run in runs),
+            "layers": sum(len(run.proxy.layers) for _, run in runs),
+            "hours": sum(r.seconds for part, run in runs for r in part.scores.results.get(run.number, ())) / 3600,
         },
-        axes=tuple(axes),
-        tasks=tasks,
-        noise=scores.noise,
-        tau=scores.agreement_between_seeds(trained),
-        tau_at_ratio=float(np.mean(known)) if (known := [tau for tau in ratios if not np.isnan(tau)]) else np.nan,
-        ends=_ends(trained, scores, suite, config.training.test_sequences),
-        unmapped={text: (unmapped[text], why) for text, why in plan.unmapped.items()},
-        unknown_mixers=dict(plan.unknown_mixers().most_common()),
+        axes=tuple(_axis(name, axes[name][1], axes[name][0]) for name in AXES if name in axes),
+        tasks={name: _single_scores(axes[name][1], axes[name][0]) for name in AXES if name in axes},
+        noise={LOSS if part.by_loss else RECALL: part.scores.noise[LOSS if part.by_loss else RECALL] for part in parts},
+        tau=taus[0],
+        tau_at_ratio=taus[1],
+        ends={label: ends for part in parts if not part.by_loss for label, ends in _ends(part).items()},
+        unmapped=left_out,
+        unknown_mixers=dict(sum((plan.unknown_mixers() for plan in plans), Counter()).most_common()),
         failures={
-            str(run.origin.layout): scores.failures[run.number]
-            for run in plan.distinct
-            if run.number in scores.failures
+            str(run.origin.layout): part.scores.failures[run.number]
+            for part, run in runs
+            if run.number in part.scores.failures
         },
-        runs=tuple(_run(run, scores) for run in plan.distinct),
+        runs=tuple(_run(run, part) for part, run in runs),
     )
+
+
+def _taus(part: Part) -> tuple[float, float]:
+    """Agreement of recall between seeds: over all runs, and the mean over mixers at equal places of attention."""
+    ratios = [part.scores.agreement_between_seeds(group) for group in at_one_ratio(part.trained)]
+    known = [tau for tau in ratios if not np.isnan(tau)]
+    return part.scores.agreement_between_seeds(part.trained), float(np.mean(known)) if known else np.nan
 
 
 def _verdict(pair: Pair, plan: Plan, scores: Scores) -> float:
@@ -136,10 +172,11 @@ def _verdict(pair: Pair, plan: Plan, scores: Scores) -> float:
     return scores.verdict(plan.runs[pair.a], plan.runs[pair.b], objective)
 
 
-def _axis(name: str, pairs: Sequence[Pair], plan: Plan, scores: Scores) -> Axis:
+def _axis(name: str, pairs: Sequence[Pair], part: Part) -> Axis:
     """Agreement on one axis. Baselines are judged on the statements that the proxies judge; where nothing is trained
     yet, on all that can be."""
-    proxies = np.array([_verdict(pair, plan, scores) for pair in pairs])
+    plan = part.plan
+    proxies = np.array([_verdict(pair, plan, part.scores) for pair in pairs])
     known = ~np.isnan(proxies) if not np.isnan(proxies).all() else np.ones(len(pairs), bool)
     judged, trained = (
         [pair for pair, is_known in zip(pairs, known, strict=True) if is_known],
@@ -176,14 +213,14 @@ def _agreement(pairs: Sequence[Pair], verdicts: Array) -> Agreement:
     )
 
 
-def _single_scores(pairs: Sequence[Pair], plan: Plan, scores: Scores, suite: Suite) -> dict[str, float]:
+def _single_scores(pairs: Sequence[Pair], part: Part) -> dict[str, float]:
     """Agreement of single scores on one axis: the accuracy of each task; of an axis by loss, the loss of each group of
     the text's tokens. An exact tie counts half."""
-    by_loss = pairs[0].statement.by_loss
-    names = [f"text/{group}" for group in suite.tasks["text"].groups] if by_loss else list(suite.tasks)
+    tasks, by_loss, runs = part.suite.tasks, part.by_loss, part.plan.runs
+    names = [f"{TEXT}/{group}" for group in tasks[TEXT].groups] if by_loss else list(tasks)
     found: dict[str, float] = {}
     for name in names:
-        sides = [[scores.task(plan.runs[side], name, by_loss) for side in (pair.a, pair.b)] for pair in pairs]
+        sides = [[part.scores.task(runs[side], name, by_loss) for side in (pair.a, pair.b)] for pair in pairs]
         verdicts = np.array([np.nan if np.isnan(a - b) else verdict(a, b) for a, b in sides])
         known = ~np.isnan(verdicts)
         if known.any():
@@ -192,26 +229,27 @@ def _single_scores(pairs: Sequence[Pair], plan: Plan, scores: Scores, suite: Sui
     return found
 
 
-def _ends(runs: Sequence[Run], scores: Scores, suite: Suite, test_sequences: int) -> dict[str, tuple[float, float]]:
+def _ends(part: Part) -> dict[str, tuple[float, float]]:
     """Shares of the runs whose accuracy is at the floor of a task, that of its best trivial strategy, and at 1."""
-    if not runs:
+    if not part.trained:
         return {}
-    floors, found = suite.floors(test_sequences), {}
-    for label, task in suite.tasks.items():
-        values = np.array([scores.task(run, label, by_loss=False) for run in runs])
+    floors, found = part.suite.floors(part.config.training.test_sequences), {}
+    for label, task in part.suite.tasks.items():
+        values = np.array([part.scores.task(run, label, by_loss=False) for run in part.trained])
         floor = fmean(floors[key] for name in task.recall_groups if (key := f"{label}/{name}") in floors)
         found[label] = float((values <= floor + NEAR).mean()), float((values >= 1 - NEAR).mean())
     return found
 
 
-def _run(run: Run, scores: Scores) -> dict[str, Any]:
-    mean = {name: scores.mean(run, name) for name in (RECALL, LOSS)}
+def _run(run: Run, part: Part) -> dict[str, Any]:
+    mean = part.scores.mean(run, LOSS if part.by_loss else RECALL)
+    found = None if np.isnan(mean) else mean
     return {
         "layout": str(run.origin.layout),
         "source": run.origin.name,
         "proxy": str(run.proxy),
         "layers": len(run.proxy.layers),
-        "seeds": scores.count(run),
-        "recall": None if np.isnan(mean[RECALL]) else mean[RECALL],
-        "text_loss": None if np.isnan(mean[LOSS]) else -mean[LOSS],
+        "seeds": part.scores.count(run),
+        "recall": None if part.by_loss else found,
+        "text_loss": -found if part.by_loss and found is not None else None,
     }

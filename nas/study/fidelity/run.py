@@ -3,15 +3,16 @@
 import logging
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from nas.config import Config
 from nas.study.fidelity import benchmark, figure, text
-from nas.study.fidelity.plan import Plan, make_plan
-from nas.study.fidelity.report import Report, make_report
+from nas.study.fidelity.plan import make_plan
+from nas.study.fidelity.report import Part, Report, make_report
 from nas.study.fidelity.scores import Scores
-from nas.study.fidelity.statements import of_group, packaged, read_statements
+from nas.study.fidelity.statements import Statement, of_group, packaged, read_statements
 from nas.study.folder import StudyFolder
 from nas.study.training import Progress
 from search_space import limits
@@ -21,6 +22,9 @@ from search_space.files import replaced, write_text
 from workers.errors import WorkersLost
 
 logger = logging.getLogger(__name__)
+
+BY_LOSS = "by_loss"
+"""Folder of the runs that judge statements by loss, in that of the others."""
 
 
 def run(
@@ -40,24 +44,32 @@ def run(
     if refine and seeds == 1:
         raise InputError("--refine", "true", "--seeds 2 or more: it says which layouts get the further ones")
     chosen = of_group(read_statements(statements), group)
-    suite = config.suite()
-    suite.check(config.training.test_sequences)
-    folder = StudyFolder.find(path, config, trust)
+    kinds = {by_loss: [s for s in chosen if s.by_loss == by_loss] for by_loss in (False, True)}
+    configs = {by_loss: config.on_text if by_loss else config for by_loss, wanted in kinds.items() if wanted}
+    places = {by_loss: path / BY_LOSS if by_loss else path for by_loss in configs}
+    for own in configs.values():
+        own.suite().check(own.training.test_sequences)
+    is_new = not any([_find(place, configs[by_loss], by_loss, trust) for by_loss, place in places.items()])
     logger.info("working out the proxies of %d statements ...", len(chosen))
-    plan = make_plan(config, suite, chosen)
-    if not plan.pairs:
-        raise InputError("STATEMENTS", statements or packaged(), f"a statement that can be judged; {_why_none(plan)}")
-    is_new, folder = folder is None, folder or StudyFolder.create(path, config.to_yaml())
+    parts = [_part(by_loss, own, kinds[by_loss]) for by_loss, own in configs.items()]
+    if not any(part.plan.pairs for part in parts):
+        why = next((why for part in parts for why in part.plan.unmapped.values()), "no margin reaches its noise")
+        raise InputError("STATEMENTS", statements or packaged(), f"a statement that can be judged; {why}")
+    folder = StudyFolder.of(path, config, trust)
+    folders = [StudyFolder.of(places[part.by_loss], part.config, trust) for part in parts]
     try:
         with folder.lock():
-            folder.mend()
             folder.write_config(config.to_yaml())
             with replaced(folder.path / "statements.csv") as new:
                 shutil.copyfile(statements or packaged(), new)
-            if train:
-                benchmark.run(config, folder, plan, seeds, refine, on_progress, stop)
+            for study, part in zip(folders, parts, strict=True):
+                study.mend()
+                study.write_config(part.config.to_yaml())
+                if train:
+                    benchmark.run(part.config, study, part.plan, seeds, refine, on_progress, stop)
             about = {"config": config.name, "group": group, "steps": config.training.steps, "width": config.proxy.width}
-            report = make_report(config, suite, plan, Scores.of(plan, folder.read()), about)
+            scored = [replace(p, scores=Scores.of(p.plan, f.read())) for p, f in zip(parts, folders, strict=True)]
+            report = make_report(scored, about)
             write_text(folder.path / "report.json", text.to_json(report))
             write_text(folder.path / "report.md", text.to_markdown(report))
             figure.draw(report, folder.path / "fidelity.svg")
@@ -70,7 +82,14 @@ def run(
     return report
 
 
-def _why_none(plan: Plan) -> str:
-    if plan.without_text:
-        return "the suite has no text, by whose loss they are judged"
-    return next(iter(plan.unmapped.values()), "no margin reaches its noise")
+def _find(place: Path, config: Config, by_loss: bool, trust: bool) -> StudyFolder | None:
+    try:
+        return StudyFolder.find(place, config, trust)
+    except InputError as error:
+        key = error.key.replace("training.", "loss.") if by_loss else error.key
+        raise InputError(key, error.value, error.expected) from error
+
+
+def _part(by_loss: bool, config: Config, statements: Sequence[Statement]) -> Part:
+    suite = config.suite()
+    return Part(by_loss=by_loss, config=config, suite=suite, plan=make_plan(config, suite, statements), scores=Scores())

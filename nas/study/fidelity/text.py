@@ -85,8 +85,6 @@ def _counts(report: Report) -> list[str]:
         f"in all; {about['judged']} are judged, by {about['trained']} runs with {about['seeds']} seeds "
         f"({about['hours']:.2f} hours of training).",
     ]
-    if about["by_loss_without_text"]:
-        lines.append(f"{about['by_loss_without_text']} statements by loss are not judged: the suite has no text.")
     if about["same_proxy"]:
         lines.append(f"{about['same_proxy']} statements have the same proxy on both sides: a tie, which counts half.")
     if report.unknown_mixers:

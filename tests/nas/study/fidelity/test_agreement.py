@@ -50,7 +50,7 @@ def test_a_layout_in_many_statements_widens_the_interval():
 
 @pytest.fixture(scope="module")
 def plan():
-    return plan_of(statement(), statement("count-loss", "gla*11 attention", "gla*12"), text=True)
+    return plan_of(statement(), statement("count-loss", "gla*11 attention", "gla*12"))
 
 
 def test_verdicts(plan):

@@ -7,7 +7,7 @@ import pytest
 
 import nas
 from nas.results.folder import Folder
-from nas.study.fidelity.report import make_report
+from nas.study.fidelity.report import Part, make_report
 from nas.study.fidelity.scores import Scores
 from search_space.errors import InputError
 from tests.conftest import TINY
@@ -31,10 +31,11 @@ def test_what_is_written(trained):
     assert "mixer" in result.stdout and "count" in result.stdout and "Traceback" not in result.output
     found = json.loads((folder / "report.json").read_text())
     about = found["about"]
-    assert (about["statements"], about["clear"], about["mapped"], about["judged"]) == (6, 5, 3, 3)
-    assert (about["runs"], about["seeds"], about["by_loss_without_text"]) == (3, 3, 1)
+    assert (about["statements"], about["clear"], about["mapped"], about["judged"]) == (6, 5, 4, 4)
+    assert (about["runs"], about["seeds"]) == (5, 5)
     assert found["unknown_mixers"] == {"xlstm": 1} and list(found["unmapped"]) == ["xlstm*12"]
-    mixer, count = found["axes"]
+    mixer, count, by_loss = found["axes"]
+    assert by_loss["name"] == "count-loss" and by_loss["baselines"]["attention count"]["value"] == 1.0
     assert (mixer["name"], mixer["statements"], mixer["source_count"]) == ("mixer", 2, 2)
     assert mixer["proxies"]["value"] == 0.5, "the two sources say the opposite"
     assert count["baselines"]["attention count"]["value"] == 1.0 and count["proxies"]["value"] in (0.0, 0.5, 1.0)
@@ -45,12 +46,12 @@ def test_what_is_written(trained):
 
 def test_the_report_alone_trains_nothing(trained, monkeypatch):
     folder, first = trained
-    records = (folder / "runs.jsonl").read_bytes()
+    records = [(folder / place / "runs.jsonl").read_bytes() for place in (".", "by_loss")]
     monkeypatch.setattr("nas.study.training.open_pool", lambda workers: pytest.fail("workers were started"))
     for more in (["--report", "--seeds", 3], []):
         again = command("fidelity", folder / "statements.csv", "--out", folder, *ARGUMENTS, *more)
         assert again.exit_code == 0 and again.stdout == first.stdout
-    assert (folder / "runs.jsonl").read_bytes() == records
+    assert [(folder / place / "runs.jsonl").read_bytes() for place in (".", "by_loss")] == records
 
 
 def test_it_goes_on_where_it_was_stopped(trained, tmp_path):
@@ -71,14 +72,15 @@ def test_it_goes_on_where_it_was_stopped(trained, tmp_path):
     told = []
     report = nas.fidelity(source, config, out=tmp_path / "out", on_progress=told.append)
     assert record.read_text().startswith(first) and record.read_text().count("\n") == 3
-    assert (told[-1].done, told[-1].total) == (2, 2) and report.about["judged"] == 3
+    assert told[0].total == 2 and (told[-1].done, told[-1].total) == (2, 2)
+    assert report.about["judged"] == 4
     whole = json.loads((folder / "report.json").read_text())
     assert [run["recall"] for run in report.runs] == [run["recall"] for run in whole["runs"]]
 
 
 def test_before_anything_is_trained(tmp_path):
     report = nas.fidelity(csv_of(tmp_path), tiny_config(), out=tmp_path / "out", train=False)
-    assert report.about["judged"] == 0 and [axis.name for axis in report.axes] == ["mixer", "count"]
+    assert report.about["judged"] == 0 and [axis.name for axis in report.axes] == ["mixer", "count", "count-loss"]
     assert all(axis.proxies is None and axis.statements for axis in report.axes)
     assert report.axes[1].baselines["attention count"].value == 1.0
     assert (tmp_path / "out" / "fidelity.svg").exists()
@@ -89,13 +91,13 @@ def test_seeds_are_refined(trained, tmp_path):
     assert report.noise["recall"] is not None and {run["seeds"] for run in report.runs} == {2}
 
 
-def test_text_decides_statements_by_loss(tmp_path):
+def test_proxies_trained_on_text_alone_decide_statements_by_loss(tmp_path):
     row = "another,count-loss,gla*11 attention,gla*12,ppl,4K,1.3B,1,0.5,n,"
-    without = command("fidelity", csv_of(tmp_path, row), "--out", tmp_path / "out", *ARGUMENTS)
-    assert without.exit_code == 2 and "no text" in without.stderr and not (tmp_path / "out").exists()
-    config = tiny_config("tasks.text={tokens: 300}", "training.test_sequences=16")
-    report = nas.fidelity(csv_of(tmp_path, row), config, out=tmp_path / "out")
+    report = nas.fidelity(csv_of(tmp_path, row), tiny_config(), out=tmp_path / "out")
     (axis,) = report.axes
+    assert not (tmp_path / "out" / "runs.jsonl").exists() and report.ends == {}
+    record = json.loads((tmp_path / "out" / "by_loss" / "runs.jsonl").read_text().splitlines()[0])
+    assert {name.partition("/")[0] for name in record["result"]["loss"]} == {"text"}
     losses = {run["layout"]: run["text_loss"] for run in report.runs}
     assert axis.proxies.value == float(losses["gla*11 attention"] < losses["gla*12"])
     assert all(name.startswith("text/") for name in report.tasks["count-loss"])
@@ -112,8 +114,9 @@ def test_its_folder_is_no_search(trained, finished, tmp_path):
 
 def test_runs_of_another_configuration_are_not_mixed_in(trained):
     folder, _ = trained
-    other = command("fidelity", folder / "statements.csv", "--out", folder, *ARGUMENTS, "training.steps=9")
-    assert other.exit_code == 2 and "training.steps=9: expected 8" in other.stderr
+    for key in ("training", "loss"):
+        other = command("fidelity", folder / "statements.csv", "--out", folder, *ARGUMENTS, f"{key}.steps=9")
+        assert other.exit_code == 2 and f"{key}.steps=9: expected 8" in other.stderr
     with Folder.lock(nas.study.folder.StudyFolder.open(folder)):
         held = command("fidelity", folder / "statements.csv", "--out", folder, *ARGUMENTS)
     assert held.exit_code == 2 and "another process" in held.stderr
@@ -159,6 +162,7 @@ def test_runs_at_the_floor_and_at_the_ceiling():
         number: [Result(seed=0, steps=8, status="complete", recall=recall, accuracy={"recall": recall})]
         for number, recall in enumerate((floor + 0.01, 0.99, (1 + floor) / 2))
     }
-    report = make_report(tiny_config(), suite, plan, Scores(results=results), {})
+    part = Part(by_loss=False, config=tiny_config(), suite=suite, plan=plan, scores=Scores(results=results))
+    report = make_report([part], {})
     assert report.ends == {"recall": (pytest.approx(1 / 3), pytest.approx(1 / 3))}
     assert report.axes[0].proxies.value == 0.0 and report.axes[1].proxies.value == 1.0

@@ -47,13 +47,6 @@ def test_what_cannot_be_trained_is_counted_by_name():
     assert "xlstm" in plan.unmapped["xlstm*12"] and "bounded" in plan.unmapped["kda(bounded=true)*12"]
 
 
-def test_statements_by_loss_need_text():
-    by_loss = statement("count-loss", "gla*11 attention", "gla*12")
-    without, with_text = plan_of(statement(), by_loss), plan_of(statement(), by_loss, text=True)
-    assert (len(without.pairs), len(without.distinct), without.without_text) == (1, 2, 1)
-    assert (len(with_text.pairs), len(with_text.distinct), with_text.without_text) == (2, 3, 0)
-
-
 def test_parts_of_an_average_weigh_as_one_statement():
     part = statement(note="part; depth not given: 24 taken")
     found = [
@@ -69,7 +62,7 @@ def test_parts_of_an_average_weigh_as_one_statement():
 
 def test_a_published_table():
     """All mixers of 2507.06457 are in the catalogue: 4 with and 2 without a table of RULER, each at five counts."""
-    config = tiny_config("tasks.text={tokens: 300}")
+    config = tiny_config()
     table = [s for s in read_statements() if s.source == "arXiv 2507.06457"]
     plan = make_plan(config, config.suite(), table)
     assert not plan.unmapped and len(plan.pairs) == plan.clear == 110
