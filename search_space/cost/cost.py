@@ -7,7 +7,7 @@ measured times.
 
 from collections import Counter
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 
 from search_space.cost.measured import ENDS
 from search_space.cost.target import Target
@@ -19,6 +19,9 @@ from search_space.parts.build import build_channel_mixer, build_mixer
 from search_space.parts.costs import FP32_BYTES
 from search_space.parts.part import Part
 from search_space.parts.shapes import shapes_only
+
+KNOWN = 50_000
+"""Parts whose cost is kept: many more than a search has, and few megabytes for a service that runs for months."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +60,7 @@ class Cost:
         return self.kv_bytes + self.state_bytes
 
 
-@cache
+@lru_cache(maxsize=KNOWN)
 def mixer_cost(part: Part, dims: Dims, key: str = "mixer") -> PartCost:
     """Cost of a mixer at the given sizes. Built on the meta device: it takes no memory.
 
@@ -68,7 +71,7 @@ def mixer_cost(part: Part, dims: Dims, key: str = "mixer") -> PartCost:
         return build_mixer(part, dims, key).cost()
 
 
-@cache
+@lru_cache(maxsize=KNOWN)
 def channel_mixer_cost(part: Part, dims: Dims, key: str = "mlp") -> PartCost:
     """Cost of a channel mixer, likewise."""
     with shapes_only():
