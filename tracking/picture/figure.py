@@ -10,7 +10,8 @@ import numpy as np
 
 from search_space.cost.objectives import Objective
 from tracking.picture.key import draw_key
-from tracking.picture.plot import INK, Label, draw_chart, losses_of, main_mixer, mixer_colours, third_of
+from tracking.picture.palette import INK, mixer_colours
+from tracking.picture.plot import Label, draw_chart, losses_of, main_mixer, third_of
 from tracking.records import TrialRecord, axes_of
 
 STYLE: Any = {
@@ -58,7 +59,7 @@ def draw_front(
         target: what costs are stated for (batch, context, device).
         knee: number of the trial that is the best trade, which is marked.
     """
-    with _no_backend():
+    with no_backend():
         from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -68,7 +69,7 @@ def draw_front(
     ordered = (x, y, *([third] if third else []))
     known = sorted((t for t in trials if t.state == "complete"), key=lambda t: losses_of(t, objectives, ordered))
     front = [t for t in known if t.on_front]
-    colours = mixer_colours(known)
+    colours = mixer_colours(mixer for t in known for mixer in t.layers)
     with rc_context(STYLE):
         figure = Figure(figsize=(10.5, 6.0), facecolor="white")
         FigureCanvasAgg(figure)  # can measure texts, which the SVG canvas cannot
@@ -118,7 +119,7 @@ def notable(trials: Sequence[TrialRecord], objectives: Mapping[str, Objective]) 
 
 
 @contextmanager
-def _no_backend() -> Iterator[None]:
+def no_backend() -> Iterator[None]:
     """Hides the backend that the user chose for windows: matplotlib cannot be imported with one that is not there."""
     chosen = os.environ.pop("MPLBACKEND", None)
     try:
