@@ -137,6 +137,7 @@ def set_scale(chart: "Axes", letter: str, values: Sequence[float], objective: Ob
 
 
 def set_frame(chart: "Axes") -> None:
+    """Margins, grid and edges."""
     chart.margins(x=0.06, y=0.09)
     chart.grid(color="#e6e6e6", linewidth=0.6)
     chart.set_axisbelow(True)
