@@ -177,6 +177,25 @@ class Search:
             write_one(next(iter(texts.values())), output)
         return texts
 
+    def report(self, output: str | Path | None = None) -> str:
+        """The search as one page of HTML, which loads nothing and can be handed on.
+
+        Args:
+            output: file to write, in the place of an earlier one.
+
+        Raises:
+            InputError: it cannot be written.
+        """
+        from nas.report import report_page
+
+        output = None if output is None else as_path("-o", output)
+        audit = self.audited()
+        line = auditing.line(audit) if audit else None
+        page = report_page(self.trials, self.folder.read(), self.config, line)
+        if output is not None:
+            write_one(page, output)
+        return page
+
     def status(self) -> Status:
         """How far the search is."""
         return Status(running=is_running(self.path), jobs=tuple(read_running(self.path)), **vars(self.summary()))

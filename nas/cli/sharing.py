@@ -1,12 +1,13 @@
-"""Commands that make of finished searches what others look at: compare."""
+"""Commands that make of finished searches what others look at: compare, report."""
 
 import os
 from pathlib import Path
 
 import click
 
-from nas.cli.group import main, say, trust_option
+from nas.cli.group import folder_argument, main, overrides_argument, say, trust_option
 from nas.results.summary import FORMS
+from search_space.errors import InputError
 
 
 @main.command()
@@ -25,3 +26,20 @@ def compare(arguments: tuple[str, ...], form: str, output: Path | None, trust: b
         found.draw(output)
         say(str(output))
     click.echo({"table": found.to_table, "json": found.to_json, "csv": found.to_csv}[form](), nl=False)
+
+
+@main.command()
+@folder_argument
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="File; report.html in the folder by default.")
+@trust_option
+@overrides_argument
+def report(folder: Path, output: Path | None, trust: bool, overrides: tuple[str, ...]) -> None:
+    """Writes one page that works offline: front, layouts, effects, curves; for another use with target.batch=1."""
+    import nas
+
+    opened = nas.open(folder, overrides, trust=trust)
+    place = opened.folder.report if output is None else output
+    if output is None and place.is_symlink():  # a folder that was handed on says not what is written over
+        raise InputError("-o", place, "a file of the folder's own; name another with -o")
+    opened.report(place)
+    click.echo(str(place))
