@@ -1,4 +1,4 @@
-"""Commands that make of finished searches what others look at: compare, report."""
+"""Commands that make of finished searches what others look at: compare, report, export-study."""
 
 import os
 from pathlib import Path
@@ -43,3 +43,18 @@ def report(folder: Path, output: Path | None, trust: bool, overrides: tuple[str,
         raise InputError("-o", place, "a file of the folder's own; name another with -o")
     opened.report(place)
     click.echo(str(place))
+
+
+@main.command("export-study")
+@folder_argument
+@click.argument("url", metavar="URL")
+@click.option("--name", help="Of the study; that of the folder by default.")
+@trust_option
+@overrides_argument
+def export_study(folder: Path, url: str, name: str | None, trust: bool, overrides: tuple[str, ...]) -> None:
+    """Writes the search as a study into a storage of Optuna, such as sqlite:///study.db, for Optuna's own tools."""
+    import nas
+
+    study = nas.open(folder, overrides, trust=trust).export_study(url, name)
+    click.echo(study.study_name)
+    say(f"optuna-dashboard {url.partition('?')[0]}" if "@" not in url else "optuna-dashboard opens it")

@@ -12,7 +12,7 @@ from nas.version import VERSION
 from search_space.space.space import Space
 
 PASSWORD = re.compile(r"//[^/@\s]+@")
-"""User and password in an address: the page is made to be handed on."""
+"""User and password in an address."""
 
 
 def cost_section(trials: Sequence[Trial], records: Sequence[RunRecord], space: Space | None, config: Config) -> str:
@@ -44,7 +44,7 @@ def repeat_section(config: Config) -> str:
         "again with them. In the local pool and with a budget of trials it finds the same; runs that are spread over "
         "workers end in another order.</p>"
         f'<details><summary>All settings (nas {escape(VERSION)})</summary><pre id="settings">'
-        f"{escape(PASSWORD.sub('//***@', config.to_yaml()))}</pre></details>"
+        f"{escape(settings_text(config))}</pre></details>"
         '<p><button type="button" class="copy" data-from="settings">copy settings</button></p>'
     )
 
@@ -90,6 +90,11 @@ def limits_section(trials: Sequence[Trial], config: Config, audit: str | None) -
         "order alike."
     )
     return "<ul>" + "".join(f"<li>{line}</li>" for line in lines) + "</ul>"
+
+
+def settings_text(config: Config) -> str:
+    """The settings as YAML that can be handed on: without users and passwords in addresses."""
+    return PASSWORD.sub("//***@", config.to_yaml())
 
 
 def _duration(seconds: float) -> str:

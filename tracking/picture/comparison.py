@@ -4,9 +4,9 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from search_space.cost.objectives import Objective
-from tracking.picture.figure import STYLE, no_backend
 from tracking.picture.palette import INK
 from tracking.picture.plot import set_frame, set_scale, steps
+from tracking.picture.sheet import new_figure, save, style
 from tracking.records import TrialRecord, axes_of
 
 MARKS = "osD^vP*X"
@@ -31,15 +31,9 @@ def draw_comparison(
         objectives: name -> what the searches trade.
         target: what costs are stated for.
     """
-    with no_backend():
-        from matplotlib import rc_context
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     axes = axes_of(objectives)
-    with rc_context(STYLE):
-        figure = Figure(figsize=(9.0, 5.6), facecolor="white")
-        FigureCanvasAgg(figure)
+    with style():
+        figure = new_figure(9.0, 5.6)
         chart = figure.add_axes((0.08, 0.1, 0.9, 0.74))
         for place, (name, numbers) in enumerate(searches.items()):
             own = [t for t in trials if t.number in numbers]
@@ -58,7 +52,7 @@ def draw_comparison(
         chart.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, frameon=False, fontsize=8, borderaxespad=0.2)
         figure.text(0.02, 0.955, f"{len(searches)} searches", fontsize=13, fontweight="bold", color=INK)
         figure.text(0.02, 0.915, f"{target}   ·   broad: the front of all", color="#555555")
-        figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
+        save(figure, path)
 
 
 def _draw_steps(chart, trials, axes, objectives, colour, width, alpha=1.0) -> None:
