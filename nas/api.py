@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from nas.config import Config
     from nas.handle import Search
     from nas.results.compare import Comparison
+    from nas.search.dry import DryRun
     from nas.search.evaluate import Evaluation
     from nas.search.progress import Progress
     from nas.study.fidelity.report import Report
@@ -68,6 +69,27 @@ def search(
         folder.discard()
         raise
     return Search(folder.path, trust=True)
+
+
+def dry_run(config: Config | str | Path = "laptop") -> DryRun:
+    """What a search would take on this machine: seconds a run, runs that fit, memory and disk.
+
+        >>> import nas
+        >>> nas.dry_run(nas.load("smoke", ["workers.pool=local"])).layouts
+        625
+
+    A few layouts are trained for a few steps, in this process. Nothing is written.
+
+    Args:
+        config: the whole configuration, or a preset or file to load.
+
+    Raises:
+        InputError: something in the configuration cannot be used.
+        RuntimeError: a layout cannot be trained.
+    """
+    from nas.search.dry import dry_run as measure
+
+    return measure(_configured(config))
 
 
 def evaluate(layout: Layout | str, config: Config | str | Path = "laptop", seeds: int = 1) -> Evaluation:

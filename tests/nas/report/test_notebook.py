@@ -10,7 +10,7 @@ def test_the_figure_is_that_of_the_folder(finished):
     """Matplotlib's own, so that it can be changed; a notebook shows it as it was drawn into the folder."""
     figure = open_search(finished).figure()
     assert figure._repr_svg_() == (finished / "front.svg").read_text()
-    assert [axes.get_xlabel() for axes in figure.axes][0].startswith("decode step")
+    assert figure.axes[0].get_xlabel().startswith("decode step")
 
 
 def test_a_notebook_shows_the_front(finished):
