@@ -35,6 +35,10 @@ class Cost:
         decode_ms: milliseconds of a decode step, in which each of the B sequences gets its next token.
         prefill_flops: FLOPs of a prompt of n tokens, up to its first new token.
         prefill_ms: milliseconds of that, for a single prompt.
+        train_flops: FLOPs of training on a sequence of n tokens: three times those of going forward, as each product
+            has two more on the way back (2001.08361, section 2.1). Nothing is computed anew.
+        train_ms: milliseconds of that. Always a roofline, as profiles hold no way back: its least traffic is the
+            weights forth and back, and their gradients.
         memory_bytes: weights, and caches and states of B sequences.
         fits: whether that fits in the memory of the device.
         largest_batch: sequences of n tokens that fit beside the weights.
@@ -47,6 +51,8 @@ class Cost:
     decode_ms: float
     prefill_flops: float
     prefill_ms: float
+    train_flops: float
+    train_ms: float
     memory_bytes: int
     fits: bool
     largest_batch: int
@@ -144,6 +150,7 @@ def cost(layout: Layout, target: Target) -> Cost:
     decode_flops = 2 * head + step_flops
     # Only the last token of a prompt needs the head.
     prefill_flops = 2 * head + prompt_flops
+    train_flops = 3.0 * (2 * n * head + prompt_flops)
     device = target.hardware
     if target.measured is None:
         decode_ms = device.roofline_ms(batch * decode_flops, step_weights + batch * (read + 2 * state))
@@ -159,6 +166,8 @@ def cost(layout: Layout, target: Target) -> Cost:
         decode_ms=decode_ms,
         prefill_flops=prefill_flops,
         prefill_ms=prefill_ms,
+        train_flops=train_flops,
+        train_ms=target.fastest.roofline_ms(train_flops, 3 * prompt_weights),
         memory_bytes=memory,
         fits=memory <= device.memory,
         largest_batch=max(0, int((device.memory - weights) // max(1, kv + state))),

@@ -1,6 +1,6 @@
 """The target: the model and the use that efficiency is stated for."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -122,6 +122,13 @@ class Target:
             wrong = [f"{name} {value}" for name, value in sizes if profile.sizes.get(name) != value]
             raise InputError("target.profile", self.profile, f"a profile of models with {', '.join(wrong)}")
         return profile
+
+    @cached_property
+    def fastest(self) -> Device:
+        """The device with its rates as they were measured, where they were."""
+        if self.measured is None:
+            return self.hardware
+        return replace(self.hardware, flops=self.measured.flops, bandwidth=self.measured.bandwidth)
 
     @cached_property
     def prices(self) -> dict[Block, tuple[float, ...]]:

@@ -90,6 +90,8 @@ def test_every_figure_of_a_small_model():
         decode_ms=3 * decode,  # 1e3 FLOP/s: bound by arithmetic
         prefill_flops=prefill,
         prefill_ms=prefill,
+        train_flops=3 * (prefill + 2 * 7 * 20),
+        train_ms=3 * (prefill + 2 * 7 * 20),
         memory_bytes=2 * parameters + 3 * (kv + state),
         fits=False,
         largest_batch=0,
@@ -104,6 +106,19 @@ def test_states_are_read_and_written_and_caches_only_read():
     assert of.decode_ms == pytest.approx(2 * of.parameters - unread + 3 * (of.kv_bytes + 2 * of.state_bytes))
     assert of.prefill_ms == pytest.approx(2 * of.parameters + of.kv_bytes + of.state_bytes)
     assert of.fits and of.largest_batch == int((1e6 - 2 * of.parameters) // (of.kv_bytes + of.state_bytes))
+
+
+def test_training_moves_the_weights_three_times_at_least():
+    slow = cost(Layout((Block(ECHO),)), replace(TINY, device={"flops": 1e30, "bandwidth": 1e3, "memory": 1e6}))
+    assert slow.train_ms == pytest.approx(3 * 2 * slow.parameters)
+
+
+def test_training_a_transformer_takes_six_flops_a_parameter_and_token():
+    target = replace(STUDY, context=2048)
+    of, embedding = cost(hybrid(24), target), 32_000 * 2048
+    attention = 3 * 24 * 4 * 2048 * sum(range(1, 2049))
+    norms = 49 * 2048
+    assert of.train_flops == 6 * 2048 * (of.parameters - embedding - norms) + attention
 
 
 @pytest.mark.parametrize("window, kept, seen", [(3, 3, 1 + 2 + 6 * 3), (8, 8, 36), (100, 8, 36)])
