@@ -181,7 +181,8 @@
 
   /** Numbers of the front and names of published layouts, each where it hides nothing; what finds no room is left out. */
   function drawLabels(svg, frame, corners) {
-    const taken = drawn.filter((p) => p.front).map((p) => [p.x - 6, p.y - 6, p.x + 6, p.y + 6]);
+    const marks = drawn.filter((p) => p.front || points[p.i].origin);
+    const taken = marks.map((p) => [p.x - 6, p.y - 6, p.x + 6, p.y + 6]);
     for (let i = 1; i < corners.length; i++) {
       const [[ax, ay], [bx, by]] = [corners[i - 1], corners[i]];
       taken.push([Math.min(ax, bx) - 1, Math.min(ay, by) - 1, Math.max(ax, bx) + 1, Math.max(ay, by) + 1]);

@@ -78,7 +78,7 @@ def test_the_points_are_those_of_front_json(opened, made):
 def test_nothing_overlaps_and_nothing_is_cut(window, made, width):
     show(window, made[3], width)
     assert window.run("return document.documentElement.scrollWidth") <= width
-    labels, marks = boxes(window, "#chart .label"), boxes(window, "#chart .point.front")
+    labels, marks = boxes(window, "#chart .label"), boxes(window, "#chart .point:is(.front, .published)")
     assert labels
     for a, b in itertools.combinations(labels, 2):
         assert not overlap(a, b), (a, b)
@@ -150,7 +150,10 @@ def test_dark_and_print(window, made):
     window.devtools("Emulation.setEmulatedMedia", media="print")
     hidden = window.run("return [...document.querySelectorAll('#use, nav, .copy')].every(e => !e.offsetParent)")
     shown = window.run("return getComputedStyle(document.querySelector('.strip i')).printColorAdjust")
+    window.resize(700, 900)  # a page of A4, in pixels
+    wide = window.run("return document.documentElement.scrollWidth")
     window.devtools("Emulation.setEmulatedMedia", media="")
+    assert wide <= 700
     assert hidden and shown == "exact"
 
 
