@@ -193,6 +193,7 @@ def compare(*searches: Search | str | Path, overrides: Sequence[str] = (), trust
             key that differs. Or one is none.
     """
     from nas.handle import Search
+    from nas.results.compare import Searched
     from nas.results.compare import compare as put_together
     from search_space.errors import InputError
 
@@ -201,7 +202,8 @@ def compare(*searches: Search | str | Path, overrides: Sequence[str] = (), trust
     names = [name if short.count(name) == 1 else str(each.path) for name, each in zip(short, opened, strict=True)]
     if len(set(names)) < len(names):
         raise InputError("DIR", ", ".join(names), "different searches")
-    return put_together({name: (each.config, each.trials) for name, each in zip(names, opened, strict=True)})
+    searched = [Searched(each.config, each.trials, each.searched_with) for each in opened]
+    return put_together(dict(zip(names, searched, strict=True)))
 
 
 def mixers(config: Config | str | Path = "laptop") -> list[MixerRow]:

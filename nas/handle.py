@@ -94,6 +94,11 @@ class Search:
         return self.folder.path
 
     @property
+    def searched_with(self) -> Config:
+        """The configuration without the overrides."""
+        return load_written(self.folder.config, (), self._trust) if self._overrides else self.config
+
+    @property
     def trials(self) -> list[Trial]:
         """All layouts that were trained, in the order in which they were begun."""
         records = self.folder.read()

@@ -17,6 +17,7 @@ from nas.results.trials import Trial, find_objectives, front_of, losses_of
 from search_space.errors import InputError
 from search_space.files import reason, replaced
 from search_space.layouts.layout import Layout
+from search_space.scale import FOLLOWED
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -138,11 +139,26 @@ class Comparison:
         ]
 
 
-def compare(searches: Mapping[str, tuple[Config, Sequence[Trial]]]) -> Comparison:
+@dataclass(frozen=True)
+class Searched:
+    """One of the searches.
+
+    Args:
+        config: for which its layouts are priced.
+        trials: all of it.
+        own: the configuration that it searched with, where that is another.
+    """
+
+    config: Config
+    trials: Sequence[Trial]
+    own: Config | None = None
+
+
+def compare(searches: Mapping[str, Searched]) -> Comparison:
     """Puts several searches on one front.
 
     Args:
-        searches: name -> configuration and trials.
+        searches: by their names.
 
     Raises:
         InputError: there are fewer than two, they may not be compared, or nothing was trained to its end.
@@ -150,9 +166,9 @@ def compare(searches: Mapping[str, tuple[Config, Sequence[Trial]]]) -> Compariso
     names = list(searches)
     if len(names) < 2:
         raise InputError("DIR", ", ".join(names) or "nothing", "two searches or more")
-    config = searches[names[0]][0]
+    config = searches[names[0]].config
     for name in names[1:]:
-        check_comparable(config, searches[name][0], names[0], name)
+        _check_comparable(searches[names[0]], searches[name], names[0], name)
     pooled, found_by = _pooled(searches)
     if not pooled:
         raise InputError("DIR", ", ".join(names), "searches with at least one layout that was trained to its end")
@@ -169,7 +185,7 @@ def compare(searches: Mapping[str, tuple[Config, Sequence[Trial]]]) -> Compariso
     parts = []
     for name in names:
         mine = [name in found_by[trial.number] for trial in pooled]
-        own = [trial for trial in searches[name][1] if trial.state == "complete"]
+        own = [trial for trial in searches[name].trials if trial.state == "complete"]
         parts.append(
             Part(
                 name=name,
@@ -189,7 +205,7 @@ def compare(searches: Mapping[str, tuple[Config, Sequence[Trial]]]) -> Compariso
     )
 
 
-def check_comparable(one: Config, other: Config, first: str, second: str) -> None:
+def _check_comparable(one: Searched, other: Searched, first: str, second: str) -> None:
     """Raises InputError where values of two searches do not mean the same; names the first key that differs."""
     mine, theirs = _meaning(one), _meaning(other)
     for key in dict.fromkeys([*mine, *theirs]):
@@ -198,13 +214,15 @@ def check_comparable(one: Config, other: Config, first: str, second: str) -> Non
             raise InputError(key, theirs.get(key), expected)
 
 
-def _meaning(config: Config) -> dict[str, Any]:
-    """Dotted key -> value of all that a search's values depend on. On which device it trained is left out, as all
+def _meaning(searched: Searched) -> dict[str, Any]:
+    """Dotted key -> value of all that a search's values depend on: of the target, prices on that of
+    now, and proxies on that which was searched with. On which device it trained is left out, as all
     compute the same; where searches differ in precision by that, the spread between seeds is larger."""
+    config, own = searched.config, asdict((searched.own or searched.config).target)
     parts: dict[str, Any] = {
         "search.objectives": sorted(config.search.objectives),
         "space.layers": config.space.layers,
-        "target": asdict(config.target),
+        "target": {**asdict(config.target), **{name: own[name] for name in FOLLOWED}},
         "proxy": asdict(config.proxy),
         "training": asdict(config.training),
         "tasks": config.all_tasks,
@@ -216,12 +234,12 @@ def _meaning(config: Config) -> dict[str, Any]:
     return found
 
 
-def _pooled(searches: Mapping[str, tuple[Config, Sequence[Trial]]]) -> tuple[list[Trial], dict[int, dict[str, int]]]:
+def _pooled(searches: Mapping[str, Searched]) -> tuple[list[Trial], dict[int, dict[str, int]]]:
     """The layouts of all searches, each once with all its runs, and who tried which."""
     pooled: dict[tuple[Layout, Layout], Trial] = {}
     found_by: dict[int, dict[str, int]] = {}
-    for name, (_, trials) in searches.items():
-        for trial in trials:
+    for name, searched in searches.items():
+        for trial in searched.trials:
             if trial.state != "complete":
                 continue
             known = pooled.get((trial.layout, trial.design))

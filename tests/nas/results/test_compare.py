@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import nas as front_door
-from nas.results.compare import MARGIN, compare
+from nas.results.compare import MARGIN, Searched, compare
 from nas.results.pareto import hypervolume
 from nas.results.trials import losses_of
 from search_space.errors import InputError
@@ -21,7 +21,7 @@ def two():
     """Searches that share a layout; the second found one that beats the rest of the first."""
     one = [trial(0, result(0, 0.4), decode_ms=1.0), trial(1, result(0, 0.6), decode_ms=4.0)]
     other = [trial(0, result(0, 0.9), result(1, 0.6), decode_ms=1.0), trial(2, result(0, 0.8), decode_ms=2.0)]
-    return {"a": (config(), one), "b": (config(), other)}
+    return {"a": Searched(config(), one), "b": Searched(config(), other)}
 
 
 def test_a_layout_of_both_has_the_runs_of_both_once():
@@ -48,10 +48,11 @@ def test_hypervolumes_share_a_reference():
 def test_searches_are_left_as_they_were():
     searches = two()
     compare(searches)
-    assert not any(t.on_front for _, trials in searches.values() for t in trials)
-    assert [t.seeds for t in searches["a"][1]] == [[0], [0]]
+    assert not any(t.on_front for search in searches.values() for t in search.trials)
+    assert [t.seeds for t in searches["a"].trials] == [[0], [0]]
 
 
+NOTHING = Searched(config(), [])
 CHANGES = {
     "target.batch": lambda c: replace(c, target=replace(c.target, batch=2)),
     "proxy.width": lambda c: replace(c, proxy=replace(c.proxy, width=48)),
@@ -65,20 +66,33 @@ CHANGES = {
 @pytest.mark.parametrize("key", CHANGES)
 def test_what_may_not_be_compared_is_named(key):
     searches = two()
-    searches["b"] = CHANGES[key](config()), searches["b"][1]
+    searches["b"] = replace(searches["b"], config=CHANGES[key](config()))
     with pytest.raises(InputError) as error:
         compare(searches)
     assert error.value.key == key and "do not mean the same" in str(error.value)
 
 
+@pytest.mark.parametrize("name, value", [("context", 4096), ("width", 256)])
+def test_proxies_of_another_target_are_no_others_at_another_price(name, value):
+    searches = two()
+    own = replace(config(), target=replace(config().target, **{name: value}))
+    searches["b"] = replace(searches["b"], own=own)
+    with pytest.raises(InputError, match=rf"target\.{name}={value}"):
+        compare(searches)
+    priced = replace(config(), target=replace(config().target, batch=1))
+    cheap = {"a": Searched(priced, NOTHING.trials, config()), "b": Searched(priced, two()["b"].trials, config())}
+    assert compare(cheap).config is priced
+
+
 def test_how_a_search_proposed_does_not_matter():
     searches, other = two(), config()
     other = replace(other, search=replace(other.search, seed=9, sampler="random"), name="another")
-    searches["b"] = replace(other, training=replace(other.training, device="cpu")), searches["b"][1]
+    other = replace(other, training=replace(other.training, device="cpu"))
+    searches["b"] = replace(searches["b"], config=other)
     assert compare(searches).hypervolume == compare(two()).hypervolume
 
 
-@pytest.mark.parametrize("searches", [{}, {"a": (config(), [])}, {"a": (config(), []), "b": (config(), [])}])
+@pytest.mark.parametrize("searches", [{}, {"a": NOTHING}, {"a": NOTHING, "b": NOTHING}])
 def test_too_little_is_refused(searches):
     with pytest.raises(InputError, match="DIR"):
         compare(searches)
