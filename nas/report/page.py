@@ -20,6 +20,8 @@ from search_space.errors import InputError
 from search_space.space.space import Space
 from tracking.picture.palette import mixer_colours
 
+MOST_DRAWN = 2000
+"""Layouts in the chart: front and published ones, and others evenly spread over the search."""
 MOST_SHOWN = 40
 """Layouts in the tables and curves: those of the front first, then published ones."""
 
@@ -52,12 +54,14 @@ def report_page(trials: Sequence[Trial], records: Sequence[RunRecord], config: C
         else "".join(effects_section(effects(trials, space, name), colours, config.space.layers) for name in measured)
     )
     runs = sum(len(t.seeds) for t in complete)
+    drawn = _drawn(complete)
+    some = f", {len(drawn)} of them drawn" if len(drawn) < len(complete) else ""
     return _template("page.html").substitute(
         title=escape(config.name),
-        about=escape(f"{config.target.description}  ·  {len(complete)} layouts, {runs} runs"),
+        about=escape(f"{config.target.description}  ·  {len(complete)} layouts{some}, {runs} runs"),
         css=_text("page.css"),
         js=_text("page.js"),
-        data=_embedded(chart_data(complete, shown, own, knee, config)),
+        data=_embedded(chart_data(drawn, shown, own, knee, config)),
         layouts=front_section(complete, shown, own, knee, config),
         effects=gains or "<p>The space of this search cannot be had at this target.</p>",
         tasks=tasks_section(listed, shown),
@@ -66,6 +70,16 @@ def report_page(trials: Sequence[Trial], records: Sequence[RunRecord], config: C
         repeat=repeat_section(config),
         limits=limits_section(trials, config, audit),
     )
+
+
+def _drawn(trials: Sequence[Trial]) -> list[Trial]:
+    """Those that the chart shows, in their order."""
+    always = [t for t in trials if t.on_front or t.origin is not None]
+    others = [t for t in trials if not (t.on_front or t.origin is not None)]
+    room = max(0, MOST_DRAWN - len(always))
+    if len(others) > room:
+        others = [others[len(others) * i // room] for i in range(room)]
+    return sorted([*always, *others], key=lambda t: t.number)
 
 
 def _space(config: Config) -> Space | None:

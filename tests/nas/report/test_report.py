@@ -153,6 +153,15 @@ def test_five_hundred_layouts_fit(monkeypatch):
     assert len(data_of(page)["points"]) == len(trials) == 500 and len(page.encode()) < 5e6
 
 
+def test_of_many_layouts_the_chart_shows_some(made, monkeypatch):
+    config, records, trials, _ = made
+    monkeypatch.setattr("nas.report.page.MOST_DRAWN", 12)
+    page = page_of(config, records)[1]
+    points = data_of(page)["points"]
+    assert len(points) == 12 and "24 layouts, 12 of them drawn" in page
+    assert {t.number for t in trials if t.on_front or t.origin} <= {p["trial"] for p in points}
+
+
 def test_the_command(finished, tmp_path):
     file = tmp_path / "page.html"
     found = nas("report", finished, "-o", file, "target.batch=1")
