@@ -17,7 +17,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import nas.search as _room  # noqa: F401  # before the function of that name, which would else give way to the package
-from nas.api import build, cost, evaluate, fidelity, mixers, search
+from nas.api import build, compare, cost, dry_run, evaluate, fidelity, mixers, search
 from nas.version import VERSION
 
 __version__ = VERSION
@@ -78,7 +78,9 @@ __all__ = [
     "Status",
     "Target",
     "build",
+    "compare",
     "cost",
+    "dry_run",
     "evaluate",
     "fidelity",
     "load",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from nas.catalogue import MixerRow
     from nas.config import Config
     from nas.handle import Search
+    from nas.results.compare import Comparison
+    from nas.search.dry import DryRun
     from nas.search.evaluate import Evaluation
     from nas.search.progress import Progress
     from nas.study.fidelity.report import Report
@@ -67,6 +69,27 @@ def search(
         folder.discard()
         raise
     return Search(folder.path, trust=True)
+
+
+def dry_run(config: Config | str | Path = "laptop") -> DryRun:
+    """What a search would take on this machine: seconds a run, runs that fit, memory and disk.
+
+        >>> import nas
+        >>> nas.dry_run(nas.load("smoke", ["workers.pool=local"])).layouts
+        625
+
+    A few layouts are trained for a few steps, in this process. Nothing is written.
+
+    Args:
+        config: the whole configuration, or a preset or file to load.
+
+    Raises:
+        InputError: something in the configuration cannot be used.
+        RuntimeError: a layout cannot be trained.
+    """
+    from nas.search.dry import dry_run as measure
+
+    return measure(_configured(config))
 
 
 def evaluate(layout: Layout | str, config: Config | str | Path = "laptop", seeds: int = 1) -> Evaluation:
@@ -145,6 +168,42 @@ def build(layout: Layout | str, at: Target | Config | None = None, seed: int | N
     if isinstance(at, Config):
         return build_model(at.scale.layout(layout), at.scale.sizes(at.suite().vocabulary), seed)
     return build_model(at.layout(layout), at.sizes, seed)
+
+
+def compare(*searches: Search | str | Path, overrides: Sequence[str] = (), trust: bool = False) -> Comparison:
+    """Puts several searches on one front: what each adds, and which layout comes from where.
+
+        >>> import nas
+        >>> tiny = ["search.trials=3", "training.steps=8", "workers.pool=local", "tracking.enabled=false"]
+        >>> one = nas.search(nas.load("smoke", tiny), out="runs/one")
+        >>> other = nas.search(nas.load("smoke", [*tiny, "search.seed=1"]), out="runs/other")
+        >>> both = nas.compare(one, "runs/other")
+        >>> [part.name for part in both.parts]
+        ['one', 'other']
+        >>> both.hypervolume >= max(part.hypervolume for part in both.parts)
+        True
+
+    Args:
+        searches: two or more, or their folders.
+        overrides: `key=value` as in `nas.open`, for all that are named by a folder.
+        trust: as in `nas.open`, likewise.
+
+    Raises:
+        InputError: they may not be compared: another target, other proxies, training, tasks or objectives; names the
+            key that differs. Or one is none.
+    """
+    from nas.handle import Search
+    from nas.results.compare import Searched
+    from nas.results.compare import compare as put_together
+    from search_space.errors import InputError
+
+    opened = [each if isinstance(each, Search) else Search(each, overrides, trust=trust) for each in searches]
+    short = [each.path.resolve().name for each in opened]
+    names = [name if short.count(name) == 1 else str(each.path) for name, each in zip(short, opened, strict=True)]
+    if len(set(names)) < len(names):
+        raise InputError("DIR", ", ".join(names), "different searches")
+    searched = [Searched(each.config, each.trials, each.searched_with) for each in opened]
+    return put_together(dict(zip(names, searched, strict=True)))
 
 
 def mixers(config: Config | str | Path = "laptop") -> list[MixerRow]:

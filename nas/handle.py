@@ -19,7 +19,7 @@ from nas.results.summary import Summary, stamp, write_summary
 from nas.results.trials import Trial, front_of
 from nas.search.evaluate import Evaluation, as_layout, evaluate
 from nas.search.progress import Progress
-from nas.search.setup import check, trials_of
+from nas.search.setup import check, trainable, trials_of
 from nas.study import audit as auditing
 from nas.study.training import Progress as RunsProgress
 from search_space import limits
@@ -28,8 +28,11 @@ from search_space.checks import positive, positive_number
 from search_space.cost.target import Target
 from search_space.errors import InputError
 from search_space.layouts.layout import Layout
+from search_space.space.space import Space
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from optuna import Study
     from pandas import DataFrame
 
 
@@ -89,6 +92,11 @@ class Search:
     def path(self) -> Path:
         """The folder."""
         return self.folder.path
+
+    @property
+    def searched_with(self) -> Config:
+        """The configuration without the overrides."""
+        return load_written(self.folder.config, (), self._trust) if self._overrides else self.config
 
     @property
     def trials(self) -> list[Trial]:
@@ -176,6 +184,53 @@ class Search:
         elif output is not None:
             write_one(next(iter(texts.values())), output)
         return texts
+
+    def figure(self) -> "Figure":
+        """The picture of the front, as a figure of matplotlib; a notebook shows it."""
+        from nas.results.front import figure
+
+        return figure(self.trials, self.config)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from nas.report.notebook import notebook_html
+
+        return notebook_html(self.trials, self.config, str(self.path))
+
+    def report(self, output: str | Path | None = None) -> str:
+        """The search as one page of HTML, which loads nothing and can be handed on.
+
+        Args:
+            output: file to write, in the place of an earlier one.
+
+        Raises:
+            InputError: it cannot be written.
+        """
+        from nas.report import report_page
+
+        output = None if output is None else as_path("-o", output)
+        audit = self.audited()
+        line = auditing.line(audit) if audit else None
+        page = report_page(self.trials, self.folder.read(), self.config, line)
+        if output is not None:
+            write_one(page, output)
+        return page
+
+    def export_study(self, url: str, name: str | None = None) -> "Study":
+        """Writes the search as a new study into a storage of Optuna: a trial for each layout.
+
+        Args:
+            url: of the storage, such as sqlite:///study.db.
+            name: of the study; that of the folder by default.
+
+        Raises:
+            InputError: there is no such storage, or it has a study of that name; or the space of the search cannot be
+                had at the target that the overrides make.
+        """
+        from nas.report.optuna_study import export_study
+
+        space = Space(trainable(self.config.space, self.config.target), self.config.target)
+        return export_study(self.trials, space, self.config, url, name or self.path.resolve().name)
 
     def status(self) -> Status:
         """How far the search is."""

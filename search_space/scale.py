@@ -50,6 +50,8 @@ REFERENCE = Part("deltanet")
 """The mixer whose state `Proxy.state` gives."""
 TOLERANCE = 1.25
 """Factor by which a state may be off its proportion to the target's."""
+FOLLOWED = ("width", "heads", "kv_heads", "mlp_width", "context", "options")
+"""Keys of the target that a proxy follows from; the others matter for its price alone."""
 SIZE_STEP = 4
 """Head sizes of matrix states are multiples of it, or where that is far too much, 1 or 2."""
 SHORTEST = 2

@@ -1,6 +1,7 @@
 """The command line: options, printing and errors. What it does is in the Python front door."""
 
-from nas.cli import catalogues, evidence, layouts, reading, running, service  # they add their commands to the group
+# They add their commands to the group.
+from nas.cli import catalogues, evidence, layouts, reading, running, service, sharing
 from nas.cli.group import main
 
-__all__ = ["catalogues", "evidence", "layouts", "main", "reading", "running", "service"]
+__all__ = ["catalogues", "evidence", "layouts", "main", "reading", "running", "service", "sharing"]

@@ -40,6 +40,7 @@ def cost(layout: str, source: str, form: str, overrides: tuple[str, ...]) -> Non
         "cache and state": f"{price.cache_bytes / 2**20:,.1f} MiB a sequence",
         "decode step": f"{price.decode_ms:.4g} ms for {config.target.batch} sequences",
         "prompt": f"{price.prefill_ms:.4g} ms for {config.target.context:,} tokens",
+        "training": f"{price.train_ms:.4g} ms for {config.target.context:,} tokens, forth and back",
         "memory": f"{price.memory_bytes / 2**30:,.1f} GiB{'' if price.fits else ': more than the device has'}",
         "largest batch": f"{price.largest_batch} sequences",
     }

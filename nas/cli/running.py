@@ -14,16 +14,42 @@ from search_space.errors import InputError
 @main.command()
 @config_option
 @click.option("--out", type=click.Path(path_type=Path), help="New folder of the search; by default one under runs/.")
+@click.option("--dry-run", is_flag=True, help="Only say what it would take, by a few steps of training.")
 @overrides_argument
-def search(source: str, out: Path | None, overrides: tuple[str, ...]) -> None:
+def search(source: str, out: Path | None, dry_run: bool, overrides: tuple[str, ...]) -> None:
     """Runs a search; presets: laptop, gpu, smoke. Every KEY is in docs/configuration.md."""
     import nas
     from nas.cli.bar import search_bar
 
     config = nas.load(source, overrides)
+    if dry_run:
+        _tell(config)
+        return
     with terminable(), redirect_stdout(sys.stderr), search_bar() as bar:  # Ray and mixers may print
         found = nas.search(config, out=out, on_progress=bar)
     _show(found)
+
+
+def _tell(config) -> None:
+    import nas
+
+    try:
+        found = nas.dry_run(config)
+    except RuntimeError as error:
+        fail(str(error).strip().splitlines()[-1], code=1)
+    slots = "as many at once as the cluster has room for" if found.slots is None else f"{found.slots} at once"
+    runs = "no limit" if found.runs is None else f"about {found.runs} fit the budget"
+    total = "" if found.runs is None else f", {found.runs * found.disk_bytes / 1e6:.3g} MB in all"
+    size = f"{found.layouts:,}" if found.layouts < 10**12 else f"{found.layouts:.2e}"
+    rows = {
+        "space": f"{size} layouts, {found.blocks} blocks; {found.published} published layouts are tried first",
+        "a run": f"{found.seconds_a_run:.3g} s, {slots}",
+        "runs": f"{runs} (a seed of a layout each)",
+        "memory": f"{found.memory_bytes / 2**20:,.0f} MiB a worker",
+        "disk": f"{found.disk_bytes / 1e3:.3g} kB a run{total}; MLflow takes more",
+    }
+    for name, text in rows.items():
+        click.echo(f"{name:8} {text}")
 
 
 @main.command()

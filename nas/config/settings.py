@@ -34,8 +34,8 @@ class Search:
             seeds go to those that may be on the front.
         seeds_per_job: seeds of a layout that a job trains as one stack of models; worth it on GPUs, where small models
             are bound by kernel launches.
-        objectives: what is traded, two or three: recall, text_loss, decode_ms, cache_bytes, prefill_ms, decode_flops,
-            parameters, largest_batch, or a dotted path to your own.
+        objectives: what is traded, two or three: recall, text_loss, decode_ms, cache_bytes, prefill_ms, train_ms,
+            decode_flops, parameters, largest_batch, or a dotted path to your own.
         reseed_above: layouts that belong on the front with at least this probability get further seeds; 0 means all.
         published: whether layouts from the literature are tried before anything is proposed.
         seed: of the sampler and of the runs.

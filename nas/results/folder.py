@@ -7,6 +7,7 @@ running.json    what is under way, while a process searches
 summary.json    how the search stands, for `nas status` and `nas front`
 mlflow.db       what MLflow shows, with artifacts/ beside it; .tracking_id names the search's run there
 front.svg, front.json, layouts/    the front, written when a search ends or pauses
+report.html     the page of `nas report`
 """
 
 import errno
@@ -50,6 +51,7 @@ class Folder:
         self.front_figure = self.path / "front.svg"
         self.front_json = self.path / "front.json"
         self.layouts = self.path / "layouts"
+        self.report = self.path / "report.html"
         self.running_jobs = self.path / RUNNING
         self.summary = self.path / SUMMARY
         self._lock = self.path / LOCK

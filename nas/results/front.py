@@ -5,7 +5,7 @@ import io
 import json
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nas.config import Config
 from nas.results.folder import Folder
@@ -16,8 +16,11 @@ from search_space.cost.cost import cost
 from search_space.files import replaced, write_text
 from search_space.layouts.published import Origin
 from search_space.layouts.resize import resize
-from tracking.picture.figure import draw_front
+from tracking.picture.figure import draw_front, front_figure
 from tracking.records import TrialRecord
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def front_dict(trials: Sequence[Trial], config: Config) -> dict[str, Any]:
@@ -115,14 +118,21 @@ def front_table(trials: Sequence[Trial], config: Config) -> str:
 def draw(trials: Sequence[Trial], config: Config, folder: Folder) -> None:
     """Draws the front into the folder."""
     with replaced(folder.front_figure) as new:
-        draw_front(
-            [record(t, config) for t in trials],
-            new,
-            objectives=find_objectives(config.search.objectives),
-            title=config.name,
-            target=config.target.description,
-            knee=knee_number(trials, config),
-        )
+        draw_front([record(t, config) for t in trials], new, **_titles(trials, config))
+
+
+def figure(trials: Sequence[Trial], config: Config) -> "Figure":
+    """The same picture, as a figure of matplotlib."""
+    return front_figure([record(t, config) for t in trials], **_titles(trials, config))
+
+
+def _titles(trials: Sequence[Trial], config: Config) -> dict[str, Any]:
+    return {
+        "objectives": find_objectives(config.search.objectives),
+        "title": config.name,
+        "target": config.target.description,
+        "knee": knee_number(trials, config),
+    }
 
 
 def write(trials: Sequence[Trial], config: Config, folder: Folder) -> None:

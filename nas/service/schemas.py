@@ -162,6 +162,8 @@ class CostShown(BaseModel):
     decode_ms: float
     prefill_flops: float
     prefill_ms: float
+    train_flops: float
+    train_ms: float
     memory_bytes: int
     fits: bool
     largest_batch: int

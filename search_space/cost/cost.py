@@ -3,6 +3,11 @@
 All figures are sums over the parts of the layers (`PartCost`) and the two ends of the model. Times are a roofline of
 the whole model, max(bytes / bandwidth, FLOPs / peak), or, where the target has a profile, the sum of its parts'
 measured times.
+
+On several devices (`target.devices`) every layer is shared out among them: each holds and computes its share of the
+products, states and heads of attention, and their outputs are summed up over all devices once a part (Megatron-LM,
+1909.08053, section 3). Caches with fewer heads than devices are kept several times. The sums go around in a ring, and
+nothing hides them.
 """
 
 from collections import Counter
@@ -38,8 +43,12 @@ class Cost:
         decode_ms: milliseconds of a decode step, in which each of the B sequences gets its next token.
         prefill_flops: FLOPs of a prompt of n tokens, up to its first new token.
         prefill_ms: milliseconds of that, for a single prompt.
-        memory_bytes: weights, and caches and states of B sequences.
-        fits: whether that fits in the memory of the device.
+        train_flops: FLOPs of training on a sequence of n tokens: three times those of going forward, as each product
+            has two more on the way back (2001.08361, section 2.1). Nothing is computed anew.
+        train_ms: milliseconds of that. Always a roofline, as profiles hold no way back: its least traffic is the
+            weights forth and back, and their gradients.
+        memory_bytes: weights, and caches and states of B sequences; on all devices together, copies included.
+        fits: whether that fits in their memory.
         largest_batch: sequences of n tokens that fit beside the weights.
     """
 
@@ -50,6 +59,8 @@ class Cost:
     decode_ms: float
     prefill_flops: float
     prefill_ms: float
+    train_flops: float
+    train_ms: float
     memory_bytes: int
     fits: bool
     largest_batch: int
@@ -90,9 +101,10 @@ def block_costs(block: Block, target: Target) -> dict[str, PartCost]:
 
 
 def _sums(block: Block, target: Target) -> tuple[float, ...]:
-    """What a block adds to a model: parts, parameters, bytes that grow with the context, those of them that a step
-    reads, bytes that do not grow, FLOPs of a step and of a prompt, parameters that a step of the batch leaves unread,
-    and a prompt. The target keeps it: a search prices hundreds of layouts for each that it trains."""
+    """What a block adds to a model: parts, parameters, bytes that grow with the context, the same with their copies on
+    several devices, those of them that a step reads, bytes that do not grow, FLOPs of a step and of a prompt,
+    parameters that a step of the batch leaves unread, and a prompt. The target keeps it: a search prices hundreds of
+    layouts for each that it trains."""
     found = target.prices.get(block)
     if found is None:
         parts, n, size = block_costs(block, target).values(), target.context, target.cache_element_bytes
@@ -101,7 +113,8 @@ def _sums(block: Block, target: Target) -> tuple[float, ...]:
             len(parts),
             sum(p.parameters for p in parts),
             sum(p.cache_bytes(n, size) for p in parts),
-            sum(p.cache_bytes(n, size, read=True) for p in parts),
+            sum(p.cache_bytes(n, size, devices=target.devices) for p in parts),
+            sum(p.cache_bytes(n, size, read=True, devices=target.devices) for p in parts),
             sum(p.state_elements * FP32_BYTES + p.conv_elements * size for p in parts),
             sum(p.step_flops(n) for p in parts),
             sum(p.prompt_flops(n) for p in parts),
@@ -127,11 +140,11 @@ def cost(layout: Layout, target: Target) -> Cost:
         InputError: a part cannot be built at the target's size.
     """
     n, width, batch = target.context, target.width, target.batch
-    totals: list[float] = [0] * 9  # numbers of bytes stay integers, however large
+    totals: list[float] = [0] * 10  # numbers of bytes stay integers, however large
     for block, count in scaled_counts(layout, target.layers, target.resize).items():
         for place, value in enumerate(_sums(block, target)):
             totals[place] += count * value
-    parts, own, cached, read, kept, step_flops, prompt_flops, idle, idle_in_prompt = totals
+    parts, own, cached, held, read, kept, step_flops, prompt_flops, idle, idle_in_prompt = totals
 
     head = target.vocabulary * width
     norms = (int(parts) + 1) * width
@@ -143,14 +156,16 @@ def cost(layout: Layout, target: Target) -> Cost:
     prompt_weights = weights - idle_in_prompt * target.weight_bytes
 
     kv, state = int(cached), int(kept)
-    memory = weights + batch * (kv + state)
+    memory = weights + batch * (int(held) + state)
+    room = target.devices * target.hardware.memory
     decode_flops = 2 * head + step_flops
     # Only the last token of a prompt needs the head.
     prefill_flops = 2 * head + prompt_flops
-    device = target.hardware
+    train_flops = 3.0 * (2 * n * head + prompt_flops)
     if target.measured is None:
-        decode_ms = device.roofline_ms(batch * decode_flops, step_weights + batch * (read + 2 * state))
-        prefill_ms = device.roofline_ms(prefill_flops, prompt_weights + kv + state)
+        step_bytes = step_weights + batch * (read + 2 * state)
+        decode_ms = _least_ms(target, batch * decode_flops, step_bytes, int(parts) * batch)
+        prefill_ms = _least_ms(target, prefill_flops, prompt_weights + held + state, int(parts) * n)
     else:
         decode_ms = target.measured.decode_ms(part_counts(layout, target), batch, n)
         prefill_ms = target.measured.prefill_ms(part_counts(layout, target), n)
@@ -162,7 +177,27 @@ def cost(layout: Layout, target: Target) -> Cost:
         decode_ms=decode_ms,
         prefill_flops=prefill_flops,
         prefill_ms=prefill_ms,
+        train_flops=train_flops,
+        train_ms=_least_ms(target, train_flops, 3 * prompt_weights, 2 * int(parts) * n),
         memory_bytes=memory,
-        fits=memory <= device.memory,
-        largest_batch=max(0, int((device.memory - weights) // max(1, kv + state))),
+        fits=memory <= room,
+        largest_batch=max(0, int((room - weights) // max(1, int(held) + state))),
     )
+
+
+def _least_ms(target: Target, flops: float, traffic: float, summed: int) -> float:
+    """Least milliseconds on the target's devices together.
+
+    Args:
+        target: says how many there are.
+        flops: of all.
+        traffic: bytes of all, each between its own memory and chip.
+        summed: vectors as wide as the model that are summed up over them; in a ring, each device sends 2 (N - 1) / N of
+            their numbers.
+    """
+    devices, link = target.devices, target.hardware.link
+    alone = target.rates.roofline_ms(flops / devices, traffic / devices)
+    if devices == 1 or link is None:
+        return alone
+    sent = summed * target.width * target.cache_element_bytes * 2 * (devices - 1) / devices
+    return alone + 1e3 * sent / link

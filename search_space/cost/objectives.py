@@ -82,6 +82,7 @@ TEXT_LOSS = Objective(
 DECODE_MS = _cost(lambda c: c.decode_ms, "ms", "low", "decode step of the whole batch: time per token")
 CACHE_BYTES = _cost(lambda c: c.cache_bytes, "bytes", "low", "cache and state of a sequence")
 PREFILL_MS = _cost(lambda c: c.prefill_ms, "ms", "low", "time to the first token of a prompt")
+TRAIN_MS = _cost(lambda c: c.train_ms, "ms", "low", "time to train on a sequence")
 DECODE_FLOPS = _cost(lambda c: c.decode_flops, "FLOPs", "low", "arithmetic of a decoded token")
 PARAMETERS = _cost(lambda c: c.parameters, "", "low", "parameters of the whole model")
 LARGEST_BATCH = _cost(
@@ -98,6 +99,7 @@ OBJECTIVES = Catalogue(
             "decode_ms",
             "cache_bytes",
             "prefill_ms",
+            "train_ms",
             "decode_flops",
             "parameters",
             "largest_batch",

@@ -1,6 +1,6 @@
 """The target: the model and the use that efficiency is stated for."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -40,8 +40,9 @@ class Target:
         cache_element_bytes: bytes of a cached key, value or short-convolution input. Recurrent state is fp32.
         weight_bytes: bytes of a parameter.
         device: name in the table of devices, or {flops: FLOP/s, bandwidth: bytes/s, memory: bytes}.
+        devices: so many of the device share every layer out (tensor parallelism, 1909.08053); a divisor of `heads`.
         profile: file of `nas profile` for models of these sizes; its measured times take the place of the device's
-            roofline. null means the roofline.
+            roofline. null means the roofline. Times of several devices are not measured.
         options: options that mixers take in the target, where a block does not state them itself:
             {mixer: {option: value}}.
 
@@ -62,6 +63,7 @@ class Target:
     cache_element_bytes: int = 2
     weight_bytes: int = 2
     device: Any = "h100"
+    devices: int = 1
     profile: str | None = None
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -75,10 +77,19 @@ class Target:
         if self.heads % positive("target.kv_heads", self.heads if self.kv_heads is None else self.kv_heads):
             raise InputError("target.kv_heads", self.kv_heads, f"a divisor of heads={self.heads}")
         check_mixer_options(self.options, "target.options")
-        _ = self.hardware
+        self._check_devices()
         if self.profile is not None:
             object.__setattr__(self, "profile", str(Path(self.profile).absolute()))
             _ = self.measured
+
+    def _check_devices(self) -> None:
+        link = self.hardware.link
+        if self.heads % positive("target.devices", self.devices):
+            raise InputError("target.devices", self.devices, f"a divisor of heads={self.heads}")
+        if self.devices > 1 and link is None:
+            raise InputError("target.device", self.device, "a device with a link to others: {.., link: bytes/s}")
+        if self.devices > 1 and self.profile is not None:
+            raise InputError("target.devices", self.devices, "1 where times are measured: they are those of one device")
 
     @cached_property
     def hardware(self) -> Device:
@@ -124,6 +135,13 @@ class Target:
         return profile
 
     @cached_property
+    def rates(self) -> Device:
+        """The device with its rates as they were measured, where they were."""
+        if self.measured is None:
+            return self.hardware
+        return replace(self.hardware, flops=self.measured.flops, bandwidth=self.measured.bandwidth)
+
+    @cached_property
     def prices(self) -> dict[Block, tuple[float, ...]]:
         """What blocks add to a model, as far as `cost` has worked it out."""
         return {}
@@ -134,6 +152,8 @@ class Target:
         device = self.device if isinstance(self.device, str) else "own device"
         if self.measured is not None:
             device = f"measured on {self.measured.about['device']}"
+        if self.devices > 1:
+            device = f"{self.devices} {device}"
         return f"{self.layers} layers, width {self.width}, B {self.batch}, n {self.context}, {device}"
 
 

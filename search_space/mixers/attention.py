@@ -148,9 +148,9 @@ class Attention(Mixer):
 
     def cost(self) -> PartCost:
         """The cache, and the FLOPs of comparing with every key in it and of reading the values."""
-        size = self.key_size + self.value_size
+        size, heads = self.key_size + self.value_size, self.kv_heads
         return PartCost(
             **self.weights(),
-            caches=(Cache(elements=self.kv_heads * size, flops=2.0 * self.heads * size, window=self.window),),
+            caches=(Cache(elements=heads * size, flops=2.0 * self.heads * size, window=self.window, heads=heads),),
             conv_elements=self.conv.cached * self.conv.channels,
         )

@@ -117,5 +117,5 @@ class LatentAttention(Mixer):
         """The latents; a step compares queries with them, a prompt with keys as wide as those of attention."""
         step = 2.0 * self.heads * (2 * self.rank + self.rope_size)
         prompt = 2.0 * self.heads * (self.key_size + self.rope_size + self.value_size)
-        cache = Cache(elements=self.rank + self.rope_size, flops=step, prefill_flops=prompt)
+        cache = Cache(elements=self.rank + self.rope_size, flops=step, prefill_flops=prompt, heads=1)
         return PartCost(**self.weights(), caches=(cache,))

@@ -137,9 +137,9 @@ class NativeSparseAttention(Attention):
         size = self.key_size + self.value_size
         elements, flops = self.kv_heads * size, 2.0 * self.heads * size
         read = self.blocks * self.block + (self.window or 0)
-        tokens = Cache(elements=elements, flops=flops, reads=read)
+        tokens = Cache(elements=elements, flops=flops, reads=read, heads=self.kv_heads)
         return PartCost(
             **self.weights(),
-            caches=(tokens, Cache(elements=elements, flops=flops, every=self.block)),
+            caches=(tokens, Cache(elements=elements, flops=flops, every=self.block, heads=self.kv_heads)),
             conv_elements=self.conv.cached * self.conv.channels,
         )

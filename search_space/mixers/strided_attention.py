@@ -69,7 +69,7 @@ class StridedAttention(Attention):
         flops = 2.0 * self.heads * size
         return PartCost(
             **self.weights(),
-            caches=(Cache(elements=self.kv_heads * size, flops=flops, every=self.stride),),
+            caches=(Cache(elements=self.kv_heads * size, flops=flops, every=self.stride, heads=self.kv_heads),),
             conv_elements=self.conv.cached * self.conv.channels,
             decode_flops=flops,
             prefill_flops=flops,

@@ -20,6 +20,8 @@ class Cache:
             tokens are kept.
         fp32: whether it is kept in fp32, as recurrent states are.
         prefill_flops: that a token of a prompt spends on each entry that it reads; None means as many.
+        heads: that share the elements of an entry evenly. Several devices share them out, and where there are fewer
+            heads than devices, each is kept more than once. None means that the elements can be shared out in any way.
     """
 
     elements: int
@@ -30,6 +32,14 @@ class Cache:
     levels: bool = False
     fp32: bool = False
     prefill_flops: float | None = None
+    heads: int | None = None
+
+    def copied(self, devices: int) -> int:
+        """Elements of an entry on so many devices together, each of which keeps as many heads as the first."""
+        if self.heads is None:
+            return self.elements
+        each = -(-self.heads // devices)
+        return self.elements * each * devices // self.heads
 
     def kept(self, context: int) -> int:
         """Entries that are kept of a context of so many tokens."""
@@ -105,12 +115,20 @@ class PartCost:
         """Elements that a sequence of `context` tokens keeps in the caches."""
         return sum(cache.elements * cache.kept(context) for cache in self.caches)
 
-    def cache_bytes(self, context: int, element_bytes: int, read: bool = False) -> int:
-        """Bytes of the caches, or of what a step reads of them; `element_bytes` are those of what is not fp32."""
-        return sum(
-            c.elements * (c.read(context) if read else c.kept(context)) * (FP32_BYTES if c.fp32 else element_bytes)
-            for c in self.caches
-        )
+    def cache_bytes(self, context: int, element_bytes: int, read: bool = False, devices: int = 1) -> int:
+        """Bytes of the caches, or of what a step reads of them, on so many devices together.
+
+        Args:
+            context: tokens.
+            element_bytes: of what is not fp32.
+            read: whether only what a step reads counts.
+            devices: that share the heads of attention out; see `Cache.heads`.
+        """
+        total = 0
+        for cache in self.caches:
+            entries = cache.read(context) if read else cache.kept(context)
+            total += cache.copied(devices) * entries * (FP32_BYTES if cache.fp32 else element_bytes)
+        return total
 
     def step_flops(self, context: int) -> float:
         """FLOPs of a decode step that follows `context` tokens."""

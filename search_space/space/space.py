@@ -96,6 +96,11 @@ class Space:
                     found[f"{choice.name}({chosen})" if chosen else choice.name] = block
         return found
 
+    @property
+    def groups(self) -> list[Group]:
+        """Layers that decide together, and what they may be, in the order of `code`."""
+        return list(self._groups)
+
     def layout(self, values: Mapping[str, Any]) -> Layout:
         """The layout that `values`, a choice for each decision, stand for; of inactive fields nothing depends."""
         blocks = []
@@ -123,6 +128,10 @@ class Space:
     def code(self, layout: Layout) -> list[int]:
         """A layout of the space as numbers, for models of it: for each group of layers, its row of `codebook`."""
         return [codes[layout.layers[group.layers[0]]] for group, codes in zip(self._groups, self._codes, strict=True)]
+
+    def codes(self, place: int) -> list[int]:
+        """The rows of `codebook` for the blocks of a group, in the order of `Group.blocks`."""
+        return [self._codes[place][block] for block in self._groups[place].blocks]
 
     def _row(self, group: Group, values: Mapping[str, Any]) -> tuple[float, ...]:
         ranks = {

@@ -45,7 +45,8 @@ def test_attention_has_the_published_sizes(name, kv_heads):
     gates = width * heads if name == "gated_attention" else 0
     assert found.product_flops == 2 * (2 * width**2 * (1 + share) + gates)
     window = 2048 if name == "sliding_window" else None
-    assert found.caches == (Cache(elements=2 * (kv_heads or heads) * size, flops=4 * heads * size, window=window),)
+    kept = kv_heads or heads
+    assert found.caches == (Cache(elements=2 * kept * size, flops=4 * heads * size, window=window, heads=kept),)
     assert (found.state_elements, found.conv_elements, found.decode_flops) == (0, 0, 0)
 
 

@@ -90,6 +90,8 @@ def test_every_figure_of_a_small_model():
         decode_ms=3 * decode,  # 1e3 FLOP/s: bound by arithmetic
         prefill_flops=prefill,
         prefill_ms=prefill,
+        train_flops=3 * (prefill + 2 * 7 * 20),
+        train_ms=3 * (prefill + 2 * 7 * 20),
         memory_bytes=2 * parameters + 3 * (kv + state),
         fits=False,
         largest_batch=0,
@@ -104,6 +106,58 @@ def test_states_are_read_and_written_and_caches_only_read():
     assert of.decode_ms == pytest.approx(2 * of.parameters - unread + 3 * (of.kv_bytes + 2 * of.state_bytes))
     assert of.prefill_ms == pytest.approx(2 * of.parameters + of.kv_bytes + of.state_bytes)
     assert of.fits and of.largest_batch == int((1e6 - 2 * of.parameters) // (of.kv_bytes + of.state_bytes))
+
+
+NODE = {"flops": 1e30, "bandwidth": 1e6, "memory": 1e11, "link": 1e6}
+
+
+def test_devices_share_out_what_they_read_and_sum_up_what_they_wrote():
+    layout, one = Layout((Block("attention"),)), replace(STUDY, device=NODE)
+    alone, four = cost(layout, one), cost(layout, replace(one, devices=4))
+    parts, vector = 2 * 24, 2048 * 2
+    sums = {"decode_ms": parts * 8, "prefill_ms": parts * 32_768, "train_ms": 2 * parts * 32_768}
+    for name, summed in sums.items():
+        sent = 1e3 * summed * vector * 2 * (3 / 4) / 1e6
+        assert getattr(four, name) == pytest.approx(getattr(alone, name) / 4 + sent)
+    assert four.memory_bytes == alone.memory_bytes and four.cache_bytes == alone.cache_bytes
+    assert four.largest_batch == (4e11 - 2 * four.parameters) // alone.cache_bytes > 0
+
+
+@pytest.mark.parametrize("kv_heads, copies", [(32, 1), (8, 1), (4, 2), (1, 8)])
+def test_fewer_heads_than_devices_are_kept_several_times(kv_heads, copies):
+    target = replace(STUDY, kv_heads=kv_heads, devices=8)
+    of = cost(hybrid(24), target)
+    assert of.memory_bytes == 2 * of.parameters + 8 * copies * of.kv_bytes
+    assert cost(hybrid(24), replace(target, devices=1)).kv_bytes == of.kv_bytes
+
+
+def test_latents_are_kept_by_every_device_and_states_by_one():
+    latents, states = (cost(Layout((Block(m),)), replace(STUDY, devices=8)) for m in ("mla", "gated_deltanet"))
+    assert latents.memory_bytes == 2 * latents.parameters + 8 * 8 * latents.kv_bytes
+    assert states.memory_bytes == 2 * states.parameters + 8 * states.state_bytes
+
+
+def test_devices_that_cannot_be():
+    with pytest.raises(InputError, match=r"target\.devices=3"):
+        replace(STUDY, devices=3)
+    with pytest.raises(InputError, match=r"target\.device=.*link"):
+        replace(TINY, heads=2, width=4, devices=2)
+    with pytest.raises(InputError, match=r"target\.device="):
+        replace(STUDY, device={"flops": 1.0, "bandwidth": 1.0, "memory": 1.0, "links": 1.0})
+    assert "8 h100" in replace(STUDY, devices=8).description
+
+
+def test_training_moves_the_weights_three_times_at_least():
+    slow = cost(Layout((Block(ECHO),)), replace(TINY, device={"flops": 1e30, "bandwidth": 1e3, "memory": 1e6}))
+    assert slow.train_ms == pytest.approx(3 * 2 * slow.parameters)
+
+
+def test_training_a_transformer_takes_six_flops_a_parameter_and_token():
+    target = replace(STUDY, context=2048)
+    of, embedding = cost(hybrid(24), target), 32_000 * 2048
+    attention = 3 * 24 * 4 * 2048 * sum(range(1, 2049))
+    norms = 49 * 2048
+    assert of.train_flops == 6 * 2048 * (of.parameters - embedding - norms) + attention
 
 
 @pytest.mark.parametrize("window, kept, seen", [(3, 3, 1 + 2 + 6 * 3), (8, 8, 36), (100, 8, 36)])

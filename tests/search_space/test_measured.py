@@ -55,7 +55,9 @@ def test_costs_are_sums_over_layers(path):
     plain, measured = cost(layout, SMALL), cost(layout, replace(SMALL, profile=path))
     assert measured.decode_ms == pytest.approx(3 * 2.0 + 1.0 + 0.01 * 2 * 300 + 4 * 1.0 + 5.0)
     assert measured.prefill_ms == pytest.approx(300 * (3 * 0.2 + 0.1 + 0.01 * 300 + 4 * 0.1))
-    assert replace(measured, decode_ms=plain.decode_ms, prefill_ms=plain.prefill_ms) == plain
+    assert measured.train_ms == 1e3 * plain.train_flops  # at the rates that were measured: 1 FLOP/s
+    same = {name: getattr(plain, name) for name in ("decode_ms", "prefill_ms", "train_ms")}
+    assert replace(measured, **same) == plain
 
 
 def test_what_was_not_measured_is_named(path):

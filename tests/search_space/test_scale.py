@@ -1,7 +1,7 @@
 """The rule of two scales: the proxy is the target, scaled down."""
 
 import pickle
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ from search_space.layouts.layout import Layout
 from search_space.mixers import MIXERS
 from search_space.model import build_model
 from search_space.parts.part import Part
-from search_space.scale import TOLERANCE, Proxy, Scale
+from search_space.scale import FOLLOWED, TOLERANCE, Proxy, Scale
 
 PRESETS = ["smoke", "laptop", "gpu"]
 
@@ -22,6 +22,23 @@ PRESETS = ["smoke", "laptop", "gpu"]
 def scale_of(preset, target=TARGETS["study_1p3b"]):
     proxy = load(preset, ["training.device=cpu"] if preset == "gpu" else [])
     return Scale(target, proxy.proxy, proxy.training.length)
+
+
+OTHER = {
+    "layers": 12, "resize": "stretch", "vocabulary": 99, "tied_embeddings": True, "batch": 3, "device": "l4",
+    "cache_element_bytes": 1, "weight_bytes": 1, "devices": 2, "profile": None, "width": 1024, "heads": 16,
+    "kv_heads": 8, "mlp_width": 2048, "context": 4096, "options": {"gla": {"heads": 8}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("key", [field.name for field in fields(Target)])
+def test_proxies_follow_from_these_keys_of_the_target_alone(key):
+    layout = Layout.parse("gla sliding_window attention attention(kv_heads=16)")
+    proxies = []
+    for target in (Target(), replace(Target(), **{key: OTHER[key]})):
+        scale = scale_of("laptop", target)
+        proxies.append((scale.layout(layout), scale.sizes(50)))
+    assert (proxies[0] == proxies[1]) == (key not in FOLLOWED)
 
 
 @pytest.mark.parametrize("preset", PRESETS)

@@ -12,7 +12,8 @@ from tests.tracking.examples import crowd, objectives, trial
 from tracking.picture.figure import draw_front, notable, spread_out
 from tracking.picture.key import quantity
 from tracking.picture.labels import place_labels
-from tracking.picture.plot import draw_chart, mixer_colours
+from tracking.picture.palette import mixer_colours
+from tracking.picture.plot import draw_chart
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -102,6 +103,10 @@ def test_the_best_of_each_family_is_named():
     assert [t.origin for t in notable([front, *gla, retnet, trial(10)], objectives())] == ["GLA 5", "RetNet"]
 
 
+def colours(trials):
+    return mixer_colours(mixer for t in trials for mixer in t.layers)
+
+
 @pytest.fixture
 def chart():
     figure = Figure()
@@ -116,7 +121,7 @@ def test_the_line_leads_from_the_best_in_x_to_the_worst(chart, x, x_order, y, y_
     better_x, better_y = [40.0 + 10 * x_order * i for i in range(3)], [2.0 - 0.5 * y_order * i for i in range(3)]
     trials = [trial(i, on_front=True, **{x: a, y: b}) for i, (a, b) in enumerate(zip(better_x, better_y, strict=True))]
     chosen = objectives(x, y)
-    draw_chart(chart, trials, chosen, mixer_colours(trials), [])
+    draw_chart(chart, trials, chosen, colours(trials), [])
     corners = list(zip(*chart.lines[0].get_data(), strict=True))
     edge = chart.get_xlim()[x_order < 0]
     expected = [(better_x[2], better_y[2]), (better_x[1], better_y[2]), (better_x[1], better_y[1])]
@@ -143,7 +148,7 @@ def test_a_third_objective_is_a_column_and_the_size_of_the_marks(tmp_path, chart
     texts = drawn(tmp_path / "front.svg", trials, objectives=chosen)
     assert {"recall", "ms", "sequences", "1234", "sure"} <= set(texts)
     assert any("larger marks: better sequences that fit" in text for text in texts)
-    draw_chart(chart, trials, chosen, mixer_colours(trials), [])
+    draw_chart(chart, trials, chosen, colours(trials), [])
     marks = [c for c in chart.collections if isinstance(c, PathCollection) and len(c.get_offsets())]
     (sizes,) = (dict(zip(map(tuple, c.get_offsets().tolist()), c.get_sizes(), strict=True)) for c in marks)
     assert sizes[2.0, 0.5] > sizes[1.0, 0.9]
@@ -153,10 +158,10 @@ def test_a_third_objective_is_a_column_and_the_size_of_the_marks(tmp_path, chart
 
 def test_both_axes_take_a_log_scale_and_measured_values_do_not(chart):
     trials = [trial(n, decode_ms=4.0**n, cache_bytes=1e6 * 4.0**n, recall=0.01 * 4.0**n) for n in range(4)]
-    draw_chart(chart, trials, objectives("decode_ms", "cache_bytes"), mixer_colours(trials), [])
+    draw_chart(chart, trials, objectives("decode_ms", "cache_bytes"), colours(trials), [])
     assert (chart.get_xscale(), chart.get_yscale()) == ("log", "log")
     chart.clear()
-    draw_chart(chart, trials, objectives("recall", "decode_ms"), mixer_colours(trials), [])
+    draw_chart(chart, trials, objectives("recall", "decode_ms"), colours(trials), [])
     assert (chart.get_xscale(), chart.get_yscale()) == ("log", "linear")
 
 

@@ -1,29 +1,21 @@
 """The front as a picture."""
 
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from search_space.cost.objectives import Objective
 from tracking.picture.key import draw_key
-from tracking.picture.plot import INK, Label, draw_chart, losses_of, main_mixer, mixer_colours, third_of
+from tracking.picture.palette import INK, mixer_colours
+from tracking.picture.plot import Label, draw_chart, losses_of, main_mixer, third_of
+from tracking.picture.sheet import new_figure, save, style
 from tracking.records import TrialRecord, axes_of
 
-STYLE: Any = {
-    # Text stays text, in a font that is everywhere, and the same data give the same file.
-    "svg.fonttype": "none",
-    "svg.hashsalt": "front",
-    "font.family": "sans-serif",
-    "font.size": 9,
-    "axes.edgecolor": "#888888",
-    "axes.labelcolor": "#333333",
-    "xtick.color": "#555555",
-    "ytick.color": "#555555",
-}
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 NUMBER: dict[str, Any] = {"fontsize": 8, "fontweight": "bold", "color": INK}
 NAME: dict[str, Any] = {
     "fontsize": 7,
@@ -45,33 +37,48 @@ def draw_front(
     target: str,
     knee: int | None = None,
 ) -> None:
-    """Draws all trials that are complete, the front with its spread over seeds, and published layouts; writes SVG.
+    """Writes the picture of `front_figure`, for the same arguments, as SVG; the same trials give the same file.
+
+    Args:
+        trials: as there.
+        path: of the file.
+        objectives: as there.
+        title: as there.
+        target: as there.
+        knee: as there.
+    """
+    with style():
+        save(front_figure(trials, objectives=objectives, title=title, target=target, knee=knee), path)
+
+
+def front_figure(
+    trials: Sequence[TrialRecord],
+    *,
+    objectives: Mapping[str, Objective],
+    title: str,
+    target: str,
+    knee: int | None = None,
+) -> "Figure":
+    """All trials that are complete, the front with its spread over seeds, and published layouts.
 
     The axes are those of `axes_of`; a third objective is shown by the size of the marks. Beside the chart, a key shows
-    the layouts of the front layer by layer. The same trials give the same file.
+    the layouts of the front layer by layer.
 
     Args:
         trials: of the search; those that are not complete are left out.
-        path: of the file.
         objectives: name -> what the search trades, two or three; keys of `TrialRecord.objectives`.
         title: name of the search.
         target: what costs are stated for (batch, context, device).
         knee: number of the trial that is the best trade, which is marked.
     """
-    with _no_backend():
-        from matplotlib import rc_context
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     x, y = axes_of(objectives)
     third = third_of(objectives)
     ordered = (x, y, *([third] if third else []))
     known = sorted((t for t in trials if t.state == "complete"), key=lambda t: losses_of(t, objectives, ordered))
     front = [t for t in known if t.on_front]
-    colours = mixer_colours(known)
-    with rc_context(STYLE):
-        figure = Figure(figsize=(10.5, 6.0), facecolor="white")
-        FigureCanvasAgg(figure)  # can measure texts, which the SVG canvas cannot
+    colours = mixer_colours(mixer for t in known for mixer in t.layers)
+    with style():
+        figure = new_figure(10.5, 6.0)
         figure.text(0.02, 0.955, title, fontsize=13, fontweight="bold", color=INK)
         figure.text(0.02, 0.915, f"{target}   ·   {_counts(known)}", color="#555555")
         if third:
@@ -84,7 +91,7 @@ def draw_front(
             draw_chart(figure.add_axes((0.065, 0.1, 0.57, 0.745)), known, objectives, colours, labels)
             columns = {name: objectives[name] for name in (y, x, *ordered[2:])}
             draw_key(figure.add_axes((0.66, 0.03, 0.33, 0.89)), listed, len(front), columns, colours)
-        figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
+    return figure
 
 
 def spread_out(trials: Sequence[TrialRecord], most: int, kept: int | None = None) -> list[TrialRecord]:
@@ -115,17 +122,6 @@ def notable(trials: Sequence[TrialRecord], objectives: Mapping[str, Objective]) 
     for trial in sorted((t for t in trials if t.origin != "search" and not t.on_front), key=gap):
         best.setdefault(main_mixer(trial), trial)
     return list(best.values())[:MOST_NAMES]
-
-
-@contextmanager
-def _no_backend() -> Iterator[None]:
-    """Hides the backend that the user chose for windows: matplotlib cannot be imported with one that is not there."""
-    chosen = os.environ.pop("MPLBACKEND", None)
-    try:
-        yield
-    finally:
-        if chosen is not None:
-            os.environ["MPLBACKEND"] = chosen
 
 
 def _counts(trials: Sequence[TrialRecord]) -> str:

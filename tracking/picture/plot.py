@@ -9,13 +9,12 @@ import numpy as np
 from search_space.cost.objectives import Objective
 from tracking.picture.key import quantity
 from tracking.picture.labels import place_labels
+from tracking.picture.palette import FAINT, INK
 from tracking.records import TrialRecord, axes_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-INK, FAINT = "#1a1a1a", "#7c8fa6"
-PALETTE = ["#1a1a1a", "#0072b2", "#8c6bb1", "#56b4e9", "#009e73", "#e69f00", "#d55e00", "#cc79a7", "#a6a6a6", "#b3b300"]
 SIZES = (0.5, 2.5)
 """Sizes of the marks of the worst and the best trial in the third objective, in those of a chart without one."""
 WIDE = 10.0
@@ -44,8 +43,8 @@ def draw_chart(
     axes = axes_of(objectives)
     _draw_trials(chart, trials, axes, colours, _sizes(trials, third_of(objectives), objectives))
     for letter, name in zip("xy", axes, strict=True):
-        _set_scale(chart, letter, [t.objectives[name] for t in trials], objectives[name])
-    _set_frame(chart)
+        set_scale(chart, letter, [t.objectives[name] for t in trials], objectives[name])
+    set_frame(chart)
     lines = _draw_line(chart, [t for t in trials if t.on_front], axes, objectives)
     x, y = axes
     place_labels(chart, [(t.objectives[x], t.objectives[y], text, style) for t, text, style in labels], lines)
@@ -59,12 +58,6 @@ def third_of(objectives: Mapping[str, Objective]) -> str | None:
 def losses_of(trial: TrialRecord, objectives: Mapping[str, Objective], names: Sequence[str]) -> tuple[float, ...]:
     """Losses of a trial in the named objectives: lower is better."""
     return tuple(float(objectives[name].losses(trial.objectives[name])) for name in names)
-
-
-def mixer_colours(trials: Sequence[TrialRecord]) -> dict[str, str]:
-    """A colour for every kind of layer that occurs, by the order of their names."""
-    mixers = sorted({mixer for t in trials for mixer in t.layers})
-    return {mixer: PALETTE[i % len(PALETTE)] for i, mixer in enumerate(mixers)}
 
 
 def main_mixer(trial: TrialRecord) -> str:
@@ -127,7 +120,7 @@ def _draw_trials(
     )
 
 
-def _set_scale(chart: "Axes", letter: str, values: Sequence[float], objective: Objective) -> None:
+def set_scale(chart: "Axes", letter: str, values: Sequence[float], objective: Objective) -> None:
     """Scale, ticks and label of the x or y axis."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
@@ -143,7 +136,8 @@ def _set_scale(chart: "Axes", letter: str, values: Sequence[float], objective: O
     axis.set_label_text(f"{objective.description}{unit}{seeds}, {objective.better}er is better")
 
 
-def _set_frame(chart: "Axes") -> None:
+def set_frame(chart: "Axes") -> None:
+    """Margins, grid and edges."""
     chart.margins(x=0.06, y=0.09)
     chart.grid(color="#e6e6e6", linewidth=0.6)
     chart.set_axisbelow(True)
@@ -168,7 +162,7 @@ def _draw_line(
     # The ends at which an objective is worst.
     worst_x, worst_y = (limit[objectives[name].better == "low"] for limit, name in zip(limits, axes, strict=True))
     corners: list[tuple[float, float]] = []
-    for here, height in _steps(front, axes, objectives):
+    for here, height in steps(front, axes, objectives):
         if corners:
             corners.append((here, corners[-1][1]))
         corners.append((here, height))
@@ -191,7 +185,7 @@ def _draw_line(
     return [corners, *bars]
 
 
-def _steps(
+def steps(
     front: Sequence[TrialRecord], axes: tuple[str, str], objectives: Mapping[str, Objective]
 ) -> list[tuple[float, float]]:
     """The members of a front, best first in x, that are better in y than all before them: (x, y) of each."""
