@@ -31,7 +31,7 @@ def test_mixers_by_family_in_80_columns():
     assert families == [family for family in FAMILIES if family in families] and len(families) >= 8
     listed = {line.split()[0]: line.split()[1:] for line in lines if line.startswith("  ")}
     assert set(MIXERS.names()) <= set(listed)
-    assert listed["attention"] == ["0", "0", "4.1k", "64", "302M", "14.3k", "1706.03762", "triton"]
+    assert listed["attention"] == ["0", "0", "4.1k", "64", "302M", "16.4k", "1706.03762", "triton"]
     assert listed["gla"][:4] == ["524k", "512", "0", "0"]
     assert listed["hgrn"][1] == "32*" and listed["sliding_window"][2:4] == ["4.1kw", "64w"]
 

@@ -19,6 +19,9 @@ from search_space.scale import FOLLOWED, TOLERANCE, Proxy, Scale
 PRESETS = ["smoke", "laptop", "gpu"]
 
 
+SMALL = Scale(TARGETS["study_1p3b"], Proxy(), 48)
+
+
 def scale_of(preset, target=TARGETS["study_1p3b"]):
     proxy = load(preset, ["training.device=cpu"] if preset == "gpu" else [])
     return Scale(target, proxy.proxy, proxy.training.length)
@@ -75,7 +78,7 @@ def test_so_do_those_of_blocks_with_options(preset, part):
 
 
 def test_the_shapes_are_the_published_ones_made_smaller():
-    scale = scale_of("laptop")
+    scale = SMALL
     assert str(scale.part(Part("gla"))) == "gla(heads=1, key_size=16, value_size=32)"
     assert str(scale.part(Part("retnet"))) == "retnet(heads=2, key_size=16, value_size=32)"
     assert str(scale.part(Part("deltanet"))) == "deltanet(heads=4, key_size=8, value_size=8)"
@@ -97,12 +100,12 @@ def test_the_shapes_are_the_published_ones_made_smaller():
 
 @pytest.mark.parametrize(("window", "tokens"), [(512, 2), (2048, 3), (2730, 4), (2731, 5), (8192, 12), (32768, 48)])
 def test_windows_are_in_proportion_to_the_length(window, tokens):
-    part = scale_of("laptop").part(Part("sliding_window", {"window": window}))
+    part = SMALL.part(Part("sliding_window", {"window": window}))
     assert dict(part.options)["window"] == tokens
 
 
 def test_windows_of_512_and_8192_are_different_proxies():
-    scale = scale_of("laptop")
+    scale = SMALL
     one, other = (scale.layout(Layout.parse(f"sliding_window(window={w}) gla")) for w in (512, 8192))
     models = [build_model(layout, scale.sizes(20), seed=0) for layout in (one, other)]
     for model in models:
@@ -112,7 +115,7 @@ def test_windows_of_512_and_8192_are_different_proxies():
 
 
 def test_nothing_is_given_what_the_target_does_not_have():
-    scale = scale_of("laptop")
+    scale = SMALL
     for name in MIXERS.names():
         if name != "parallel":
             target, proxy = (scale.scaled(Part(name)).target, scale.scaled(Part(name)).proxy)
@@ -151,9 +154,7 @@ def test_options_of_the_target_go_through_the_rule():
 
 
 def test_branches_are_scaled():
-    part = scale_of("laptop").part(
-        Part("parallel", {"branches": ["hgrn2", {"mixer": "sliding_window", "window": 8192}]})
-    )
+    part = SMALL.part(Part("parallel", {"branches": ["hgrn2", {"mixer": "sliding_window", "window": 8192}]}))
     one, other = dict(part.options)["branches"]
     assert dict(one.options)["key_size"] == 8 and dict(other.options)["window"] == 12
 
@@ -171,12 +172,12 @@ def test_branches_are_scaled():
 def test_blocks_that_become_the_same_are_refused(one, other, where):
     blocks = {name: Layout.parse(text).layers[0] for name, text in (("a", one), ("b", other))}
     with pytest.raises(InputError, match=f"a, b: expected blocks that differ at the {where}"):
-        scale_of("laptop").check(blocks)
+        SMALL.check(blocks)
 
 
 def test_different_blocks_are_accepted():
     texts = ["gla", "gla/none", "sliding_window(window=512)", "sliding_window(window=8192)", "hgrn", "retnet(heads=4)"]
-    scale_of("laptop").check({text: Layout.parse(text).layers[0] for text in texts})
+    SMALL.check({text: Layout.parse(text).layers[0] for text in texts})
 
 
 @pytest.mark.parametrize(
@@ -202,7 +203,7 @@ def test_mistakes_name_the_key(fields, key, hint):
 
 
 def test_a_scale_travels_to_workers():
-    scale = scale_of("laptop")
+    scale = SMALL
     scale.part(Part("gla"))
     copy = pickle.loads(pickle.dumps(scale))
     assert copy == scale and copy.part(Part("gla")) == scale.part(Part("gla"))
@@ -220,7 +221,7 @@ def test_the_shift_helps_mixers_from_a_layer_on(width, first, mixers):
 
 @pytest.mark.parametrize("text", ["gla hgrn*2 attention/none none", "parallel*2 sliding_window"])
 def test_a_model_decodes_what_it_reads_at_once(text):
-    scale = scale_of("laptop")
+    scale = SMALL
     model = build_model(scale.layout(Layout.parse(text)), replace(scale.sizes(20), zero_outputs=False), seed=0)
     tokens = torch.randint(20, (2, 9), generator=torch.Generator().manual_seed(0))
     whole = model(tokens)
