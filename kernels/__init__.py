@@ -13,6 +13,7 @@ from kernels.linear_attention import linear_attention, linear_attention_step
 from kernels.log_linear_attention import log_linear_attention, log_linear_attention_step
 from kernels.long_convolution import long_convolution, long_convolution_step
 from kernels.masked_attention import masked_attention
+from kernels.mesa import mesa, mesa_step
 from kernels.rms_norm import rms_norm
 from kernels.rotary import rotary
 from kernels.short_convolution import short_convolution, short_convolution_step
@@ -35,6 +36,8 @@ __all__ = [
     "long_convolution",
     "long_convolution_step",
     "masked_attention",
+    "mesa",
+    "mesa_step",
     "rms_norm",
     "rotary",
     "short_convolution",

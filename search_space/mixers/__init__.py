@@ -20,6 +20,8 @@ MIXERS = Catalogue(
         "deltanet": "search_space.mixers.deltanet:DeltaNet",
         "gated_deltanet": "search_space.mixers.gated_deltanet:GatedDeltaNet",
         "jet_block": "search_space.mixers.jet_block:JetBlock",
+        "xlstm": "search_space.mixers.xlstm:XLSTM",
+        "mesa": "search_space.mixers.mesa:Mesa",
         "short_conv": "search_space.mixers.short_conv:ShortConv",
         "linear_attention": "search_space.mixers.linear_attention:LinearAttention",
         "based": "search_space.mixers.based:Based",

@@ -44,6 +44,8 @@ CASES = {
     "base_conv-of-2": Part("base_conv", {"conv": 2}),
     "rodimus-small": Part("rodimus", {"channels": 12, "key_size": 5, "rank": 3, "conv": 0}),
     "strided_attention-of-3": Part("strided_attention", {"heads": 4, "kv_heads": 2, "stride": 3, "conv": 2}),
+    "xlstm-small": Part("xlstm", {**SMALL, "conv": 4}),
+    "mesa-small": Part("mesa", {**SMALL, "value_size": 12, "conv": 0, "steps": 12}),
     "nsa-of-4": Part("nsa", {"heads": 4, "kv_heads": 2, "block": 4, "selected": 16, "window": 6, "conv": 2}),
     "rat-of-4": Part("rat", {"heads": 4, "chunk": 4}),
     "rat-without-positions": Part("rat", {"heads": 3, "key_size": 4, "value_size": 4, "chunk": 5, "rope_theta": None}),

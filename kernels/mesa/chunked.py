@@ -1,0 +1,85 @@
+"""Least squares by conjugate gradients, for all tokens at once, in chunks (2506.05233, section 3 and appendix).
+
+The system of a token is its state plus a diagonal. Its product with a vector is linear attention with the vector as
+query and keys as values, so a step of the solver takes two products with the scores of a chunk and one with a state.
+
+Shapes: B sequences, T tokens, H heads, N chunks of C tokens, K key size, V value size.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kernels.chunks import STRONGEST, decay_within, from_chunks, into_chunks
+
+CHUNK = 16
+Product = Callable[[Tensor], Tensor]
+"""The matrix of each system times a vector of it, [..., K] -> [..., K]; the matrices are symmetric and positive."""
+
+
+def mesa(
+    q: Tensor, k: Tensor, v: Tensor, beta: Tensor, log_decay: Tensor, ridge: Tensor, steps: int, state: Tensor
+) -> tuple[Tensor, Tensor]:
+    """q, k [B, T, H, K], v [B, T, H, V], beta, log_decay [B, T, H], ridge [B, H, K], state [B, H, K, K + V]."""
+    length, keys, size = q.shape[1], k.shape[-1], min(CHUNK, q.shape[1])
+    log_decay = log_decay.clamp(min=STRONGEST)
+    q, k, v, beta, log_decay = (into_chunks(x, size) for x in (q, k, v, beta, log_decay))
+    decay, total = decay_within(log_decay), log_decay.cumsum(3)
+    weight = (decay * beta[..., None, :]).tril()  # [B, H, N, C, C]
+    since_start, until_end = total.exp()[..., None], (decay[..., -1, :] * beta)[..., None]
+    written = (k * until_end).mT @ torch.cat([k, v], -1)
+    states = []
+    for keep, write in zip(since_start[:, :, :, -1:].unbind(2), written.unbind(2), strict=True):
+        states.append(state)
+        state = keep * state + write
+    before_k, before_v = torch.stack(states, 2).split([keys, v.shape[-1]], -1)
+    ridge = ridge[:, :, None, None]
+
+    def product(x: Tensor) -> Tensor:
+        return (x @ k.mT * weight) @ k + (x * since_start) @ before_k + ridge * x
+
+    x = solve(product, q, steps)
+    o = (x @ k.mT * weight) @ v + (x * since_start) @ before_v
+    return from_chunks(o, length), state
+
+
+def solve(product: Product, q: Tensor, steps: int) -> Tensor:
+    """x with A x = q, by so many steps from zero; its gradient is another solution: dq = A^-1 dx, dA = -dq x^T."""
+    with torch.no_grad():
+        x = _conjugate_gradients(product, q, steps)
+    if not torch.is_grad_enabled():
+        return x
+    # Of no size, but it carries the gradient to q and to what A is made of.
+    rest = q - product(x)
+    return _Solution.apply(rest, x, product, steps)
+
+
+class _Solution(torch.autograd.Function):
+    """The solution that is known, and on the way back that of the system with the gradient on its right side."""
+
+    @staticmethod
+    def forward(ctx: Any, rest: Tensor, x: Tensor, product: Product, steps: int) -> Tensor:
+        ctx.product, ctx.steps = product, steps
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        with torch.no_grad():
+            return _conjugate_gradients(ctx.product, gradients[0], ctx.steps), None, None, None
+
+
+def _conjugate_gradients(product: Product, q: Tensor, steps: int) -> Tensor:
+    smallest = torch.finfo(q.dtype).tiny
+    x, rest, direction = torch.zeros_like(q), q, q
+    size = rest.square().sum(-1, keepdim=True)
+    for _ in range(steps):
+        image = product(direction)
+        # Once a solution is exact, all of these are zero.
+        length = size / (direction * image).sum(-1, keepdim=True).clamp(min=smallest)
+        x = x + length * direction
+        rest = rest - length * image
+        before, size = size, rest.square().sum(-1, keepdim=True)
+        direction = rest + size / before.clamp(min=smallest) * direction
+    return x
