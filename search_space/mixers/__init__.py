@@ -19,6 +19,7 @@ MIXERS = Catalogue(
         "hgrn2": "search_space.mixers.hgrn2:HGRN2",
         "deltanet": "search_space.mixers.deltanet:DeltaNet",
         "gated_deltanet": "search_space.mixers.gated_deltanet:GatedDeltaNet",
+        "log_linear_gated_deltanet": "search_space.mixers.log_linear_gated_deltanet:LogLinearGatedDeltaNet",
         "jet_block": "search_space.mixers.jet_block:JetBlock",
         "xlstm": "search_space.mixers.xlstm:XLSTM",
         "mesa": "search_space.mixers.mesa:Mesa",

@@ -61,6 +61,7 @@ CASES = {
     "mamba-small": Part("mamba", {"channels": 12, "key_size": 3, "rank": 5, "conv": 0}),
     "mamba2-small": Part("mamba2", {"heads": 4, "key_size": 6, "value_size": 5, "n_groups": 2}),
     "log_linear_mamba2-small": Part("log_linear_mamba2", {"heads": 4, "key_size": 6, "value_size": 5, "levels": 3}),
+    "log_linear_gated_deltanet-small": Part("log_linear_gated_deltanet", {**SMALL, "levels": 3, "conv": 0}),
     "mamba3-small": Part("mamba3", {"heads": 4, "key_size": 6, "value_size": 5, "n_groups": 2}),
     "mamba3-of-one-key": Part("mamba3", {"heads": 2, "key_size": 1, "value_size": 8}),
     "mamba2-without-convolution": Part("mamba2", {"heads": 4, "key_size": 8, "value_size": 4, "conv": 0}),
