@@ -88,8 +88,8 @@ def block_costs(block: Block, target: Target) -> dict[str, PartCost]:
 
 def _sums(block: Block, target: Target) -> tuple[float, ...]:
     """What a block adds to a model: parts, parameters, bytes that grow with the context, those of them that a step
-    reads, bytes that do not grow, FLOPs of a step and of a prompt, parameters that a step of the batch leaves unread,
-    and a prompt. The target keeps it: a search prices hundreds of layouts for each that it trains."""
+    reads, bytes that do not grow, those of them that a step leaves alone, FLOPs of a step and of a prompt, parameters
+    that a step of the batch leaves unread, and a prompt. The target keeps it: a search prices hundreds of layouts for each that it trains."""
     found = target.prices.get(block)
     if found is None:
         parts, n, size = block_costs(block, target).values(), target.context, target.cache_element_bytes
@@ -100,6 +100,7 @@ def _sums(block: Block, target: Target) -> tuple[float, ...]:
             sum(p.cache_bytes(n, size) for p in parts),
             sum(p.cache_bytes(n, size, read=True) for p in parts),
             sum(p.state_elements * FP32_BYTES + p.conv_elements * size for p in parts),
+            sum(p.idle_elements * FP32_BYTES for p in parts),
             sum(p.step_flops(n) for p in parts),
             sum(p.prompt_flops(n) for p in parts),
             sum(e.unused(target.batch) for e in experts),
@@ -124,11 +125,11 @@ def cost(layout: Layout, target: Target) -> Cost:
         InputError: a part cannot be built at the target's size.
     """
     n, width, batch = target.context, target.width, target.batch
-    totals: list[float] = [0] * 9  # numbers of bytes stay integers, however large
+    totals: list[float] = [0] * 10  # numbers of bytes stay integers, however large
     for block, count in scaled_counts(layout, target.layers, target.resize).items():
         for place, value in enumerate(_sums(block, target)):
             totals[place] += count * value
-    parts, own, cached, read, kept, step_flops, prompt_flops, idle, idle_in_prompt = totals
+    parts, own, cached, read, kept, left, step_flops, prompt_flops, idle, idle_in_prompt = totals
 
     head = target.vocabulary * width
     norms = (int(parts) + 1) * width
@@ -146,7 +147,7 @@ def cost(layout: Layout, target: Target) -> Cost:
     prefill_flops = 2 * head + prompt_flops
     device = target.hardware
     if target.measured is None:
-        decode_ms = device.roofline_ms(batch * decode_flops, step_weights + batch * (read + 2 * state))
+        decode_ms = device.roofline_ms(batch * decode_flops, step_weights + batch * (read + 2 * (state - left)))
         prefill_ms = device.roofline_ms(prefill_flops, prompt_weights + kv + state)
     else:
         decode_ms = target.measured.decode_ms(part_counts(layout, target), batch, n)

@@ -64,6 +64,7 @@ BIASED = {"mamba", "mamba2", "log_linear_mamba2", "rg_lru", "rodimus"}  # mixers
 OTHER_CONVOLUTIONS = {
     "mamba3",
     "rat",
+    "sse",
     "parallel",
     "short_conv",
     "base_conv",
