@@ -89,7 +89,8 @@ def block_costs(block: Block, target: Target) -> dict[str, PartCost]:
 def _sums(block: Block, target: Target) -> tuple[float, ...]:
     """What a block adds to a model: parts, parameters, bytes that grow with the context, those of them that a step
     reads, bytes that do not grow, those of them that a step leaves alone, FLOPs of a step and of a prompt, parameters
-    that a step of the batch leaves unread, and a prompt. The target keeps it: a search prices hundreds of layouts for each that it trains."""
+    that a step of the batch leaves unread, and a prompt. The target keeps it: a search prices hundreds of layouts for
+    each that it trains."""
     found = target.prices.get(block)
     if found is None:
         parts, n, size = block_costs(block, target).values(), target.context, target.cache_element_bytes

@@ -60,13 +60,13 @@ class Router(nn.Module):
 
 
 class LearnableTokenEviction(Attention):
-    """Attention to a window, to tokens that a router kept as they left it, and to the first (LTE, 2510.20787, section 3).
+    """Attention to a window, to the first tokens, and to those that a router keeps as they leave (LTE, 2510.20787).
 
-    The router reads keys (ahead of positions) and values of a token and of six on either side, by three convolutions with
-    SiLU whose channels halve, and keeps a token if sigmoid(.) - 1/2 is positive, for each key-value head by itself. Of
-    the tokens that were kept the newest `buffer` are seen. The score gets the gradient of a factor on the value, which
-    it is not. A score has to be there as its token leaves the window: with smaller windows than six tokens the
-    convolutions move back by what is missing.
+    The router reads keys (ahead of positions) and values of a token and of six on either side, by three convolutions
+    with SiLU whose channels halve, and keeps a token if sigmoid(.) - 1/2 is positive, for each key-value head by
+    itself. Of the tokens that were kept the newest `buffer` are seen. The score gets the gradient of a factor on the
+    value, which it is not. A score has to be there as its token leaves the window: with windows of less than six tokens
+    the convolutions move back by what is missing.
 
     The released code holds the number of kept tokens down by a penalty on positive scores whose weight is adapted in
     training; here its weight is fixed, and it acts on heads that keep more tokens than their buffer holds. Its limit by
@@ -96,6 +96,8 @@ class LearnableTokenEviction(Attention):
         "buffer": Scaling.LENGTH,
         "sinks": Scaling.LENGTH,
     }
+
+    window: int  # type: ignore[assignment]
 
     def __init__(
         self,

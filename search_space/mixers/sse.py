@@ -19,14 +19,14 @@ TOUCHED = 2
 
 
 class SparseStateExpansion(MatrixStateMixer):
-    """Sparse state expansion (SSE, 2507.16577): several states, of which each token writes and reads the one it chooses.
+    """Sparse state expansion (SSE, 2507.16577): of several states a token writes and reads the one that it chooses.
 
     Of N partitions a token chooses the one with the largest e = softmax(W_e x). Queries and keys of the partition are
     scaled by that e, and it alone decays; one further state is written and read by all tokens. Both are gated linear
-    attention: S <- diag(a) S + k v^T with q = silu(W_q x), k = softmax(W_k x), v = silu(W_v x) and a = sigmoid(W_2 W_1 x
-    + b)^(1/16) of rank 16, which each of the two has of its own; the partition's W_q and W_k have an addition of rank V.
-    What is read is added up; an RMS norm of each head and a SiLU gate of rank V follow. Choices are kept balanced by the
-    auxiliary loss of experts.
+    attention: S <- diag(a) S + k v^T with q = silu(W_q x), k = softmax(W_k x), v = silu(W_v x), and a = sigmoid(W_2 W_1
+    x + b)^(1/16) of rank 16, which each of the two has of its own; W_q and W_k of partitions have an addition of rank
+    V. What is read is added up; an RMS norm of each head and a SiLU gate of rank V follow. Choices are kept balanced by
+    the auxiliary loss of experts.
 
     There is no official code. Where the paper leaves a choice open, this is as in a public re-implementation: a single
     partition for reading and writing, decay where a token writes and nowhere else.
