@@ -12,7 +12,7 @@ from kernels.gated_scan import gated_scan, gated_scan_step
 from kernels.linear_attention import linear_attention, linear_attention_step
 from kernels.log_linear_attention import log_linear_attention, log_linear_attention_step
 from kernels.long_convolution import long_convolution, long_convolution_step
-from kernels.masked_attention import masked_attention
+from kernels.masked_attention import masked_attention, masked_attention_with_total
 from kernels.mesa import mesa, mesa_step
 from kernels.rms_norm import rms_norm
 from kernels.rotary import rotary
@@ -36,6 +36,7 @@ __all__ = [
     "long_convolution",
     "long_convolution_step",
     "masked_attention",
+    "masked_attention_with_total",
     "mesa",
     "mesa_step",
     "rms_norm",

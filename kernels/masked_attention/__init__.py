@@ -13,12 +13,16 @@ from kernels.backend import pick
 from kernels.masked_attention.reference import masked_attention as naive
 
 
-def _dense(q: Tensor, k: Tensor, v: Tensor, seen: Tensor, scale: float) -> Tensor:
+def _dense(q: Tensor, k: Tensor, v: Tensor, seen: Tensor, scale: float) -> tuple[Tensor, Tensor, Tensor]:
     scores = torch.einsum("bthk,bshk->bhts", scale * q, k).masked_fill(~seen, float("-inf"))
     # A query that sees nothing gets zeros, not NaN; nor does its gradient.
     blind = ~seen.any(-1, keepdim=True)
-    weights = scores.masked_fill(blind, 0.0).softmax(-1).masked_fill(blind, 0.0)
-    return torch.einsum("bhts,bshv->bthv", weights.to(v.dtype), v)
+    scores = scores.masked_fill(blind, 0.0)
+    most = scores.amax(-1, keepdim=True)
+    weights = (scores - most).exp().masked_fill(blind, 0.0)
+    total = weights.sum(-1, keepdim=True)
+    o = torch.einsum("bhts,bshv->bthv", (weights / total.masked_fill(blind, 1.0)).to(v.dtype), v)
+    return o, total.transpose(1, 2), most.transpose(1, 2)
 
 
 IMPLEMENTATIONS = {"reference": naive, "chunked": _dense, "triton": _dense}
@@ -36,6 +40,16 @@ def masked_attention(q: Tensor, k: Tensor, v: Tensor, seen: Tensor, *, scale: fl
 
     Returns:
         o [B, T, H, V] in the dtype of v.
+    """
+    return masked_attention_with_total(q, k, v, seen, scale=scale)[0]
+
+
+def masked_attention_with_total(
+    q: Tensor, k: Tensor, v: Tensor, seen: Tensor, *, scale: float | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The same, with what it takes to join further weights: o, sum_s exp(score_s - most) and most = max_s score_s.
+
+    Both are [B, T, H, 1], and zero for a query that sees nothing.
     """
     scale = q.shape[-1] ** -0.5 if scale is None else scale
     seen = seen.expand(q.shape[0], q.shape[2], q.shape[1], k.shape[1])

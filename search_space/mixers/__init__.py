@@ -14,6 +14,8 @@ MIXERS = Catalogue(
         "nsa": "search_space.mixers.nsa:NativeSparseAttention",
         "lte": "search_space.mixers.lte:LearnableTokenEviction",
         "rat": "search_space.mixers.rat:RAT",
+        "lolcats": "search_space.mixers.lolcats:LoLCATs",
+        "lizard": "search_space.mixers.lizard:Lizard",
         "retnet": "search_space.mixers.retnet:RetNet",
         "gla": "search_space.mixers.gla:GatedLinearAttention",
         "hgrn": "search_space.mixers.hgrn:HGRN",

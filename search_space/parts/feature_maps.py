@@ -77,6 +77,30 @@ class Hedgehog(FeatureMap):
         return torch.cat([x, -x], -1).softmax(-1).to(x.dtype)
 
 
+class SoftmaxPair(FeatureMap):
+    """LoLCATs (2410.10254): softmax(W x) beside softmax(-W x). W starts as He's uniform values for a tensor of all its
+    dimensions but the first, as in the released code.
+
+    Args:
+        heads: H.
+        size: K.
+        rows: of W; None means K.
+    """
+
+    def __init__(self, heads: int, size: int, rows: int | None = None):
+        super().__init__(heads, size)
+        rows = rows or size
+        self.features = 2 * rows
+        self.maps = HeadMaps(2, heads, size, rows)
+        bound = (6 / (size * rows)) ** 0.5
+        nn.init.uniform_(self.maps.weight, -bound, bound)
+
+    def forward(self, x: Tensor, of_keys: bool) -> Tensor:
+        """See the class."""
+        x = self.maps(x, of_keys)
+        return torch.cat([x.softmax(-1), (-x).softmax(-1)], -1).to(x.dtype)
+
+
 class ReGLA(FeatureMap):
     """ReGLA (2502.01578): exp(W x - max), scaled to unit variance. The maximum is over a token's features, for keys as
     for queries; the paper's maximum for keys is over all tokens, later ones included."""

@@ -9,6 +9,7 @@ from search_space.testing import ChannelMixerContract, MixerContract
 SMALL = {"heads": 2, "key_size": 8}
 CASES = {
     **{name: Part(name) for name in MIXERS.names()},
+    "lolcats": Part("lolcats", {"window": 16}),  # the default sees all tokens of the suite
     "attention-grouped": Part("attention", {"heads": 4, "kv_heads": 2, "value_size": 4, "conv": 3}),
     "attention-without-positions": Part("attention", {"rope_theta": None}),
     "attention-with-norms": Part("attention", {"heads": 4, "kv_heads": 2, "qk_norm": True}),
@@ -49,6 +50,8 @@ CASES = {
     "sse-small": Part("sse", {**SMALL, "value_size": 12, "partitions": 3, "balance": 0.0}),
     "lte-of-9": Part("lte", {"heads": 4, "kv_heads": 2, "window": 9, "buffer": 3, "sinks": 2, "conv": 2}),
     "lte-of-2": Part("lte", {"heads": 4, "kv_heads": 2, "window": 2, "buffer": 5, "sinks": 1, "qk_norm": True}),
+    "lolcats-of-5": Part("lolcats", {"heads": 4, "kv_heads": 2, "window": 5, "feature_size": 3, "conv": 2}),
+    "lizard-of-5": Part("lizard", {"heads": 4, "kv_heads": 2, "window": 5, "sinks": 1, "rope_theta": 100.0}),
     "nsa-of-4": Part("nsa", {"heads": 4, "kv_heads": 2, "block": 4, "selected": 16, "window": 6, "conv": 2}),
     "rat-of-4": Part("rat", {"heads": 4, "chunk": 4}),
     "rat-without-positions": Part("rat", {"heads": 3, "key_size": 4, "value_size": 4, "chunk": 5, "rope_theta": None}),
