@@ -65,6 +65,7 @@ OTHER_CONVOLUTIONS = {
     "mamba3",
     "rat",
     "sse",
+    "lte",
     "parallel",
     "short_conv",
     "base_conv",
