@@ -5,6 +5,7 @@ is fast on a CPU. An operator on elements has one plain form for both, in its `_
 a GPU, and the folder's `__init__.py` the one entry that picks between them by device.
 """
 
+from kernels.complex_scan import complex_scan, complex_scan_step
 from kernels.delta_rule import delta_rule, delta_rule_step
 from kernels.dplr import dplr, dplr_step
 from kernels.elementwise_attention import elementwise_attention, elementwise_attention_step
@@ -21,6 +22,8 @@ from kernels.softmax_attention import softmax_attention, softmax_attention_step
 from kernels.swiglu import swiglu
 
 __all__ = [
+    "complex_scan",
+    "complex_scan_step",
     "delta_rule",
     "delta_rule_step",
     "dplr",

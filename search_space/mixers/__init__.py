@@ -10,6 +10,7 @@ MIXERS = Catalogue(
         "sliding_window": "search_space.mixers.sliding_window:SlidingWindow",
         "mla": "search_space.mixers.mla:LatentAttention",
         "lightning": "search_space.mixers.lightning:Lightning",
+        "megalodon": "search_space.mixers.megalodon:Megalodon",
         "strided_attention": "search_space.mixers.strided_attention:StridedAttention",
         "nsa": "search_space.mixers.nsa:NativeSparseAttention",
         "lte": "search_space.mixers.lte:LearnableTokenEviction",

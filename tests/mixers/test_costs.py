@@ -66,6 +66,7 @@ OTHER_CONVOLUTIONS = {
     "rat",
     "sse",
     "lte",
+    "megalodon",
     "parallel",
     "short_conv",
     "base_conv",
