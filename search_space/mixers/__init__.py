@@ -33,6 +33,7 @@ MIXERS = Catalogue(
         "sse": "search_space.mixers.sse:SparseStateExpansion",
         "lightnet": "search_space.mixers.lightnet:LightNet",
         "rodimus": "search_space.mixers.rodimus:Rodimus",
+        "hla2": "search_space.mixers.hla2:HLA2",
         "base_conv": "search_space.mixers.base_conv:BaseConv",
         "rwkv6": "search_space.mixers.rwkv6:RWKV6",
         "rwkv7": "search_space.mixers.rwkv7:RWKV7",

@@ -24,9 +24,9 @@ FLOPS_OF_NORM = 10
 class ComplexAverage(nn.Module):
     """CEMA (2404.08801, section 3.1): a moving average of each channel by N complex modes, and the channel itself.
 
-    y_t = Re sum_n g_n h_n,t / N^1/2 + w x_t with h_n,t = (1 - a_n d_n) e^(i n b) h_n,t-1 + a_n x_t, where a, d and b N / 2
-    pi are sigmoids. Initial values: a and d of normal values (.2), b log-spaced over the channels in random order, g
-    normal and real, w normal (.25) within [-1, 1].
+    y_t = Re sum_n g_n h_n,t / N^1/2 + w x_t with h_n,t = (1 - a_n d_n) e^(i n b) h_n,t-1 + a_n x_t, where a, d and
+    b N / 2 pi are sigmoids. Initial values: a and d of normal values (.2), b log-spaced over the channels in random
+    order, g normal and real, w normal (.25) within [-1, 1].
 
     Args:
         channels: of the input.

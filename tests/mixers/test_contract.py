@@ -53,6 +53,7 @@ CASES = {
     "lolcats-of-5": Part("lolcats", {"heads": 4, "kv_heads": 2, "window": 5, "feature_size": 3, "conv": 2}),
     "lizard-of-5": Part("lizard", {"heads": 4, "kv_heads": 2, "window": 5, "sinks": 1, "rope_theta": 100.0}),
     "megalodon-of-8": Part("megalodon", {"heads": 2, "key_size": 3, "value_size": 5, "modes": 3, "chunk": 8}),
+    "hla2-small": Part("hla2", {**SMALL, "value_size": 12, "conv": 4}),
     "nsa-of-4": Part("nsa", {"heads": 4, "kv_heads": 2, "block": 4, "selected": 16, "window": 6, "conv": 2}),
     "rat-of-4": Part("rat", {"heads": 4, "chunk": 4}),
     "rat-without-positions": Part("rat", {"heads": 3, "key_size": 4, "value_size": 4, "chunk": 5, "rope_theta": None}),
