@@ -209,7 +209,7 @@ MODELS = [
             "vocabulary": 151936,
             "options": {
                 "gated_deltanet": {"heads": 32, "key_size": 128, "value_size": 128},
-                "gated_attention": {"gate": "element", "qk_norm": True, "key_size": 256, "value_size": 256},
+                "gated_attention": {"key_size": 256, "value_size": 256},
             },
         },
         mlp=lambda place: QWEN_EXPERTS,
