@@ -14,6 +14,9 @@ from torch.nn import functional as F
 
 from search_space.parts.nn import unit_length
 
+SHORTEST = 1e-6
+"""Length that a vector has at least, where it is divided by that."""
+
 
 class FeatureMap(nn.Module):
     """phi for queries and keys of all heads.
@@ -113,6 +116,30 @@ class ReGLA(FeatureMap):
     def forward(self, x: Tensor, of_keys: bool) -> Tensor:
         """See the class."""
         return self.scale**0.5 * _exp(self.maps(x, of_keys))
+
+
+class NormAware(FeatureMap):
+    """NaLaFormer (2506.21137): positive and negative parts side by side, of queries raised to a power by their length.
+
+    phi(q) = (q / |q|)^p of either part with p = 3 (1/2 + tanh |q|), so that long queries look sharply, and phi(k) = k^3
+    of either part, as in the released code. That is for images, and adds a convolution of values, a gate and positions
+    in two dimensions, which are left out.
+    """
+
+    power = 3.0
+
+    def __init__(self, heads: int, size: int):
+        super().__init__(heads, size)
+        self.features = 2 * size
+
+    def forward(self, x: Tensor, of_keys: bool) -> Tensor:
+        """See the class."""
+        if of_keys:
+            x = x**self.power
+            return torch.cat([F.relu(x), F.relu(-x)], -1)
+        length = (x.square().sum(-1, keepdim=True) + SHORTEST**2).sqrt()
+        x = torch.cat([F.relu(x), F.relu(-x)], -1) / length
+        return x ** (self.power * (0.5 + length.tanh()))
 
 
 class MLPKernel(FeatureMap):
@@ -224,5 +251,6 @@ FEATURE_MAPS = {
     "mlp": Entry(MLPKernel, True),
     "regla": Entry(ReGLA, False),
     "fourier": Entry(Fourier, False),
+    "norm_aware": Entry(NormAware, True),
 }
 """Sources: elu 2006.16236; relu 2103.13076; silu 2406.16690 (cosFormer2); cosine 2409.18747; others in their class."""

@@ -38,7 +38,7 @@ CASES = {
     # The other maps are functions of each element, or that of `based`.
     **{
         f"linear_attention-{name}": Part("linear_attention", {"feature_map": name, **SMALL})
-        for name in ("hedgehog", "log_normal", "dijiang", "mlp", "regla", "fourier")
+        for name in ("hedgehog", "log_normal", "dijiang", "mlp", "regla", "fourier", "norm_aware")
     },
     "linear_attention-that-turns": Part("linear_attention", {"feature_map": "silu", "rope_theta": 100.0, "conv": 4}),
     "based-small": Part("based", {"heads": 3, "key_size": 3, "value_size": 4, "conv": 3}),
@@ -54,6 +54,11 @@ CASES = {
     "lizard-of-5": Part("lizard", {"heads": 4, "kv_heads": 2, "window": 5, "sinks": 1, "rope_theta": 100.0}),
     "megalodon-of-8": Part("megalodon", {"heads": 2, "key_size": 3, "value_size": 5, "modes": 3, "chunk": 8}),
     "hla2-small": Part("hla2", {**SMALL, "value_size": 12, "conv": 4}),
+    "linear_attention-gated": Part("linear_attention", {**SMALL, "feature_map": "silu", "gate": True}),
+    "gla-refined": Part("gla", {**SMALL, "gate": "refined"}),
+    "gated_deltanet-shared-keys": Part(
+        "gated_deltanet", {"heads": 4, "key_size": 6, "value_size": 5, "heads_per_key": 2}
+    ),
     "nsa-of-4": Part("nsa", {"heads": 4, "kv_heads": 2, "block": 4, "selected": 16, "window": 6, "conv": 2}),
     "rat-of-4": Part("rat", {"heads": 4, "chunk": 4}),
     "rat-without-positions": Part("rat", {"heads": 3, "key_size": 4, "value_size": 4, "chunk": 5, "rope_theta": None}),

@@ -208,12 +208,11 @@ MODELS = [
             "mlp_width": 5632,
             "vocabulary": 151936,
             "options": {
-                "gated_deltanet": {"heads": 32, "key_size": 128, "value_size": 128},
+                "gated_deltanet": {"heads": 32, "heads_per_key": 2, "key_size": 128, "value_size": 128},
                 "gated_attention": {"key_size": 256, "value_size": 256},
             },
         },
         mlp=lambda place: QWEN_EXPERTS,
-        left_out={"queries and keys are shared by two value heads": -36 * 2 * 16 * 128 * (2048 + 4)},
         transformers=("qwen3_next", "Qwen3Next", {}),
     ),
 ]
