@@ -11,6 +11,7 @@ from kernels.dplr import dplr, dplr_step
 from kernels.elementwise_attention import elementwise_attention, elementwise_attention_step
 from kernels.gated_scan import gated_scan, gated_scan_step
 from kernels.linear_attention import linear_attention, linear_attention_step
+from kernels.local_linear_attention import local_linear_attention
 from kernels.log_linear_attention import log_linear_attention, log_linear_attention_step
 from kernels.long_convolution import long_convolution, long_convolution_step
 from kernels.masked_attention import masked_attention, masked_attention_with_total
@@ -34,6 +35,7 @@ __all__ = [
     "gated_scan_step",
     "linear_attention",
     "linear_attention_step",
+    "local_linear_attention",
     "log_linear_attention",
     "log_linear_attention_step",
     "long_convolution",

@@ -7,6 +7,7 @@ MIXERS = Catalogue(
     {
         "attention": "search_space.mixers.attention:Attention",
         "gated_attention": "search_space.mixers.gated_attention:GatedAttention",
+        "local_linear_attention": "search_space.mixers.local_linear_attention:LocalLinearAttention",
         "sliding_window": "search_space.mixers.sliding_window:SlidingWindow",
         "mla": "search_space.mixers.mla:LatentAttention",
         "lightning": "search_space.mixers.lightning:Lightning",
@@ -14,6 +15,7 @@ MIXERS = Catalogue(
         "strided_attention": "search_space.mixers.strided_attention:StridedAttention",
         "nsa": "search_space.mixers.nsa:NativeSparseAttention",
         "lte": "search_space.mixers.lte:LearnableTokenEviction",
+        "sparsek": "search_space.mixers.sparsek:SparseK",
         "rat": "search_space.mixers.rat:RAT",
         "lolcats": "search_space.mixers.lolcats:LoLCATs",
         "lizard": "search_space.mixers.lizard:Lizard",

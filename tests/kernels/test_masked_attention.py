@@ -23,6 +23,14 @@ def test_values_and_gradients(queries, keys, groups, monkeypatch):
     assert_close((o, total * most.exp()), (masked_attention(*inputs.values(), seen), sums))
 
 
+def test_gates_multiply_keys_and_values(monkeypatch):
+    seen = draw(B, H, 7, 9) > -0.5
+    inputs = {"q": draw(B, 7, H, K), "k": draw(B, 9, 2, K), "v": draw(B, 9, 2, V), "gates": draw(B, H, 7, 9, seed=3)}
+    compare(
+        lambda x: [masked_attention(x["q"], x["k"], x["v"], seen, gates=x["gates"])], inputs, "chunked", monkeypatch
+    )  # fmt: skip
+
+
 def test_under_a_causal_mask_it_is_softmax_attention():
     q, k, v = draw(B, 15, H, K), draw(B, 15, 2, K), draw(B, 15, 2, V)
     seen = torch.ones(15, 15, dtype=torch.bool).tril()

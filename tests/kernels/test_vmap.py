@@ -42,6 +42,10 @@ CASES = {
         "complex_scan",
         lambda: [draw(BATCH, TOKENS, 6), draw(6, 3), decay(6, 3), draw(6, 3), draw(6, 3, 2)],
     ),
+    "local_linear_attention": (
+        "local_linear_attention",
+        lambda: [draw(*QK), draw(*QK), draw(*V), 0.5 + draw(BATCH, HEADS).abs(), 12],
+    ),
     "mesa": (
         "mesa",
         lambda: [

@@ -10,6 +10,7 @@ SMALL = {"heads": 2, "key_size": 8}
 CASES = {
     **{name: Part(name) for name in MIXERS.names()},
     "lolcats": Part("lolcats", {"window": 16}),  # the default sees all tokens of the suite
+    "sparsek": Part("sparsek", {"window": 8, "selected": 4}),  # likewise
     "attention-grouped": Part("attention", {"heads": 4, "kv_heads": 2, "value_size": 4, "conv": 3}),
     "attention-without-positions": Part("attention", {"rope_theta": None}),
     "attention-with-norms": Part("attention", {"heads": 4, "kv_heads": 2, "qk_norm": True}),
@@ -59,6 +60,10 @@ CASES = {
     "gated_deltanet-shared-keys": Part(
         "gated_deltanet", {"heads": 4, "key_size": 6, "value_size": 5, "heads_per_key": 2}
     ),
+    "local_linear_attention-grouped": Part(
+        "local_linear_attention", {"heads": 4, "kv_heads": 2, "conv": 2, "steps": 9}
+    ),
+    "sparsek-grouped": Part("sparsek", {"heads": 4, "kv_heads": 2, "window": 2, "selected": 3, "conv": 2}),
     "nsa-of-4": Part("nsa", {"heads": 4, "kv_heads": 2, "block": 4, "selected": 16, "window": 6, "conv": 2}),
     "rat-of-4": Part("rat", {"heads": 4, "chunk": 4}),
     "rat-without-positions": Part("rat", {"heads": 3, "key_size": 4, "value_size": 4, "chunk": 5, "rope_theta": None}),
