@@ -7,7 +7,7 @@ MIXERS = Catalogue(
     {
         "attention": "search_space.mixers.attention:Attention",
         "gated_attention": "search_space.mixers.gated_attention:GatedAttention",
-        "local_linear_attention": "search_space.mixers.local_linear_attention:LocalLinearAttention",
+        "lla": "search_space.mixers.local_linear_attention:LocalLinearAttention",
         "sliding_window": "search_space.mixers.sliding_window:SlidingWindow",
         "mla": "search_space.mixers.mla:LatentAttention",
         "lightning": "search_space.mixers.lightning:Lightning",
@@ -25,7 +25,7 @@ MIXERS = Catalogue(
         "hgrn2": "search_space.mixers.hgrn2:HGRN2",
         "deltanet": "search_space.mixers.deltanet:DeltaNet",
         "gated_deltanet": "search_space.mixers.gated_deltanet:GatedDeltaNet",
-        "log_linear_gated_deltanet": "search_space.mixers.log_linear_gated_deltanet:LogLinearGatedDeltaNet",
+        "log_linear_gdn": "search_space.mixers.log_linear_gated_deltanet:LogLinearGatedDeltaNet",
         "jet_block": "search_space.mixers.jet_block:JetBlock",
         "xlstm": "search_space.mixers.xlstm:XLSTM",
         "mesa": "search_space.mixers.mesa:Mesa",

@@ -109,7 +109,12 @@ class Megalodon(Mixer):
     family = "mixed"
     source = "Megalodon: Efficient LLM Pretraining and Inference with Unlimited Context Length (arXiv 2404.08801)"
 
-    scaled = {"key_size": Scaling.WIDTH, "value_size": Scaling.WIDTH, "chunk": Scaling.LENGTH}
+    scaled = {
+        "key_size": Scaling.WIDTH,
+        "value_size": Scaling.WIDTH,
+        "modes": Scaling.HEAD_SIZE,
+        "chunk": Scaling.LENGTH,
+    }
 
     def __init__(
         self,

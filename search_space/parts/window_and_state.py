@@ -32,7 +32,7 @@ class WindowAndState(Attention):
     """
 
     family = "mixed"
-    scaled = {**Attention.scaled, "window": Scaling.LENGTH, "feature_size": Scaling.ATTENTION_HEAD_SIZE}
+    scaled = {**Attention.scaled, "window": Scaling.LENGTH, "feature_size": Scaling.HEAD_SIZE}
     window: int  # type: ignore[assignment]
 
     def __init__(self, dims: Dims, *, window: int, feature_size: int | None, share: int, **options: Any):

@@ -60,9 +60,7 @@ CASES = {
     "gated_deltanet-shared-keys": Part(
         "gated_deltanet", {"heads": 4, "key_size": 6, "value_size": 5, "heads_per_key": 2}
     ),
-    "local_linear_attention-grouped": Part(
-        "local_linear_attention", {"heads": 4, "kv_heads": 2, "conv": 2, "steps": 9}
-    ),
+    "lla-grouped": Part("local_linear_attention", {"heads": 4, "kv_heads": 2, "conv": 2, "steps": 9}),
     "sparsek-grouped": Part("sparsek", {"heads": 4, "kv_heads": 2, "window": 2, "selected": 3, "conv": 2}),
     "nsa-of-4": Part("nsa", {"heads": 4, "kv_heads": 2, "block": 4, "selected": 16, "window": 6, "conv": 2}),
     "rat-of-4": Part("rat", {"heads": 4, "chunk": 4}),
@@ -79,7 +77,7 @@ CASES = {
     "mamba-small": Part("mamba", {"channels": 12, "key_size": 3, "rank": 5, "conv": 0}),
     "mamba2-small": Part("mamba2", {"heads": 4, "key_size": 6, "value_size": 5, "n_groups": 2}),
     "log_linear_mamba2-small": Part("log_linear_mamba2", {"heads": 4, "key_size": 6, "value_size": 5, "levels": 3}),
-    "log_linear_gated_deltanet-small": Part("log_linear_gated_deltanet", {**SMALL, "levels": 3, "conv": 0}),
+    "log_linear_gdn-small": Part("log_linear_gdn", {**SMALL, "levels": 3, "conv": 0}),
     "mamba3-small": Part("mamba3", {"heads": 4, "key_size": 6, "value_size": 5, "n_groups": 2}),
     "mamba3-of-one-key": Part("mamba3", {"heads": 2, "key_size": 1, "value_size": 8}),
     "mamba2-without-convolution": Part("mamba2", {"heads": 4, "key_size": 8, "value_size": 4, "conv": 0}),

@@ -12,7 +12,7 @@ from tests.mixers.test_definitions import CLOSE, SIZES, B, H, K, T, V, build, he
 
 @pytest.mark.parametrize("groups", [4, 2])
 def test_equation(groups):
-    mixer, x = build("local_linear_attention", {**SIZES, "kv_heads": groups, "steps": 40})
+    mixer, x = build("lla", {**SIZES, "kv_heads": groups, "steps": 40})
     q, k, v = projected(mixer, x, H * K, groups * K, groups * V)
     q, k = (
         turned(y / (y.square().mean(-1, keepdim=True) + 1e-5).sqrt() * norm.weight)
@@ -34,7 +34,7 @@ def test_equation(groups):
 
 @WIDTHS
 def test_costs(d):
-    found = cost("local_linear_attention", d)
+    found = cost("lla", d)
     assert found.product_flops == 2 * 4 * d**2
     assert found.parameters == 4 * d**2 + 2 * 64 + d // 64
     assert found.caches == (Cache(elements=2 * d, flops=4.0 * d + 4.0 * d + 30 * 4.0 * d),)

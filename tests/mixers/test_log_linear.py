@@ -55,7 +55,7 @@ def test_costs_of_mamba2():
 
 def test_gated_deltanet():
     levels = 4
-    mixer, x = build("log_linear_gated_deltanet", {**SIZES, "levels": levels})
+    mixer, x = build("log_linear_gdn", {**SIZES, "levels": levels})
     qkv, z, gates = projected(mixer, x, H * (2 * K + V), H * V, H * (2 + levels))
     strength, dt, weights = gates.split([H, H, H * levels], -1)
     q, k, v = (heads(y) for y in F.silu(convolved(mixer, qkv)).split([H * K, H * K, H * V], -1))
@@ -82,7 +82,7 @@ def test_gated_deltanet():
 
 def test_costs_of_gated_deltanet():
     d = 2048
-    plain, found = cost("gated_deltanet", d), cost("log_linear_gated_deltanet", d)
+    plain, found = cost("gated_deltanet", d), cost("log_linear_gdn", d)
     h, elements = d // 256, 256 * d
     assert found.product_flops - plain.product_flops == 2 * 15 * h * d
     assert found.parameters - plain.parameters == 15 * h * d + 15 * h
