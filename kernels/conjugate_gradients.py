@@ -14,7 +14,11 @@ Product = Callable[[Tensor], Tensor]
 
 
 def solve(product: Product, q: Tensor, steps: int) -> Tensor:
-    """x with A x = q, by so many steps from zero; its gradient is another solution: dq = A^-1 dx, dA = -dq x^T."""
+    """x with A x = q, by so many steps from zero; its gradient is another solution: dq = A^-1 dx, dA = -dq x^T.
+
+    But for rounding, as many steps as there are unknowns are enough. Twice as many are the most that are taken.
+    """
+    steps = min(steps, 2 * q.shape[-1])
     with torch.no_grad():
         x = _conjugate_gradients(product, q, steps)
     if not torch.is_grad_enabled():

@@ -9,7 +9,7 @@ from kernels import mesa, mesa_step
 from tests.kernels.test_operators import STRENGTHS, B, H, K, V, compare, draw, log_decay
 from tests.kernels.test_second_oracle import naive
 
-STEPS = 4 * K
+STEPS = 2 * K
 """Enough to be exact."""
 
 

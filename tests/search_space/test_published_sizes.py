@@ -215,6 +215,13 @@ MODELS = [
         mlp=lambda place: QWEN_EXPERTS,
         transformers=("qwen3_next", "Qwen3Next", {}),
     ),
+    Released(
+        layout="xLSTM 7B",
+        parameters=6.87e9,
+        source="2503.13427, abstract and released model",
+        target={"width": 4096, "heads": 32, "mlp_width": 10944, "vocabulary": 50304},
+        transformers=("xlstm", "xLSTM", {}),
+    ),
 ]
 
 
