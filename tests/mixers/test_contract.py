@@ -60,7 +60,7 @@ CASES = {
     "gated_deltanet-shared-keys": Part(
         "gated_deltanet", {"heads": 4, "key_size": 6, "value_size": 5, "heads_per_key": 2}
     ),
-    "lla-grouped": Part("local_linear_attention", {"heads": 4, "kv_heads": 2, "conv": 2, "steps": 9}),
+    "lla-grouped": Part("lla", {"heads": 4, "kv_heads": 2, "conv": 2, "steps": 9}),
     "sparsek-grouped": Part("sparsek", {"heads": 4, "kv_heads": 2, "window": 2, "selected": 3, "conv": 2}),
     "nsa-of-4": Part("nsa", {"heads": 4, "kv_heads": 2, "block": 4, "selected": 16, "window": 6, "conv": 2}),
     "rat-of-4": Part("rat", {"heads": 4, "chunk": 4}),
