@@ -56,6 +56,7 @@ CASES = {
     "megalodon-of-8": Part("megalodon", {"heads": 2, "key_size": 3, "value_size": 5, "modes": 3, "chunk": 8}),
     "hla2-small": Part("hla2", {**SMALL, "value_size": 12, "conv": 4}),
     "linear_attention-gated": Part("linear_attention", {**SMALL, "feature_map": "silu", "gate": True}),
+    "gla-normalised": Part("gla", {**SMALL, "conv": 4, "normalised": True}),
     "gla-refined": Part("gla", {**SMALL, "gate": "refined"}),
     "gated_deltanet-shared-keys": Part(
         "gated_deltanet", {"heads": 4, "key_size": 6, "value_size": 5, "heads_per_key": 2}

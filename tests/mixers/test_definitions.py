@@ -142,6 +142,26 @@ def test_refined_gate_of_gla(large):
     assert_close(mixer(x)[0], (o.flatten(-2) * F.silu(gate)) @ mixer.output.weight.T, **CLOSE)
 
 
+@pytest.mark.parametrize("temperature", [1.0, 0.01])
+def test_normalised_gla(temperature):
+    mixer, x = build("gla", {**SIZES, "normalised": True})
+    mixer.decay.weight.data /= temperature  # decays from weak to strong
+    q, k, v, gate, low = projected(mixer, x, H * K, H * K, H * V, H * V, 16)
+
+    def features(y, kind):
+        y = torch.einsum("...hk,hkf->...hf", heads(y), mixer.map.maps.weight[kind])
+        return torch.cat([y.softmax(-1), (-y).softmax(-1)], -1)
+
+    decay = heads(torch.sigmoid(low @ mixer.decay.weight.T + mixer.decay.bias) ** (1 / 16))
+    q, k, v, outputs = features(q, 0), features(k, 1), heads(v), []
+    for t in range(T):
+        fading = torch.stack([decay[:, s + 1 : t + 1].prod(1) for s in range(t + 1)], 1)
+        weights = torch.einsum("bhk,bshk,bshk->bhs", q[:, t], k[:, : t + 1], fading)
+        outputs.append(torch.einsum("bhs,bshv->bhv", weights / weights.sum(-1, keepdim=True), v[:, : t + 1]))
+    o = normal(mixer, torch.stack(outputs, 1)).flatten(-2) * F.silu(gate)
+    assert_close(mixer(x)[0], o @ mixer.output.weight.T, **CLOSE)
+
+
 def test_keys_that_heads_of_gated_deltanet_share():
     shared = 2
     mixer, x = build("gated_deltanet", {**SIZES, "heads_per_key": shared})
