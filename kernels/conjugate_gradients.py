@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+MANY = 2
+"""Steps for each unknown that leave nothing but rounding: in theory one is enough."""
 Product = Callable[[Tensor], Tensor]
 """The matrix of each system times a vector of it, [..., K] -> [..., K]; the matrices are symmetric and positive."""
 
@@ -16,9 +18,9 @@ Product = Callable[[Tensor], Tensor]
 def solve(product: Product, q: Tensor, steps: int) -> Tensor:
     """x with A x = q, by so many steps from zero; its gradient is another solution: dq = A^-1 dx, dA = -dq x^T.
 
-    But for rounding, as many steps as there are unknowns are enough. Twice as many are the most that are taken.
+    No more steps are taken than `MANY` for each unknown.
     """
-    steps = min(steps, 2 * q.shape[-1])
+    steps = min(steps, MANY * q.shape[-1])
     with torch.no_grad():
         x = _conjugate_gradients(product, q, steps)
     if not torch.is_grad_enabled():
