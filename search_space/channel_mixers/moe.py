@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from kernels import swiglu
-from kernels.vmap import stackable
 from search_space.checks import not_negative, positive, switch
 from search_space.errors import InputError, one_of
 from search_space.parts.base import ChannelMixer, Dims, Experts, PartCost, Scaling
+from search_space.parts.gradient import balanced
 from search_space.parts.mlp import hidden_units
 
 ACTIVATIONS = ["swiglu", "relu2"]
@@ -99,7 +99,7 @@ class MixtureOfExperts(ChannelMixer):
         chances = scores.sigmoid() if self.sigmoid else scores.softmax(-1)
         chosen = chances.topk(self.top_k, -1).indices
         if self.balance:
-            chances = self._balanced(chances, chosen)
+            chances = balanced(chances, chosen, self.balance)
         weights = chances.gather(-1, chosen)
         if self.normalise:
             weights = weights / weights.sum(-1, keepdim=True)
@@ -117,13 +117,6 @@ class MixtureOfExperts(ChannelMixer):
         also = self.shared_output(self._activate(self.shared_input(x)))
         return y + (also if self.shared_gate is None else also * self.shared_gate(x).sigmoid())
 
-    def _balanced(self, chances: Tensor, chosen: Tensor) -> Tensor:
-        """The same numbers, whose gradient is also that of the auxiliary loss: balance E f_e / tokens for p_e."""
-        places = torch.zeros_like(chances).scatter(-1, chosen, 1.0).reshape(-1, self.experts)
-        share = places.mean(0) / self.top_k
-        slope = self.balance * self.experts / places.shape[0] * share
-        return with_gradient(chances, slope.expand_as(chances))
-
     def _activate(self, features: Tensor) -> Tensor:
         return swiglu(features) if self.gated else features.relu().square()
 
@@ -139,25 +132,6 @@ class MixtureOfExperts(ChannelMixer):
         each = (self.input.numel() + self.output.numel()) // self.experts
         weights["product_flops"] += 2.0 * self.top_k * each
         return PartCost(**weights, experts=(Experts(count=self.experts, used=self.top_k, parameters=each),))
-
-
-class _WithGradient(torch.autograd.Function):
-    """Hands a tensor on, and adds to its gradient."""
-
-    @staticmethod
-    def forward(ctx, x, extra):
-        ctx.save_for_backward(extra)
-        return x.view_as(x)
-
-    @staticmethod
-    def backward(ctx, grad):
-        return grad + ctx.saved_tensors[0], None
-
-
-@stackable(outputs=None, x=None, extra=None)
-def with_gradient(x: Tensor, extra: Tensor) -> Tensor:
-    """x, whose gradient is larger by `extra`, of the same shape."""
-    return _WithGradient.apply(x, extra)
 
 
 def _uniform(experts: int, inputs: int, outputs: int) -> Tensor:

@@ -102,9 +102,9 @@ def block_costs(block: Block, target: Target) -> dict[str, PartCost]:
 
 def _sums(block: Block, target: Target) -> tuple[float, ...]:
     """What a block adds to a model: parts, parameters, bytes that grow with the context, the same with their copies on
-    several devices, those of them that a step reads, bytes that do not grow, FLOPs of a step and of a prompt,
-    parameters that a step of the batch leaves unread, and a prompt. The target keeps it: a search prices hundreds of
-    layouts for each that it trains."""
+    several devices, those of them that a step reads, bytes that do not grow, those of them that a step leaves alone,
+    FLOPs of a step and of a prompt, parameters that a step of the batch leaves unread, and a prompt. The target keeps
+    it: a search prices hundreds of layouts for each that it trains."""
     found = target.prices.get(block)
     if found is None:
         parts, n, size = block_costs(block, target).values(), target.context, target.cache_element_bytes
@@ -116,6 +116,7 @@ def _sums(block: Block, target: Target) -> tuple[float, ...]:
             sum(p.cache_bytes(n, size, devices=target.devices) for p in parts),
             sum(p.cache_bytes(n, size, read=True, devices=target.devices) for p in parts),
             sum(p.state_elements * FP32_BYTES + p.conv_elements * size for p in parts),
+            sum(p.idle_elements * FP32_BYTES for p in parts),
             sum(p.step_flops(n) for p in parts),
             sum(p.prompt_flops(n) for p in parts),
             sum(e.unused(target.batch) for e in experts),
@@ -140,11 +141,11 @@ def cost(layout: Layout, target: Target) -> Cost:
         InputError: a part cannot be built at the target's size.
     """
     n, width, batch = target.context, target.width, target.batch
-    totals: list[float] = [0] * 10  # numbers of bytes stay integers, however large
+    totals: list[float] = [0] * 11  # numbers of bytes stay integers, however large
     for block, count in scaled_counts(layout, target.layers, target.resize).items():
         for place, value in enumerate(_sums(block, target)):
             totals[place] += count * value
-    parts, own, cached, held, read, kept, step_flops, prompt_flops, idle, idle_in_prompt = totals
+    parts, own, cached, held, read, kept, left, step_flops, prompt_flops, idle, idle_in_prompt = totals
 
     head = target.vocabulary * width
     norms = (int(parts) + 1) * width
@@ -163,7 +164,7 @@ def cost(layout: Layout, target: Target) -> Cost:
     prefill_flops = 2 * head + prompt_flops
     train_flops = 3.0 * (2 * n * head + prompt_flops)
     if target.measured is None:
-        step_bytes = step_weights + batch * (read + 2 * state)
+        step_bytes = step_weights + batch * (read + 2 * (state - left))
         decode_ms = _least_ms(target, batch * decode_flops, step_bytes, int(parts) * batch)
         prefill_ms = _least_ms(target, prefill_flops, prompt_weights + held + state, int(parts) * n)
     else:

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from search_space.checks import head_size, switch
+from search_space.checks import head_size, positive, switch
+from search_space.errors import InputError
 from search_space.parts.base import Dims
 from search_space.parts.matrix_state import DeltaRuleMixer
 from search_space.parts.nn import step_bias, unit_length
@@ -27,6 +28,7 @@ class GatedDeltaNet(DeltaRuleMixer):
         key_size: of each head; None means width / heads.
         value_size: of each head; None means width / heads.
         conv: width of the short convolution over queries, keys and values; 0 means none.
+        heads_per_key: heads that share a query and a key, and have values and gates of their own: 2 in Qwen3-Next.
         negative_eigenvalues: whether the writing strength is doubled, so that a step can also turn a part of the state
             around (2411.12537).
 
@@ -46,9 +48,12 @@ class GatedDeltaNet(DeltaRuleMixer):
         key_size: int | None = None,
         value_size: int | None = None,
         conv: int = 4,
+        heads_per_key: int = 1,
         negative_eigenvalues: bool = False,
     ):
         heads = max(1, dims.width // 256) if heads is None else heads
+        if positive("heads", heads) % positive("heads_per_key", heads_per_key):
+            raise InputError("heads_per_key", heads_per_key, f"a divisor of heads={heads}")
         super().__init__(
             dims,
             heads=heads,
@@ -58,6 +63,7 @@ class GatedDeltaNet(DeltaRuleMixer):
             activation=True,
             gated=True,
             extra=2 * heads,
+            key_heads=heads // heads_per_key,
         )
         self.strongest = 2.0 if switch("negative_eigenvalues", negative_eigenvalues) else 1.0
         self.log_rate = nn.Parameter((LARGEST_RATE * (1 - torch.rand(heads))).log())
@@ -65,7 +71,7 @@ class GatedDeltaNet(DeltaRuleMixer):
 
     def recurrence(self, qk: Tensor, v: Tensor, extra: Tensor, position: int) -> tuple[Tensor | None, ...]:
         """Unit queries and keys, values, writing strength, decay by head."""
-        q, k = unit_length(qk).chunk(2, -2)
+        q, k = unit_length(qk).repeat_interleave(self.heads // self.key_heads, -2).chunk(2, -2)
         strength, step = extra.chunk(2, -1)
         log_decay = -self.log_rate.exp() * F.softplus(step + self.step_bias)
         return q, k, v, self.strongest * strength.sigmoid(), log_decay

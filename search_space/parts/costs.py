@@ -96,6 +96,7 @@ class PartCost:
         product_flops: FLOPs a token of products with parameters: the projections.
         caches: what grows with the context.
         state_elements: recurrent state elements, kept in fp32, read and written at every step.
+        idle_elements: of the state elements, those that a step neither reads nor writes.
         conv_elements: cached inputs of the short convolutions.
         decode_flops: FLOPs of one decode step beside `product_flops` and those of the caches.
         prefill_flops: FLOPs a token beside these when a whole sequence is processed (chunkwise).
@@ -106,6 +107,7 @@ class PartCost:
     product_flops: float
     caches: tuple[Cache, ...] = ()
     state_elements: int = 0
+    idle_elements: int = 0
     conv_elements: int = 0
     decode_flops: float = 0.0
     prefill_flops: float = 0.0

@@ -14,6 +14,9 @@ from torch.nn import functional as F
 
 from search_space.parts.nn import unit_length
 
+SHORTEST = 1e-6
+"""Length that a vector has at least, where it is divided by that."""
+
 
 class FeatureMap(nn.Module):
     """phi for queries and keys of all heads.
@@ -77,6 +80,30 @@ class Hedgehog(FeatureMap):
         return torch.cat([x, -x], -1).softmax(-1).to(x.dtype)
 
 
+class SoftmaxPair(FeatureMap):
+    """LoLCATs (2410.10254): softmax(W x) beside softmax(-W x). W starts as He's uniform values for a tensor of all its
+    dimensions but the first, as in the released code.
+
+    Args:
+        heads: H.
+        size: K.
+        rows: of W; None means K.
+    """
+
+    def __init__(self, heads: int, size: int, rows: int | None = None):
+        super().__init__(heads, size)
+        rows = rows or size
+        self.features = 2 * rows
+        self.maps = HeadMaps(2, heads, size, rows)
+        bound = (6 / (size * rows)) ** 0.5
+        nn.init.uniform_(self.maps.weight, -bound, bound)
+
+    def forward(self, x: Tensor, of_keys: bool) -> Tensor:
+        """See the class."""
+        x = self.maps(x, of_keys)
+        return torch.cat([x.softmax(-1), (-x).softmax(-1)], -1).to(x.dtype)
+
+
 class ReGLA(FeatureMap):
     """ReGLA (2502.01578): exp(W x - max), scaled to unit variance. The maximum is over a token's features, for keys as
     for queries; the paper's maximum for keys is over all tokens, later ones included."""
@@ -89,6 +116,30 @@ class ReGLA(FeatureMap):
     def forward(self, x: Tensor, of_keys: bool) -> Tensor:
         """See the class."""
         return self.scale**0.5 * _exp(self.maps(x, of_keys))
+
+
+class NormAware(FeatureMap):
+    """NaLaFormer (2506.21137): positive and negative parts side by side, of queries raised to a power by their length.
+
+    phi(q) = (q / |q|)^p of either part with p = 3 (1/2 + tanh |q|), so that long queries look sharply, and phi(k) = k^3
+    of either part, as in the released code. That is for images, and adds a convolution of values, a gate and positions
+    in two dimensions, which are left out.
+    """
+
+    power = 3.0
+
+    def __init__(self, heads: int, size: int):
+        super().__init__(heads, size)
+        self.features = 2 * size
+
+    def forward(self, x: Tensor, of_keys: bool) -> Tensor:
+        """See the class."""
+        if of_keys:
+            x = x**self.power
+            return torch.cat([F.relu(x), F.relu(-x)], -1)
+        length = (x.square().sum(-1, keepdim=True) + SHORTEST**2).sqrt()
+        x = torch.cat([F.relu(x), F.relu(-x)], -1) / length
+        return x ** (self.power * (0.5 + length.tanh()))
 
 
 class MLPKernel(FeatureMap):
@@ -200,5 +251,6 @@ FEATURE_MAPS = {
     "mlp": Entry(MLPKernel, True),
     "regla": Entry(ReGLA, False),
     "fourier": Entry(Fourier, False),
+    "norm_aware": Entry(NormAware, True),
 }
 """Sources: elu 2006.16236; relu 2103.13076; silu 2406.16690 (cosFormer2); cosine 2409.18747; others in their class."""

@@ -90,9 +90,10 @@ def main() -> None:
         "",
         *by_use(target),
         "",
-        "For one user and a short context all layouts cost about the same, since reading the weights is what takes the "
-        "time; with many sequences and long contexts the cache of the few attention layers is all that counts, and the "
-        "kind of the other layers hardly does. `nas front DIR target.batch=1 target.context=4096` prices a finished "
+        "For one user and a short context layouts with a channel mixer in every layer cost about the same, since "
+        "reading the weights is what takes the time; with many sequences and long contexts the cache of the few "
+        "attention layers is all that counts, and the kind of the other layers hardly does. `nas front DIR "
+        "target.batch=1 target.context=4096` prices a finished "
         "search's layouts for another use.",
         "",
         "## Measured against whole models",

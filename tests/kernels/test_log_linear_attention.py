@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+from torch.nn.functional import normalize
 from torch.testing import assert_close
 
-from kernels import log_linear_attention, log_linear_attention_step
-from tests.kernels.test_operators import B, H, K, V, compare, draw, log_decay
+from kernels import delta_rule, log_linear_attention, log_linear_attention_step
+from tests.kernels.test_operators import STRENGTHS, B, H, K, V, compare, draw, log_decay
 from tests.kernels.test_second_oracle import naive
 
 
@@ -61,3 +62,46 @@ def test_a_later_token_changes_nothing(place):
         log_linear_attention(*changed, 0)[0][:, :place], log_linear_attention(*inputs, 0)[0][:, :place],
         rtol=0, atol=1e-12,
     )  # fmt: skip
+
+
+def erasing(length, strength=0.3):
+    """Inputs of the delta rule."""
+    inputs = draws(length, strength=strength)
+    inputs["k"] = normalize(inputs["k"], dim=-1)
+    return {**inputs, "beta": draw(B, length, H).sigmoid()}
+
+
+@pytest.mark.parametrize("position", [0, 1, 6, 13])
+@pytest.mark.parametrize("length", [1, 2, 9, 33])
+@pytest.mark.parametrize("strength", STRENGTHS.values(), ids=STRENGTHS)
+def test_values_and_gradients_of_the_delta_rule(strength, length, position, monkeypatch):
+    inputs = erasing(length, strength)
+    bits = torch.tensor([position >> p & 1 for p in range(position.bit_length())])[:, None, None, None]
+    if position:
+        inputs["state"] = draw(B, len(bits), H, K, V)
+
+    def run(x):
+        tensors = [x[name] for name in draws(1)]
+        state = bits.to(x["state"]) * x["state"] if position else None
+        return log_linear_attention(*tensors, position, beta=x["beta"], initial_state=state)
+
+    compare(run, inputs, "chunked", monkeypatch)
+
+
+def test_with_equal_weights_it_is_the_delta_rule():
+    q, k, v, decay, weights, beta = erasing(29).values()
+    o, states = log_linear_attention(q, k, v, decay, torch.ones_like(weights), 0, beta=beta)
+    assert_close((o, states.sum(1)), delta_rule(q, k, v, beta, decay))
+
+
+@pytest.mark.parametrize("cut", [1, 7, 8, 9, 16, 17])
+def test_the_delta_rule_in_parts_and_token_by_token(cut):
+    *inputs, beta = erasing(21).values()
+    whole, last = log_linear_attention(*inputs, 0, beta=beta)
+    _, between = log_linear_attention(*(x[:, :cut] for x in inputs), 0, beta=beta[:, :cut])
+    second, end = log_linear_attention(*(x[:, cut:] for x in inputs), cut, beta=beta[:, cut:], initial_state=between)
+    assert_close((second, end), (whole[:, cut:], last))
+    for t in range(cut, 21):
+        o, between = log_linear_attention_step(*(x[:, t] for x in inputs), t, between, beta=beta[:, t])
+        assert_close(o, whole[:, t])
+    assert_close(between, last)

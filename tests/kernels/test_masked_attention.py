@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from kernels import masked_attention, softmax_attention
+from kernels import masked_attention, masked_attention_with_total, softmax_attention
 from tests.kernels.test_operators import B, K, V, compare, draw
 
 H = 4
@@ -16,7 +16,19 @@ def test_values_and_gradients(queries, keys, groups, monkeypatch):
     seen = draw(B, H, queries, keys) > 0.5
     seen[0, 1, 0] = False  # sees nothing
     inputs = {"q": draw(B, queries, H, K), "k": draw(B, keys, groups, K), "v": draw(B, keys, groups, V)}
-    compare(lambda x: [masked_attention(x["q"], x["k"], x["v"], seen)], inputs, "chunked", monkeypatch)
+    compare(lambda x: masked_attention_with_total(x["q"], x["k"], x["v"], seen), inputs, "chunked", monkeypatch)
+    o, total, most = masked_attention_with_total(*inputs.values(), seen)
+    scores = torch.einsum("bthk,bshk->bhts", inputs["q"], inputs["k"].repeat_interleave(H // groups, 2)) / K**0.5
+    sums = (scores.exp() * seen).sum(-1).transpose(1, 2)[..., None]
+    assert_close((o, total * most.exp()), (masked_attention(*inputs.values(), seen), sums))
+
+
+def test_gates_multiply_keys_and_values(monkeypatch):
+    seen = draw(B, H, 7, 9) > -0.5
+    inputs = {"q": draw(B, 7, H, K), "k": draw(B, 9, 2, K), "v": draw(B, 9, 2, V), "gates": draw(B, H, 7, 9, seed=3)}
+    compare(
+        lambda x: [masked_attention(x["q"], x["k"], x["v"], seen, gates=x["gates"])], inputs, "chunked", monkeypatch
+    )  # fmt: skip
 
 
 def test_under_a_causal_mask_it_is_softmax_attention():

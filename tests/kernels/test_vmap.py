@@ -38,6 +38,21 @@ CASES = {
         "dplr_step",
         lambda: [*(draw(BATCH, HEADS, n) for n in (8, 8, 5, 8, 8)), decay(BATCH, HEADS, 8), draw(*STATE)],
     ),
+    "complex_scan": (
+        "complex_scan",
+        lambda: [draw(BATCH, TOKENS, 6), draw(6, 3), decay(6, 3), draw(6, 3), draw(6, 3, 2)],
+    ),
+    "local_linear_attention": (
+        "local_linear_attention",
+        lambda: [draw(*QK), draw(*QK), draw(*V), 0.5 + draw(BATCH, HEADS).abs(), 12],
+    ),
+    "mesa": (
+        "mesa",
+        lambda: [
+            *(draw(*QK) / 3, draw(*QK) / 3, draw(*V), draw(*QK[:3]).sigmoid(), decay(*QK[:3])),
+            *(0.5 + draw(BATCH, HEADS, 8).abs(), 12),
+        ],
+    ),
     "elementwise_attention": ("elementwise_attention", lambda: [draw(*QK), draw(*QK), draw(*V), "sigmoid"]),
     "gated_scan": ("gated_scan", lambda: [draw(BATCH, TOKENS, 6), decay(BATCH, TOKENS, 6)]),
     "linear_attention": ("linear_attention", lambda: [draw(*QK), draw(*QK), draw(*V)]),

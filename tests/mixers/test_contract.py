@@ -9,6 +9,8 @@ from search_space.testing import ChannelMixerContract, MixerContract
 SMALL = {"heads": 2, "key_size": 8}
 CASES = {
     **{name: Part(name) for name in MIXERS.names()},
+    "lolcats": Part("lolcats", {"window": 16}),  # the default sees all tokens of the suite
+    "sparsek": Part("sparsek", {"window": 8, "selected": 4}),  # likewise
     "attention-grouped": Part("attention", {"heads": 4, "kv_heads": 2, "value_size": 4, "conv": 3}),
     "attention-without-positions": Part("attention", {"rope_theta": None}),
     "attention-with-norms": Part("attention", {"heads": 4, "kv_heads": 2, "qk_norm": True}),
@@ -37,13 +39,30 @@ CASES = {
     # The other maps are functions of each element, or that of `based`.
     **{
         f"linear_attention-{name}": Part("linear_attention", {"feature_map": name, **SMALL})
-        for name in ("hedgehog", "log_normal", "dijiang", "mlp", "regla", "fourier")
+        for name in ("hedgehog", "log_normal", "dijiang", "mlp", "regla", "fourier", "norm_aware")
     },
     "linear_attention-that-turns": Part("linear_attention", {"feature_map": "silu", "rope_theta": 100.0, "conv": 4}),
     "based-small": Part("based", {"heads": 3, "key_size": 3, "value_size": 4, "conv": 3}),
     "base_conv-of-2": Part("base_conv", {"conv": 2}),
     "rodimus-small": Part("rodimus", {"channels": 12, "key_size": 5, "rank": 3, "conv": 0}),
     "strided_attention-of-3": Part("strided_attention", {"heads": 4, "kv_heads": 2, "stride": 3, "conv": 2}),
+    "xlstm-small": Part("xlstm", {**SMALL, "conv": 4}),
+    "mesa-small": Part("mesa", {**SMALL, "value_size": 12, "conv": 0, "steps": 12}),
+    "sse-small": Part("sse", {**SMALL, "value_size": 12, "partitions": 3, "balance": 0.0}),
+    "lte-of-9": Part("lte", {"heads": 4, "kv_heads": 2, "window": 9, "buffer": 3, "sinks": 2, "conv": 2}),
+    "lte-of-2": Part("lte", {"heads": 4, "kv_heads": 2, "window": 2, "buffer": 5, "sinks": 1, "qk_norm": True}),
+    "lolcats-of-5": Part("lolcats", {"heads": 4, "kv_heads": 2, "window": 5, "feature_size": 3, "conv": 2}),
+    "lizard-of-5": Part("lizard", {"heads": 4, "kv_heads": 2, "window": 5, "sinks": 1, "rope_theta": 100.0}),
+    "megalodon-of-8": Part("megalodon", {"heads": 2, "key_size": 3, "value_size": 5, "modes": 3, "chunk": 8}),
+    "hla2-small": Part("hla2", {**SMALL, "value_size": 12, "conv": 4}),
+    "linear_attention-gated": Part("linear_attention", {**SMALL, "feature_map": "silu", "gate": True}),
+    "gla-normalised": Part("gla", {**SMALL, "conv": 4, "normalised": True}),
+    "gla-refined": Part("gla", {**SMALL, "gate": "refined"}),
+    "gated_deltanet-shared-keys": Part(
+        "gated_deltanet", {"heads": 4, "key_size": 6, "value_size": 5, "heads_per_key": 2}
+    ),
+    "lla-grouped": Part("lla", {"heads": 4, "kv_heads": 2, "conv": 2, "steps": 9}),
+    "sparsek-grouped": Part("sparsek", {"heads": 4, "kv_heads": 2, "window": 2, "selected": 3, "conv": 2}),
     "nsa-of-4": Part("nsa", {"heads": 4, "kv_heads": 2, "block": 4, "selected": 16, "window": 6, "conv": 2}),
     "rat-of-4": Part("rat", {"heads": 4, "chunk": 4}),
     "rat-without-positions": Part("rat", {"heads": 3, "key_size": 4, "value_size": 4, "chunk": 5, "rope_theta": None}),
@@ -59,6 +78,7 @@ CASES = {
     "mamba-small": Part("mamba", {"channels": 12, "key_size": 3, "rank": 5, "conv": 0}),
     "mamba2-small": Part("mamba2", {"heads": 4, "key_size": 6, "value_size": 5, "n_groups": 2}),
     "log_linear_mamba2-small": Part("log_linear_mamba2", {"heads": 4, "key_size": 6, "value_size": 5, "levels": 3}),
+    "log_linear_gdn-small": Part("log_linear_gdn", {**SMALL, "levels": 3, "conv": 0}),
     "mamba3-small": Part("mamba3", {"heads": 4, "key_size": 6, "value_size": 5, "n_groups": 2}),
     "mamba3-of-one-key": Part("mamba3", {"heads": 2, "key_size": 1, "value_size": 8}),
     "mamba2-without-convolution": Part("mamba2", {"heads": 4, "key_size": 8, "value_size": 4, "conv": 0}),

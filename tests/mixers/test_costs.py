@@ -50,6 +50,14 @@ def test_attention_has_the_published_sizes(name, kv_heads):
     assert (found.state_elements, found.conv_elements, found.decode_flops) == (0, 0, 0)
 
 
+def test_a_sum_of_weights_is_one_more_column():
+    d, k = 2048, 256
+    plain, found = cost("gla", d), cost("gla", d, normalised=True)
+    assert found.parameters - plain.parameters == 2 * 4 * k * k // 2
+    assert found.product_flops - plain.product_flops == 2 * 2 * 4 * k * k // 2
+    assert found.state_elements - plain.state_elements == 4 * k
+
+
 def test_prefill_of_linear_attention_and_of_the_delta_rule():
     heads, key, value = 8, 256, 256
     linear = 4 * heads * key * value + CHUNK * heads * (key + value)
@@ -65,6 +73,9 @@ BIASED = {"mamba", "mamba2", "log_linear_mamba2", "rg_lru", "rodimus"}  # mixers
 OTHER_CONVOLUTIONS = {
     "mamba3",
     "rat",
+    "sse",
+    "lte",
+    "megalodon",
     "parallel",
     "short_conv",
     "base_conv",

@@ -129,6 +129,52 @@ def test_gla(conv):
     assert_close(mixer(x)[0], (o.flatten(-2) * F.silu(gate)) @ mixer.output.weight.T, **CLOSE)
 
 
+@pytest.mark.parametrize("large", [1.0, 30.0])
+def test_refined_gate_of_gla(large):
+    mixer, x = build("gla", {**SIZES, "gate": "refined"})
+    x = large * x
+    qkv, gate, low, also = projected(mixer, x, H * (2 * K + V), H * V, 16, 16)
+    q, k, v = qkv.split([H * K, H * K, H * V], -1)
+    g = torch.sigmoid(low @ mixer.decay.weight.T + mixer.decay.bias)
+    r = torch.sigmoid(also @ mixer.refinement.weight.T + mixer.refinement.bias)
+    decay = (1 - r) * g**2 + r * (1 - (1 - g) ** 2)
+    o = normal(mixer, remembered(heads(q), heads(k), heads(v), heads(decay)[..., None]))
+    assert_close(mixer(x)[0], (o.flatten(-2) * F.silu(gate)) @ mixer.output.weight.T, **CLOSE)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.01])
+def test_normalised_gla(temperature):
+    mixer, x = build("gla", {**SIZES, "normalised": True})
+    mixer.decay.weight.data /= temperature  # decays from weak to strong
+    q, k, v, gate, low = projected(mixer, x, H * K, H * K, H * V, H * V, 16)
+
+    def features(y, kind):
+        y = torch.einsum("...hk,hkf->...hf", heads(y), mixer.map.maps.weight[kind])
+        return torch.cat([y.softmax(-1), (-y).softmax(-1)], -1)
+
+    decay = heads(torch.sigmoid(low @ mixer.decay.weight.T + mixer.decay.bias) ** (1 / 16))
+    q, k, v, outputs = features(q, 0), features(k, 1), heads(v), []
+    for t in range(T):
+        fading = torch.stack([decay[:, s + 1 : t + 1].prod(1) for s in range(t + 1)], 1)
+        weights = torch.einsum("bhk,bshk,bshk->bhs", q[:, t], k[:, : t + 1], fading)
+        outputs.append(torch.einsum("bhs,bshv->bhv", weights / weights.sum(-1, keepdim=True), v[:, : t + 1]))
+    o = normal(mixer, torch.stack(outputs, 1)).flatten(-2) * F.silu(gate)
+    assert_close(mixer(x)[0], o @ mixer.output.weight.T, **CLOSE)
+
+
+def test_keys_that_heads_of_gated_deltanet_share():
+    shared = 2
+    mixer, x = build("gated_deltanet", {**SIZES, "heads_per_key": shared})
+    keys = H // shared * K
+    qkv, gate, b, a = projected(mixer, x, 2 * keys + H * V, H * V, H, H)
+    q, k, v = F.silu(convolved(mixer, qkv)).split([keys, keys, H * V], -1)
+    q, k = (heads(y, H // shared)[:, :, [h // shared for h in range(H)]] for y in (q, k))
+    q, k = (y / (y.square().sum(-1, keepdim=True) + 1e-6).sqrt() for y in (q, k))
+    decay = torch.exp(-mixer.log_rate.exp() * torch.log1p((a + mixer.step_bias).exp()))
+    o = normal(mixer, remembered(q, k, heads(v), decay[..., None, None], torch.sigmoid(b))).flatten(-2)
+    assert_close(mixer(x)[0], (o * F.silu(gate)) @ mixer.output.weight.T, **CLOSE)
+
+
 @pytest.mark.parametrize("conv", [0, 4])
 def test_hgrn2(conv):
     mixer, x = build("hgrn2", {**SIZES, "conv": conv})

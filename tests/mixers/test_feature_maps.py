@@ -55,6 +55,14 @@ def fourier(phi, x, kind):
     return torch.cat([angles.sin(), angles.cos()], -1) / K**0.5
 
 
+def norm_aware(phi, x, kind):
+    parts = torch.cat([x.clamp(min=0), (-x).clamp(min=0)], -1)
+    if kind:
+        return parts**3
+    length = (x.square().sum(-1, keepdim=True) + 1e-12).sqrt()
+    return (parts / length) ** (3 * (0.5 + length.tanh()))
+
+
 MAPS = {
     "elu": lambda phi, x, kind: torch.where(x > 0, x + 1, x.exp()),
     "relu": lambda phi, x, kind: x.clamp(min=0),
@@ -67,6 +75,7 @@ MAPS = {
     "mlp": lambda phi, x, kind: torch.log1p(by_head(phi.second, by_head(phi.first, x, kind).clamp(min=0), kind).exp()),
     "regla": lambda phi, x, kind: (math.e * (K * (math.e**2 - 1)) ** 0.5) ** -0.5 * largest(by_head(phi.maps, x, kind)),
     "fourier": fourier,
+    "norm_aware": norm_aware,
 }
 NORMED = {"silu", "cosine", "regla", "fourier"}
 
@@ -82,8 +91,17 @@ def test_equation(name, conv):
     compare(mixer, x, name, conv)
 
 
+@pytest.mark.parametrize("name", ["silu", "elu"])
+def test_gate(name):
+    mixer, x = build("linear_attention", {**SIZES, "feature_map": name, "gate": True})
+    compare(mixer, x, name)
+    found, plain = (cost("linear_attention", 1024, feature_map=name, gate=gate) for gate in (True, False))
+    assert found.product_flops - plain.product_flops == 2 * 2 * 64 * 1024
+    assert found.parameters - plain.parameters == 2 * 64 * 1024
+
+
 def compare(mixer, x, name, conv=0, theta=None):
-    qkv = x @ mixer.input.weight.T
+    qkv, gate = (x @ mixer.input.weight.T).tensor_split([H * (2 * K + V)], -1)
     qkv = F.silu(convolved(mixer, qkv)) if conv else qkv
     q, k, v = map(heads, qkv.split([H * K, H * K, H * V], -1))
     q, k = (MAPS[name](mixer.map, y, kind) for kind, y in enumerate((q, k)))
@@ -95,7 +113,10 @@ def compare(mixer, x, name, conv=0, theta=None):
         o = o / (o.square().mean(-1, keepdim=True) + 1e-5).sqrt() * mixer.norm.weight
     else:
         o = o / (weights.sum(-1) + 1e-6).mT[..., None]
-    assert_close(mixer(x)[0], o.flatten(-2) @ mixer.output.weight.T, **CLOSE)
+    o = o.flatten(-2)
+    if mixer.gate is not None:
+        o = o * torch.sigmoid(gate @ mixer.gate.weight.T)
+    assert_close(mixer(x)[0], o @ mixer.output.weight.T, **CLOSE)
 
 
 def test_features_turn():

@@ -12,6 +12,8 @@ SIZES = {"heads": 2, "key_size": 8, "value_size": 12, "conv": 3}
 
 WITHOUT_HEADS = {
     "mamba3",
+    "megalodon",
+    "sse",
     "rat",
     "rodimus",
     "mla",
@@ -48,6 +50,19 @@ BAD = {
     "misspelt-option": ("gla", {"key_sizes": 8}, "blocks.a.key_sizes", "did you mean 'key_size'"),
     "option-of-another-mixer": ("attention", {"window": 8}, "blocks.a.window", "option of attention"),
     "misspelt-inherited-option": ("sliding_window", {"kvheads": 8}, "blocks.a.kvheads", "'kv_heads'"),
+    "one-partition": ("sse", {"partitions": 1}, "blocks.a.partitions", "2 at least"),
+    "no-buffer": ("lte", {"buffer": 0}, "blocks.a.buffer", "positive integer"),
+    "negative-penalty": ("lte", {"penalty": -1}, "blocks.a.penalty", "zero or more"),
+    "no-steps": ("mesa", {"steps": 0}, "blocks.a.steps", "positive integer"),
+    "no-sinks": ("lizard", {"sinks": 0}, "blocks.a.sinks", "positive integer"),
+    "window-by-relu": ("lolcats", {"activation": "relu"}, "blocks.a.activation", "softmax"),
+    "gate-that-is-none": ("gla", {"gate": "coarse"}, "blocks.a.gate", "one of plain, refined"),
+    "keys-that-do-not-divide": (
+        "gated_deltanet",
+        {"heads": 4, "heads_per_key": 3},
+        "blocks.a.heads_per_key",
+        "divisor of heads=4",
+    ),
     "no-heads": ("deltanet", {"heads": 0}, "blocks.a.heads", "positive integer"),
     "heads-in-words": ("gla", {"heads": "two"}, "blocks.a.heads", "positive integer"),
     "fractional-size": ("gla", {"key_size": 0.5}, "blocks.a.key_size", "positive integer"),

@@ -285,3 +285,33 @@ def test_gated_deltanet(negative, monkeypatch):
         }
     )
     compare(mixer, module)
+
+
+def test_xlstm():
+    from transformers.models.xlstm.configuration_xlstm import xLSTMConfig
+    from transformers.models.xlstm.modeling_xlstm import xLSTMLayer
+
+    config = xLSTMConfig(
+        hidden_size=64, num_heads=2, num_hidden_layers=1, chunk_size=8, autocast_kernel_dtype="float32", eps=1e-9
+    )
+    torch.manual_seed(0)
+    mixer = build_mixer(Part("xlstm", {"heads": 2}), Dims(width=64, heads=2))
+    for parameter in mixer.parameters():
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    mixer.gate_bias.data += torch.tensor([9.0, 11.0, 0.0, -4.0])
+    module = xLSTMLayer(config)
+    q, k, v, o, i, f = mixer.input.weight.data.split([32, 32, 64, 64, 2, 2])
+    i_bias, f_bias = mixer.gate_bias.data.chunk(2)
+    module.load_state_dict(
+        {
+            "q.weight": q, "k.weight": k, "v.weight": v, "ogate_preact.weight": o,
+            "igate_preact.weight": i, "igate_preact.bias": i_bias,
+            "fgate_preact.weight": f, "fgate_preact.bias": f_bias,
+            "multihead_norm.weight": mixer.gain.data, "out_proj.weight": mixer.output.weight.data,
+        }
+    )  # fmt: skip
+    x = torch.randn(2, T, 64, requires_grad=True)
+    found, expected = mixer(x)[0], module(x)[0]
+    assert_close(found, expected, atol=2e-5, rtol=1e-4)
+    weights = torch.randn(found.shape)
+    assert_close(*(torch.autograd.grad((y * weights).sum(), x)[0] for y in (found, expected)), atol=1e-4, rtol=1e-3)

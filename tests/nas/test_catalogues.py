@@ -39,7 +39,7 @@ def test_mixers_by_family_in_80_columns():
 def test_one_mixer_with_its_documentation_options_and_sizes():
     text = printed("mixers", "gla", "target.width=1024", "target.heads=16")
     assert text.startswith(MIXERS.get("gla").__doc__.splitlines()[0])
-    assert "options: heads=4, key_size=None, value_size=None, conv=0\n" in text
+    assert "options: heads=4, key_size=None, value_size=None, conv=0, gate=plain, normalised=False\n" in text
     assert "family:  linear" in text and "state: 131,072 in the target" in text
 
 

@@ -41,6 +41,8 @@ def test_each_says_where_it_comes_from_and_uses_known_mixers(published):
         ("sliding_window", "window"),
         ("short_conv", "conv"),
         ("mla", "rope_theta"),
+        ("gated_attention", "gate"),
+        ("gated_attention", "qk_norm"),
         ("gated_deltanet", "negative_eigenvalues"),
         *PARALLEL,
     }

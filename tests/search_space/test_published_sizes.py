@@ -208,13 +208,19 @@ MODELS = [
             "mlp_width": 5632,
             "vocabulary": 151936,
             "options": {
-                "gated_deltanet": {"heads": 32, "key_size": 128, "value_size": 128},
-                "gated_attention": {"gate": "element", "qk_norm": True, "key_size": 256, "value_size": 256},
+                "gated_deltanet": {"heads": 32, "heads_per_key": 2, "key_size": 128, "value_size": 128},
+                "gated_attention": {"key_size": 256, "value_size": 256},
             },
         },
         mlp=lambda place: QWEN_EXPERTS,
-        left_out={"queries and keys are shared by two value heads": -36 * 2 * 16 * 128 * (2048 + 4)},
         transformers=("qwen3_next", "Qwen3Next", {}),
+    ),
+    Released(
+        layout="xLSTM 7B",
+        parameters=6.87e9,
+        source="2503.13427, abstract and released model",
+        target={"width": 4096, "heads": 32, "mlp_width": 10944, "vocabulary": 50304},
+        transformers=("xlstm", "xLSTM", {}),
     ),
 ]
 

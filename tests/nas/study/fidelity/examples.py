@@ -13,7 +13,7 @@ FEW = """
 arXiv 2507.06457,mixer,gated_deltanet*12,gla*12,RULER,4K,1.3B,0.1,0.06,n,
 arXiv 2507.06457,count,gla*11 attention,gla*12,RULER,4K,1.3B,0.1,0.06,n,
 another,mixer,gla*12,gated_deltanet*12,recall,4K,1.3B,3,2,y,
-another,across,gla*12,xlstm*12,recall,4K,1.3B,3,2,n,
+another,across,gla*12,comba*12,recall,4K,1.3B,3,2,n,
 another,mixer,gated_deltanet*12,hgrn2*12,recall,4K,1.3B,1,2,n,
 another,count-loss,gla*11 attention,gla*12,ppl,4K,1.3B,1,0.5,n,
 """

@@ -33,14 +33,14 @@ def test_what_is_written(trained):
     about = found["about"]
     assert (about["statements"], about["clear"], about["mapped"], about["judged"]) == (6, 5, 4, 4)
     assert (about["runs"], about["seeds"]) == (5, 5)
-    assert found["unknown_mixers"] == {"xlstm": 1} and list(found["unmapped"]) == ["xlstm*12"]
+    assert found["unknown_mixers"] == {"comba": 1} and list(found["unmapped"]) == ["comba*12"]
     mixer, count, by_loss = found["axes"]
     assert by_loss["name"] == "count-loss" and by_loss["baselines"]["attention count"]["value"] == 1.0
     assert (mixer["name"], mixer["statements"], mixer["source_count"]) == ("mixer", 2, 2)
     assert mixer["proxies"]["value"] == 0.5, "the two sources say the opposite"
     assert count["baselines"]["attention count"]["value"] == 1.0 and count["proxies"]["value"] in (0.0, 0.5, 1.0)
     page, figure = (folder / "report.md").read_text(), (folder / "fidelity.svg").read_text()
-    assert "xlstm*12" in page and "fidelity.svg" in page and "arXiv 2507.06457" in page
+    assert "comba*12" in page and "fidelity.svg" in page and "arXiv 2507.06457" in page
     assert "proxies" in figure and "attention count" in figure and "2 statements, 2 sources *" in figure
 
 
