@@ -176,7 +176,11 @@ def test_the_text_says_how_its_times_were_got():
     measured = replace(TARGET)
     # In the place of a profile that was loaded.
     vars(measured)["measured"] = SimpleNamespace(
-        about={"device": "my laptop"}, decode_ms=lambda *_: 1.25, prefill_ms=lambda *_: 9.0
+        about={"device": "my laptop"},
+        flops=1e12,
+        bandwidth=1e11,
+        decode_ms=lambda *_: 1.25,
+        prefill_ms=lambda *_: 9.0,
     )
     text = find_exporter("yaml")(layout(1), measured)
     assert "1.25 ms at batch 8, measured on my laptop" in text and "roofline" not in text
