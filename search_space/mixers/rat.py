@@ -128,7 +128,7 @@ class RAT(Mixer):
     def cost(self) -> PartCost:
         """Two entries a chunk, the running ones, and FLOPs for each chunk, the own entry and the recurrence."""
         size = self.heads * self.key_size
-        cache = Cache(elements=2 * size, flops=4.0 * size, every=self.chunk)
+        cache = Cache(elements=2 * size, flops=4.0 * size, every=self.chunk, heads=self.heads)
         flops = 4.0 * size + 2 * 3 * size
         return PartCost(
             **self.weights(), caches=(cache,), conv_elements=2 * size, decode_flops=flops, prefill_flops=flops

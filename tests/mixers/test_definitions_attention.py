@@ -98,7 +98,7 @@ def test_costs_of_latent_attention():
     assert found.parameters == products + 512
     assert found.product_flops == 2 * products
     step, prompt = 2 * 32 * (512 + 64) + 2 * 32 * 512, 2 * 32 * (128 + 64 + 128)
-    assert found.caches == (Cache(elements=512 + 64, flops=step, prefill_flops=prompt),)
+    assert found.caches == (Cache(elements=512 + 64, flops=step, prefill_flops=prompt, heads=1),)
     assert found.step_flops(10) == found.product_flops + 10 * step
     assert found.prompt_flops(10) == 10 * found.product_flops + 55 * prompt
 

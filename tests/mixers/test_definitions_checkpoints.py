@@ -99,10 +99,10 @@ def test_costs(d):
     assert (rodimus.state_elements, rodimus.conv_elements) == (128 * d, 6 * d)
     assert rodimus.decode_flops == 5 * 128 * d + 4 * d
     assert strided.product_flops == 2 * 4 * d**2
-    assert strided.caches == (Cache(elements=2 * d, flops=4 * d, every=10),)
+    assert strided.caches == (Cache(elements=2 * d, flops=4 * d, every=10, heads=d // 64),)
     assert strided.step_flops(10_000) == strided.product_flops + 4 * d * (1000 + 1)
     assert rat.product_flops == 2 * (4 * d**2 + 512 * d)
-    assert rat.caches == (Cache(elements=2 * d, flops=4 * d, every=16),)
+    assert rat.caches == (Cache(elements=2 * d, flops=4 * d, every=16, heads=d // 128),)
     assert rat.conv_elements == 2 * d
 
 

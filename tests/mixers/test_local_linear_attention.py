@@ -37,5 +37,5 @@ def test_costs(d):
     found = cost("lla", d)
     assert found.product_flops == 2 * 4 * d**2
     assert found.parameters == 4 * d**2 + 2 * 64 + d // 64
-    assert found.caches == (Cache(elements=2 * d, flops=4.0 * d + 4.0 * d + 30 * 4.0 * d),)
+    assert found.caches == (Cache(elements=2 * d, flops=4.0 * d + 4.0 * d + 30 * 4.0 * d, heads=d // 64),)
     assert found.decode_flops == found.prefill_flops == 30 * 12 * d

@@ -90,7 +90,8 @@ def test_costs(d):
     biases = 2 * d + d // 4 + 2 * d + d
     average, norms, affine = d * 16 * 4 + 2 * d, 2 * d + d, 4 * (d // 4)
     assert found.parameters == products + biases + average + norms + affine
-    assert found.caches == (Cache(elements=d // 4 + 2 * d, flops=2.0 * (d // 4 + 2 * d), window=2048, reads=1024),)
+    entries = d // 4 + 2 * d
+    assert found.caches == (Cache(elements=entries, flops=2.0 * entries, window=2048, reads=1024, heads=d // 1024),)
     assert found.state_elements == 2 * 16 * d + 2 * d // 32
     assert found.decode_flops == 12 * 16 * d + 12 * d
     assert found.prefill_flops == 2 * CHUNK * d + 8 * 16 * d + 12 * d

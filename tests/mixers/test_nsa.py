@@ -58,7 +58,7 @@ def test_costs():
     found = cost("nsa", d, kv_heads=g)
     assert found.product_flops == 2 * (2 * d**2 * (1 + g / h) + 3 * h * d)
     size, flops = 2 * g * 64, 4 * h * 64
-    tokens = Cache(elements=size, flops=flops, reads=1024 + 512)
-    assert found.caches == (tokens, Cache(elements=size, flops=flops, every=64))
+    tokens = Cache(elements=size, flops=flops, reads=1024 + 512, heads=g)
+    assert found.caches == (tokens, Cache(elements=size, flops=flops, every=64, heads=g))
     assert found.cache_elements(32768) == size * (32768 + 512)
     assert found.step_flops(32768) == found.product_flops + flops * (512 + 1024 + 512)

@@ -72,5 +72,5 @@ def test_costs(d):
     found, h = cost("sparsek", d, kv_heads=8), d // 64
     assert found.product_flops == 2 * (2 * d**2 + 2 * 8 * 64 * d + 8 * d)
     assert found.parameters == found.product_flops / 2 + 8
-    assert found.caches == (Cache(elements=8 * 129, flops=4 * h * 64, window=512 + 1024, reads=1024),)
+    assert found.caches == (Cache(elements=8 * 129, flops=4 * h * 64, window=512 + 1024, reads=1024, heads=8),)
     assert (found.state_elements, found.conv_elements, found.decode_flops) == (0, 0, 0)

@@ -128,7 +128,7 @@ def test_costs(d):
     found, heads_of = cost("lte", d, kv_heads=8), d // 64
     router = 128 * 64 + 64 * 32 + 32 * 16
     assert found.product_flops == 2 * (2 * d**2 + 2 * 8 * 64 * d + 8 * (3 * router + 16))
-    assert found.caches == (Cache(elements=8 * 129, flops=4 * heads_of * 64, window=769 + 512 + 4),)
+    assert found.caches == (Cache(elements=8 * 129, flops=4 * heads_of * 64, window=769 + 512 + 4, heads=8),)
     assert found.conv_elements == 4 * 8 * (128 + 64 + 32)
 
 

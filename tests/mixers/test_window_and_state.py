@@ -89,7 +89,7 @@ def test_costs(d):
     maps, elements = 64 * 32 * h, h * 64 * 65
     assert found.product_flops == 2 * (4 * d**2 + maps)
     assert found.parameters == 4 * d**2 + 2 * maps + h
-    assert found.caches == (Cache(elements=2 * d, flops=4.0 * d, window=64),)
+    assert found.caches == (Cache(elements=2 * d, flops=4.0 * d, window=64, heads=h),)
     assert found.state_elements == elements
     assert found.decode_flops == 4 * elements + 2 * maps
     assert found.prefill_flops == 4 * elements + CHUNK * h * (64 + 65) + 2 * maps
@@ -98,6 +98,6 @@ def test_costs(d):
     maps, elements = 64 * 64 * h, h * 128 * 65
     assert found.product_flops == 2 * (4 * d**2 + d + 2 * maps)
     assert found.parameters == 4 * d**2 + d + 2 * maps + 4 + 1
-    assert found.caches == (Cache(elements=2 * d, flops=4.0 * d, window=128),)
+    assert found.caches == (Cache(elements=2 * d, flops=4.0 * d, window=128, heads=h),)
     assert (found.state_elements, found.decode_flops) == (elements, 5 * elements)
     assert found.prefill_flops == 4 * elements + CHUNK * h * (128 + 65)

@@ -27,7 +27,7 @@ HUES = {
     "mixed": "#8c6d46",
 }
 """Family of mixers -> colour of its first mixer. Users' own families have that of "mixed"."""
-SHADES = (0.0, 0.4, -0.4, 0.6, -0.2, 0.2, -0.6, 0.7, -0.5)
+SHADES = (0.0, 0.4, -0.4, 0.6, -0.2, 0.2, -0.6, 0.7, -0.5, 0.5, -0.3, 0.3, -0.7, 0.1, -0.1)
 """Of the mixers of a family, in the order of the catalogue: towards white (up to 1), or black (down to -1)."""
 OPTIONS = 0.28
 """How much lighter each further layer is that differs from another in options alone."""
