@@ -11,8 +11,8 @@ from kernels import local_linear_attention
 from kernels.softmax_attention.cache import append
 from search_space.checks import positive
 from search_space.errors import InputError
-from search_space.mixers.attention import Attention
 from search_space.parts.base import Cache, Dims, PartCost, State
+from search_space.parts.cached_attention import CachedAttention
 
 VECTORS = 12
 """FLOPs that a step of the solver spends on an element of a key: six sums of products."""
@@ -20,7 +20,7 @@ INITIAL = 1.0
 """First ridge."""
 
 
-class LocalLinearAttention(Attention):
+class LocalLinearAttention(CachedAttention):
     """Local linear attention (LLA, 2510.01450, section 3): a regression around each query, by the weights of attention.
 
     o_t is the value at q_t of the linear function of keys that fits all tokens so far best, each by its softmax weight
@@ -50,20 +50,9 @@ class LocalLinearAttention(Attention):
         self.steps = positive("steps", steps)
         self.ridge = nn.Parameter(torch.full((self.heads,), INITIAL).expm1().log())
 
-    def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """Mixes x [B, T, D]; see `Mixer.forward`."""
-        features, conv = self.conv(self.input(x), state["conv"] if state else None)
-        o, new = self._attended(features, state or {"position": 0})
-        return self.read(o, x), {**new, "conv": conv}
-
-    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """Mixes a single token x [B, D]; see `Mixer.step`."""
-        features, conv = self.conv.step(self.input(x), state["conv"])
-        o, new = self._attended(features.unsqueeze(1), state)
-        return self.read(o.squeeze(1), x), {**new, "conv": conv}
-
-    def _attended(self, features: Tensor, state: State) -> tuple[Tensor, State]:
-        """What each head reads [B, T, H, V], and all keys and values."""
+    def attended(self, features: Tensor, x: Tensor, state: State | None) -> tuple[Tensor, State]:
+        """All keys and values, by a regression."""
+        state = state or {"position": 0}
         q, k, v = self._heads(features, state["position"])
         if "keys" in state:
             k, v = append(state["keys"], k), append(state["values"], v)

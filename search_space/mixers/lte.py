@@ -10,8 +10,8 @@ from kernels import masked_attention
 from search_space import limits
 from search_space.checks import not_negative, positive
 from search_space.errors import InputError
-from search_space.mixers.attention import Attention
 from search_space.parts.base import Cache, Dims, PartCost, Scaling, State
+from search_space.parts.cached_attention import CachedAttention
 from search_space.parts.gradient import with_gradient
 from search_space.parts.nn import BlockLinear
 
@@ -59,7 +59,7 @@ class Router(nn.Module):
         return self.last(x.flatten(-2)).squeeze(-1).sigmoid() - 0.5, kept
 
 
-class LearnableTokenEviction(Attention):
+class LearnableTokenEviction(CachedAttention):
     """Attention to a window, to the first tokens, and to those that a router keeps as they leave (LTE, 2510.20787).
 
     The router reads keys (ahead of positions) and values of a token and of six on either side, by three convolutions
@@ -91,7 +91,7 @@ class LearnableTokenEviction(Attention):
     )
 
     scaled = {
-        **Attention.scaled,
+        **CachedAttention.scaled,
         "window": Scaling.LENGTH,
         "buffer": Scaling.LENGTH,
         "sinks": Scaling.LENGTH,
@@ -119,21 +119,9 @@ class LearnableTokenEviction(Attention):
         self.ahead = min(AHEAD, window)
         self.router = Router(self.kv_heads, self.key_size + self.value_size)
 
-    def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """Mixes x [B, T, D]; see `Mixer.forward`."""
+    def attended(self, features: Tensor, x: Tensor, state: State | None) -> tuple[Tensor, State]:
+        """As every token is kept or not."""
         state = state or self.initial_state(x.shape[0])
-        features, conv = self.conv(self.input(x), state["conv"])
-        o, new = self._attended(features, state)
-        return self.read(o, x), {**new, "conv": conv}
-
-    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """Mixes a single token x [B, D]; see `Mixer.step`."""
-        features, conv = self.conv.step(self.input(x), state["conv"])
-        o, new = self._attended(features.unsqueeze(1), state)
-        return self.read(o.squeeze(1), x), {**new, "conv": conv}
-
-    def _attended(self, features: Tensor, state: State) -> tuple[Tensor, State]:
-        """What each head reads [B, T, H, V], and the state after."""
         position, length, past = state["position"], features.shape[1], state["keys"].shape[1]
         q, k, v = self._heads(features, position)
         raw = features[..., self.heads * self.key_size :]  # keys ahead of norms and positions, and values

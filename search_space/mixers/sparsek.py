@@ -9,8 +9,8 @@ from kernels import masked_attention
 from search_space import limits
 from search_space.checks import positive
 from search_space.errors import InputError
-from search_space.mixers.attention import Attention
 from search_space.parts.base import Cache, Dims, PartCost, Scaling, State
+from search_space.parts.cached_attention import CachedAttention
 
 CANDIDATES = 2
 """Tokens that may share the weight of the selected ones, for each of these."""
@@ -18,7 +18,7 @@ HALVINGS = 40
 """Of the interval in which the threshold lies: to float32, of scores as far apart as 10^4."""
 
 
-class SparseK(Attention):
+class SparseK(CachedAttention):
     """SparseK attention (2406.16747, section 3): a window, and the tokens before it with the highest scores.
 
     Each token has a score u = w x + c i for each key-value head, where i is its place. Of those that have left the
@@ -45,7 +45,7 @@ class SparseK(Attention):
         "Sparser is Faster and Less is More: Efficient Sparse Attention for Long-Range Transformers (arXiv 2406.16747)"
     )
 
-    scaled = {**Attention.scaled, "window": Scaling.LENGTH, "selected": Scaling.LENGTH}
+    scaled = {**CachedAttention.scaled, "window": Scaling.LENGTH, "selected": Scaling.LENGTH}
     window: int  # type: ignore[assignment]
 
     def __init__(self, dims: Dims, *, window: int = 512, selected: int = 512, **options: Any):
@@ -57,21 +57,9 @@ class SparseK(Attention):
         self.score = nn.Linear(dims.width, self.kv_heads, bias=False)
         self.slope = nn.Parameter(torch.zeros(self.kv_heads))
 
-    def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """Mixes x [B, T, D]; see `Mixer.forward`."""
+    def attended(self, features: Tensor, x: Tensor, state: State | None) -> tuple[Tensor, State]:
+        """The window, and the tokens whose scores select them."""
         state = state or self.initial_state(x.shape[0])
-        features, conv = self.conv(self.input(x), state["conv"])
-        o, new = self._attended(features, x, state)
-        return self.read(o, x), {**new, "conv": conv}
-
-    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """Mixes a single token x [B, D]; see `Mixer.step`."""
-        features, conv = self.conv.step(self.input(x), state["conv"])
-        o, new = self._attended(features.unsqueeze(1), x.unsqueeze(1), state)
-        return self.read(o.squeeze(1), x), {**new, "conv": conv}
-
-    def _attended(self, features: Tensor, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """What each head reads [B, T, H, V], and the state after."""
         position, past, length = state["position"], state["keys"].shape[1], x.shape[1]
         place = torch.arange(position, position + length, device=x.device)[:, None]
         scores = (self.score(x) + self.slope * place).to(state["scores"].dtype)

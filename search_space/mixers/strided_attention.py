@@ -7,12 +7,12 @@ from torch import Tensor
 from search_space import limits
 from search_space.checks import positive
 from search_space.errors import InputError
-from search_space.mixers.attention import Attention
 from search_space.parts.base import Cache, Dims, PartCost, State
+from search_space.parts.cached_attention import CachedAttention
 from search_space.parts.checkpoints import attend
 
 
-class StridedAttention(Attention):
+class StridedAttention(CachedAttention):
     """Attention to checkpoints, as in SCOUT (2509.00935): each token sees itself, and every k-th token before it.
 
     In SCOUT it stands behind a mixer that sees what is near (Mamba or a sliding window) and has summed up in each
@@ -38,20 +38,9 @@ class StridedAttention(Attention):
         if self.activation != "softmax":
             raise InputError("activation", self.activation, "softmax")
 
-    def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """Mixes x [B, T, D]; see `Mixer.forward`."""
-        features, conv = self.conv(self.input(x), state["conv"] if state else None)
-        o, new = self._attended(features, state or {"position": 0})
-        return self.read(o, x), {**new, "conv": conv}
-
-    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """Mixes a single token x [B, D]; see `Mixer.step`."""
-        features, conv = self.conv.step(self.input(x), state["conv"])
-        o, new = self._attended(features.unsqueeze(1), state)
-        return self.read(o.squeeze(1), x), {**new, "conv": conv}
-
-    def _attended(self, features: Tensor, state: State) -> tuple[Tensor, State]:
-        """What each head reads [B, T, H, V], and the checkpoints after."""
+    def attended(self, features: Tensor, x: Tensor, state: State | None) -> tuple[Tensor, State]:
+        """The checkpoints, and each token's own key and value."""
+        state = state or {"position": 0}
         position = state["position"]
         before = (state["keys"], state["values"]) if "keys" in state else None
         o, (keys, values) = attend(*self._heads(features, position), before, position, self.stride)

@@ -12,13 +12,13 @@ from torch import Tensor
 from search_space import limits
 from search_space.checks import positive
 from search_space.errors import InputError
-from search_space.mixers.attention import Attention
 from search_space.parts.base import Cache, Dims, PartCost, Scaling, State
+from search_space.parts.cached_attention import CachedAttention
 from search_space.parts.feature_maps import SoftmaxPair
 from search_space.parts.matrix_state import CHUNK
 
 
-class WindowAndState(Attention):
+class WindowAndState(CachedAttention):
     """Keeps keys and values of a window, and a state of features times values for each query head.
 
     Features are those of LoLCATs, of queries and keys as attention has them. Each query head has maps of its own. The
@@ -32,7 +32,7 @@ class WindowAndState(Attention):
     """
 
     family = "mixed"
-    scaled = {**Attention.scaled, "window": Scaling.LENGTH, "feature_size": Scaling.HEAD_SIZE}
+    scaled = {**CachedAttention.scaled, "window": Scaling.LENGTH, "feature_size": Scaling.HEAD_SIZE}
     window: int  # type: ignore[assignment]
 
     def __init__(self, dims: Dims, *, window: int, feature_size: int | None, share: int, **options: Any):
@@ -60,20 +60,9 @@ class WindowAndState(Attention):
             memory: the state before [B, H, F, V + 1].
         """
 
-    def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """Mixes x [B, T, D]; see `Mixer.forward`."""
+    def attended(self, features: Tensor, x: Tensor, state: State | None) -> tuple[Tensor, State]:
+        """The window and the state, as the mixer combines them."""
         state = state or self.initial_state(x.shape[0])
-        features, conv = self.conv(self.input(x), state["conv"])
-        o, new = self._attended(features, x, state)
-        return self.read(o, x), {**new, "conv": conv}
-
-    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """Mixes a single token x [B, D]; see `Mixer.step`."""
-        features, conv = self.conv.step(self.input(x), state["conv"])
-        o, new = self._attended(features.unsqueeze(1), x.unsqueeze(1), state)
-        return self.read(o.squeeze(1), x), {**new, "conv": conv}
-
-    def _attended(self, features: Tensor, x: Tensor, state: State) -> tuple[Tensor, State]:
         position, past = state["position"], state["keys"].shape[1]
         q, k, v = self._heads(features, position)
         k, v = torch.cat([state["keys"], k], 1), torch.cat([state["values"], v], 1)

@@ -3,8 +3,7 @@
 import logging
 import shutil
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 
 from nas.config import Config
@@ -12,7 +11,7 @@ from nas.study.fidelity import benchmark, figure, text
 from nas.study.fidelity.plan import make_plan
 from nas.study.fidelity.report import Part, Report, make_report
 from nas.study.fidelity.scores import Scores
-from nas.study.fidelity.statements import Statement, of_group, packaged, read_statements
+from nas.study.fidelity.statements import of_group, packaged, read_statements
 from nas.study.folder import StudyFolder
 from nas.study.training import Progress
 from search_space import limits
@@ -47,29 +46,33 @@ def run(
     kinds = {by_loss: [s for s in chosen if s.by_loss == by_loss] for by_loss in (False, True)}
     configs = {by_loss: config.on_text if by_loss else config for by_loss, wanted in kinds.items() if wanted}
     places = {by_loss: path / BY_LOSS if by_loss else path for by_loss in configs}
-    for own in configs.values():
-        own.suite().check(own.training.test_sequences)
+    suites = {by_loss: own.suite() for by_loss, own in configs.items()}
+    for by_loss, suite in suites.items():
+        suite.check(configs[by_loss].training.test_sequences)
     is_new = not any([_find(place, configs[by_loss], by_loss, trust) for by_loss, place in places.items()])
     logger.info("working out the proxies of %d statements ...", len(chosen))
-    parts = [_part(by_loss, own, kinds[by_loss]) for by_loss, own in configs.items()]
-    if not any(part.plan.pairs for part in parts):
-        why = next((why for part in parts for why in part.plan.unmapped.values()), "no margin reaches its noise")
+    plans = {by_loss: make_plan(own, suites[by_loss], kinds[by_loss]) for by_loss, own in configs.items()}
+    if not any(plan.pairs for plan in plans.values()):
+        why = next((why for plan in plans.values() for why in plan.unmapped.values()), "no margin reaches its noise")
         raise InputError("STATEMENTS", statements or packaged(), f"a statement that can be judged; {why}")
     folder = StudyFolder.of(path, config, trust)
-    folders = [StudyFolder.of(places[part.by_loss], part.config, trust) for part in parts]
+    folders = {by_loss: StudyFolder.of(places[by_loss], own, trust) for by_loss, own in configs.items()}
     try:
         with folder.lock():
             folder.write_config(config.to_yaml())
             with replaced(folder.path / "statements.csv") as new:
                 shutil.copyfile(statements or packaged(), new)
-            for study, part in zip(folders, parts, strict=True):
+            parts = []
+            for by_loss, study in folders.items():
+                own, plan = configs[by_loss], plans[by_loss]
                 study.mend()
-                study.write_config(part.config.to_yaml())
+                study.write_config(own.to_yaml())
                 if train:
-                    benchmark.run(part.config, study, part.plan, seeds, refine, on_progress, stop)
+                    benchmark.run(own, study, plan, seeds, refine, on_progress, stop)
+                scores = Scores.of(plan, study.read())
+                parts.append(Part(by_loss=by_loss, config=own, suite=suites[by_loss], plan=plan, scores=scores))
             about = {"config": config.name, "group": group, "steps": config.training.steps, "width": config.proxy.width}
-            scored = [replace(p, scores=Scores.of(p.plan, f.read())) for p, f in zip(parts, folders, strict=True)]
-            report = make_report(scored, about)
+            report = make_report(parts, about)
             write_text(folder.path / "report.json", text.to_json(report))
             write_text(folder.path / "report.md", text.to_markdown(report))
             figure.draw(report, folder.path / "fidelity.svg")
@@ -88,8 +91,3 @@ def _find(place: Path, config: Config, by_loss: bool, trust: bool) -> StudyFolde
     except InputError as error:
         key = error.key.replace("training.", "loss.") if by_loss else error.key
         raise InputError(key, error.value, error.expected) from error
-
-
-def _part(by_loss: bool, config: Config, statements: Sequence[Statement]) -> Part:
-    suite = config.suite()
-    return Part(by_loss=by_loss, config=config, suite=suite, plan=make_plan(config, suite, statements), scores=Scores())
