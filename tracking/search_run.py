@@ -157,14 +157,13 @@ class SearchRun:
         share_charts(self._client, self._experiment, self._search, depth, only if front.members else None)
 
     def _note(self, front: FrontRecord) -> str:
-        """The description, with addresses of the UI; it shows three lines, and the rest on a click."""
-        page = run_link("", self._experiment, self._parent, "front.html").lstrip("/")
-        charts = charts_link("", self._experiment, self._search.id).lstrip("/")
+        """The description, with addresses within the UI; it shows three lines, and the rest on a click."""
+        charts = charts_link(".", self._experiment, self._search.id)
+        page = run_link(".", self._experiment, self._parent, "front.html")
         picture = f"get-artifact?path=front.svg&run_uuid={self._parent}"
         first, _, rest = front.description.partition("\n\n")
-        return "\n\n".join(
-            [f"[charts]({charts}) · [interactive page]({page})", first, f"![The front]({picture})", rest]
-        )
+        links = f"[charts]({charts}) · [interactive page]({page})"
+        return "\n\n".join([links, first, f"![The front]({picture})", rest])
 
     def write_status(self, status: str) -> None:
         """Sets the status of the search, in MLflow's words."""

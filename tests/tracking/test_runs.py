@@ -109,7 +109,7 @@ def test_the_search_is_the_parent_run(folder):
     for text in (
         "| a table |",
         f"(get-artifact?path=front.svg&run_uuid={parent.info.run_id})",
-        "/artifacts/front.html)",
+        "/artifacts/front.html?",
     ):
         assert text in note
     artifacts = folder / "artifacts" / parent.info.run_id / "artifacts"
