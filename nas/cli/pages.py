@@ -1,5 +1,6 @@
 """`nas ui`: MLflow's pages of one search, or of several."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,7 +9,7 @@ import click
 
 from nas.cli.group import main, say, terminable, trust_option
 from nas.results.summary import CONFIG
-from search_space.errors import InputError
+from search_space.errors import InputError, line
 
 if TYPE_CHECKING:
     import nas
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 @trust_option
 def ui(folders: tuple[Path, ...], port: int | None, browser: bool, trust: bool) -> None:
     """MLflow's pages, opened on the charts of a search; of several searches, or of all in a folder, on one chart."""
-    say("reading the searches ..." if len(folders) > 1 else f"reading {folders[0]} ...")
     from tracking.store import Store
     from tracking.ui import Shown, launch_ui
 
@@ -38,7 +38,7 @@ def ui(folders: tuple[Path, ...], port: int | None, browser: bool, trust: bool) 
             found = {
                 name: (each.trials, each.folder.read(), each.config) for name, each in zip(names, searches, strict=True)
             }
-            with gathered(found, on_search=lambda name: say(f"sending {name} to MLflow ...")) as shown:
+            with gathered(found, on_search=lambda name: say(f"sending {line(name)} to MLflow ...")) as shown:
                 launch_ui(shown, port, browser)
 
 
@@ -48,12 +48,13 @@ def _searches(folders: Sequence[Path], trust: bool) -> list["nas.Search"]:
 
     found: dict[Path, nas.Search] = {}
     for folder in folders:
-        inside = [] if (folder / CONFIG).exists() else sorted(each.parent for each in folder.glob(f"*/{CONFIG}"))
+        many = os.path.isdir(folder) and not os.path.lexists(folder / CONFIG)
+        inside = sorted(each.parent for each in folder.glob(f"*/{CONFIG}")) if many else []
         for each in inside:
             try:
                 found[each.resolve()] = nas.open(each, trust=trust)
             except InputError as error:
-                say(f"{each} is left out: {error}")
+                say(f"{line(each)} is left out: {error}")
         if not inside:
             found[folder.resolve()] = nas.open(folder, trust=trust)
     if not found:

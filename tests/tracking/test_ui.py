@@ -63,10 +63,12 @@ def test_what_serves_the_pages_ends_with_the_command(recorded, how):
     process = subprocess.Popen(
         [sys.executable, "-c", LAUNCH, str(recorded)],
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
         # A shell starts what runs in the background, these tests maybe, with Ctrl-C switched off.
         preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
+    assert process.stderr.readline().startswith("starting MLflow's server")  # which takes a while
     address = process.stdout.readline().strip()
     port = int(address.split("/")[2].split(":")[1])
     with socket.create_connection(("127.0.0.1", port), timeout=5):

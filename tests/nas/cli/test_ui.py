@@ -4,7 +4,6 @@ import pytest
 
 from nas.cli.pages import _names, _searches
 from search_space.errors import InputError
-from tests.nas.conftest import nas
 
 
 def test_a_folder_of_searches_stands_for_all_that_can_be_read(finished, tmp_path, capsys):
@@ -23,10 +22,3 @@ def test_none_that_can_be_read_is_refused(tmp_path):
     (tmp_path / "old" / "config.yaml").write_text("version: 0.2.0\n")
     with pytest.raises(InputError, match="a folder with searches that can be read"):
         _searches([tmp_path], trust=False)
-
-
-def test_it_says_at_once_what_it_reads(tmp_path):
-    result = nas("ui", tmp_path)
-    assert result.exit_code == 2
-    first, last = result.output.splitlines()
-    assert first == f"reading {tmp_path} ..." and "config.yaml" in last
