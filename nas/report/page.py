@@ -16,6 +16,7 @@ from nas.results.front import knee_number, record
 from nas.results.records import RunRecord
 from nas.results.trials import Trial, best_first, find_objectives, front_of
 from nas.search.setup import trainable
+from nas.study.fidelity.known import known_agreement
 from search_space.errors import InputError
 from search_space.space.space import Space
 from tracking.picture.palette import mixer_colours
@@ -68,7 +69,7 @@ def report_page(trials: Sequence[Trial], records: Sequence[RunRecord], config: C
         curves=curves_section(listed),
         spent=cost_section(trials, records, space, config),
         repeat=repeat_section(config),
-        limits=limits_section(trials, config, audit),
+        limits=limits_section(trials, config, audit, known_agreement(config)),
     )
 
 
