@@ -1,5 +1,6 @@
 """Runs a notebook in a new folder and keeps its outputs: `python -m tests.docs.notebook docs/notebook.ipynb`."""
 
+import os
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,7 +19,8 @@ def executed(path: Path) -> nbformat.NotebookNode:
     """
     notebook = nbformat.read(path, as_version=4)
     with TemporaryDirectory() as folder:
-        NotebookClient(notebook, timeout=SECONDS, resources={"metadata": {"path": folder}}).execute()
+        client = NotebookClient(notebook, timeout=SECONDS, resources={"metadata": {"path": folder}})
+        client.execute(env={**os.environ, "PYTHONWARNINGS": "ignore"})  # of libraries, about the place it runs in
     for cell in notebook.cells:
         cell.metadata = {}  # no times of the run
     notebook.metadata.pop("language_info", None)
