@@ -53,6 +53,7 @@ def search(
         WorkersLost: the workers are gone and cannot be had again (`workers.errors`); the search can be resumed.
     """
     from nas.handle import Search
+    from nas.report import report_page
     from nas.results.folder import Folder
     from nas.search.run import run
     from nas.search.setup import check
@@ -64,7 +65,7 @@ def search(
     space = check(config)
     folder = Folder.create(new, config.to_yaml())
     try:
-        run(config, folder, space, stop, on_progress)
+        run(config, folder, space, report_page, stop, on_progress)
     except InputError:  # from the cluster, which only then is asked for its resources
         folder.discard()
         raise

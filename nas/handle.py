@@ -267,6 +267,7 @@ class Search:
             InputError: the overrides cannot be used, or another process works in the folder.
             WorkersLost: as in `nas.search`.
         """
+        from nas.report import report_page
         from nas.search.run import run  # what only reads a search needs no sampler
 
         source = self.folder.checked_config()
@@ -277,7 +278,7 @@ class Search:
         if config.search.seed != before.search.seed:
             expected = f"{before.search.seed}, with which the search began; another seed needs a new search"
             raise InputError("search.seed", config.search.seed, expected)
-        run(config, self.folder, check(config), stop, on_progress)
+        run(config, self.folder, check(config), report_page, stop, on_progress)
         return Search(self.path, trust=self._trust)
 
     def _check_address(self) -> None:

@@ -30,12 +30,14 @@ class SearchRecord:
         name: shown as the name of the run.
         config_yaml: the whole configuration.
         objectives: name -> what the search trades, two or three; keys of `TrialRecord.objectives`.
+        colour: of its points where several searches share a chart; None for one alone, whose colours tell the front.
     """
 
     id: str
     name: str
     config_yaml: str
     objectives: Mapping[str, Objective]
+    colour: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +48,8 @@ class TrialRecord:
         number: of the trial; it identifies the trial within its search.
         label: the layout as a short line of text.
         layout_yaml: the layout as a config.
-        layers: name of the block in each layer.
+        layers: name of the block in each layer, at the target's depth.
+        trained: the same at the depth that was trained, which is what a search decides.
         origin: "search", or the name of the published layout.
         state: "complete", or what became of the trial instead ("diverged", "failed", ...).
         seeds: that it was trained with.
@@ -57,12 +60,14 @@ class TrialRecord:
         seconds: training time over all seeds.
         on_front: whether no other trial beats it.
         confidence: probability that it belongs on the front, in [0, 1].
+        knee: whether it is the front's best trade.
     """
 
     number: int
     label: str
     layout_yaml: str
     layers: tuple[str, ...]
+    trained: tuple[str, ...]
     origin: str
     state: str
     seeds: tuple[int, ...]
@@ -73,6 +78,7 @@ class TrialRecord:
     seconds: float = 0.0
     on_front: bool = False
     confidence: float = 0.0
+    knee: bool = False
 
     @property
     def hybrid(self) -> bool:
@@ -83,3 +89,20 @@ class TrialRecord:
         """Differs between records that differ; the confidence counts in whole percents."""
         fields = {**asdict(self), "confidence": round(self.confidence, 2)}
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrontRecord:
+    """What a search has found when it ends or pauses.
+
+    Args:
+        members: the trials on the front.
+        runs: how many have ended; with more of them the front may be another.
+        description: of the search and what it found, in Markdown.
+        files: name -> text of what shows the front: picture, table, page.
+    """
+
+    members: tuple[TrialRecord, ...]
+    runs: int
+    description: str
+    files: Mapping[str, str]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from search_space.cost.objectives import OBJECTIVES
-from tracking.records import SearchRecord, TrialRecord
+from tracking.records import FrontRecord, SearchRecord, TrialRecord
 from tracking.search_run import STATUS, SearchRun
 from tracking.store import Store, own_search_id, search_id
 
@@ -18,6 +18,9 @@ FIRST_PAUSE, LONGEST_PAUSE = 2.0, 60.0
 """Seconds between attempts at a store that fails; each pause is twice the one before, up to the longest."""
 REFUSED = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "MALFORMED_REQUEST"}
 """MLflow's codes for what it will not take, however often it is sent."""
+
+ORDER = ("trial", "front", "status")
+"""What is written first."""
 
 Key = tuple[str, Any]
 Task = Callable[[SearchRun], None]
@@ -50,20 +53,23 @@ class Tracker:
         self._pause = FIRST_PAUSE
         self._thread: threading.Thread | None = None
 
-    def start(self, name: str, config_yaml: str, objectives: Sequence[str]) -> None:
+    def start(self, name: str, config_yaml: str, objectives: Sequence[str], colour: str | None = None) -> None:
         """Begins to record, or goes on with what an earlier session recorded from this folder.
 
         Args:
             name: of the search.
             config_yaml: its whole configuration.
             objectives: names of what it trades, two or three; keys of `TrialRecord.objectives`.
+            colour: of its points among those of other searches; None for those of a search alone.
 
         Raises:
             InputError: there is no such objective.
         """
         known = {each: OBJECTIVES.get(each, key="search.objectives") for each in objectives}
         name_of = search_id if self.store.owned else own_search_id
-        search = SearchRecord(id=name_of(self._folder), name=name, config_yaml=config_yaml, objectives=known)
+        search = SearchRecord(
+            id=name_of(self._folder), name=name, config_yaml=config_yaml, objectives=known, colour=colour
+        )
         self._thread = threading.Thread(target=self._work, args=(search,), name="tracking", daemon=True)
         self._thread.start()
 
@@ -71,16 +77,16 @@ class Tracker:
         """Hands in trials that are new or may have changed; what the store has already is not written again."""
         self._hand_in({("trial", r.number): methodcaller("write_trial", r) for r in records})
 
-    def log_front(self, *paths: str | Path) -> None:
-        """Hands in files that show the front (picture, table); they replace earlier ones of the same names."""
-        self._hand_in({("file", Path(p).name): methodcaller("write_artifact", Path(p)) for p in paths})
+    def log_front(self, front: FrontRecord) -> None:
+        """Hands in what was found, in the place of what was found before."""
+        self._hand_in({("front", ""): methodcaller("write_front", front)})
 
-    def finish(self, state: str, wait: float = 60.0) -> bool:
+    def finish(self, state: str, wait: float | None = 60.0) -> bool:
         """Ends the record: waits up to `wait` seconds while it is being written, not for a store that fails.
 
         Args:
             state: "complete", "interrupted" (the search can go on) or "failed".
-            wait: seconds.
+            wait: seconds; None for as long as it takes.
 
         Returns:
             Whether the store holds everything; if not, a line in the log says what it lacks.
@@ -125,8 +131,8 @@ class Tracker:
                 self._changed.wait_for(lambda: self._waiting or self._closing)
                 if not self._waiting:
                     return
-                # The status comes last, as whoever opens the run sets it to running.
-                key = min(self._waiting, key=lambda kind_and_name: kind_and_name[0] == "status")
+                # The front comes after its trials, and the status last: whoever opens the run sets it to running.
+                key = min(self._waiting, key=lambda each: ORDER.index(each[0]))
                 task = self._waiting.pop(key)
             try:
                 task(run)
@@ -153,7 +159,7 @@ class Tracker:
 
 
 def _refused(error: Exception) -> bool:
-    return isinstance(error, FileNotFoundError) or getattr(error, "error_code", None) in REFUSED
+    return getattr(error, "error_code", None) in REFUSED
 
 
 def _line(error: Exception) -> str:

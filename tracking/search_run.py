@@ -7,13 +7,21 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from tracking.chart import share_front_chart
-from tracking.records import SearchRecord, TrialRecord
+from tracking.chart import (
+    MODEL_TRAINING,
+    axis_of,
+    charts_link,
+    colour_of,
+    front_metric,
+    layer_name,
+    metrics_of,
+    share_charts,
+)
+from tracking.records import FrontRecord, SearchRecord, TrialRecord, axes_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -21,7 +29,7 @@ if TYPE_CHECKING:
 
 # What MLflow takes in a batch of at most 1000 entries, and in one value.
 BATCH_METRICS, BATCH_PARAMETERS = 800, 100
-PARAMETER_CHARACTERS, NAME_CHARACTERS = 6000, 250
+PARAMETER_CHARACTERS, NAME_CHARACTERS, TAG_CHARACTERS = 6000, 250, 8000
 
 STATUS = {"complete": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
 """What MLflow calls the states of a search."""
@@ -38,10 +46,11 @@ class SearchRun:
     def __init__(self, client: "MlflowClient", experiment: str, search: SearchRecord):
         self._client, self._experiment, self._search = client, experiment, search
         self._runs: dict[int, str] = {}
+        self._names: dict[int, str] = {}
         self._digests: dict[int, str] = {}
         self._written: dict[int, TrialRecord] = {}
         self._parent = self._read()
-        share_front_chart(client, experiment, search)
+        share_charts(client, experiment, search)
 
     def _read(self) -> str:
         """Finds what is there; returns the id of the parent run, made if there is none."""
@@ -52,8 +61,9 @@ class SearchRun:
             for run in page:
                 tags = run.data.tags
                 if "trial" in tags:
-                    self._runs[int(tags["trial"])] = run.info.run_id
-                    self._digests[int(tags["trial"])] = tags.get("digest", "")
+                    number = int(tags["trial"])
+                    self._runs[number], self._names[number] = run.info.run_id, run.info.run_name
+                    self._digests[number] = tags.get("digest", "")
                 else:
                     parent = run
             token = page.token
@@ -65,7 +75,7 @@ class SearchRun:
         self._client.update_run(parent.info.run_id, status="RUNNING")
         # A parameter cannot be changed: of a search that goes on with another budget, config.yaml says so.
         config = _flatten(yaml.safe_load(self._search.config_yaml) or {})
-        new = {k: v for k, v in config.items() if _name(k) not in parent.data.params}
+        new = {k: v for k, v in config.items() if _allowed(k) not in parent.data.params}
         traded = ", ".join(f"{name} ({objective.better})" for name, objective in self._search.objectives.items())
         self._log(parent.info.run_id, [], new, {"objectives": traded})
         self._client.log_text(parent.info.run_id, self._search.config_yaml, "config.yaml")
@@ -77,16 +87,16 @@ class SearchRun:
         digest = record.digest()
         if record == written or self._digests.get(record.number) == digest:
             return
-        metrics = _at(len(record.seeds), _now(), {"confidence": record.confidence})
-        tags = {"front": str(record.on_front).lower(), "digest": digest}
-        if written is not None and replace(written, on_front=record.on_front, confidence=record.confidence) == record:
-            self._log(self._runs[record.number], metrics, {}, tags)
+        metrics = _now_at({"sure": record.confidence})
+        if written is not None and _elsewhere(written, record) == record:
+            self._log(self._runs[record.number], metrics, {}, {**self._look(record), "digest": digest})
         else:
             run_id = self._runs.get(record.number) or self._create(record)
             self._client.log_text(run_id, record.layout_yaml, "layout.yaml")
             self._client.set_terminated(run_id, "FINISHED" if record.state == "complete" else "FAILED")
             # Every write waits for the disk or the network: one batch takes all that fits.
-            self._log(run_id, _metrics(record) + metrics, _parameters(record), _tags(record) | tags)
+            tags = {**_tags(record), **self._look(record), "digest": digest}
+            self._log(run_id, self._metrics(record) + metrics, _parameters(record), tags)
         self._digests[record.number], self._written[record.number] = digest, record
 
     def _create(self, record: TrialRecord) -> str:
@@ -94,15 +104,71 @@ class SearchRun:
         run = self._client.create_run(
             self._experiment,
             start_time=_now() - int(1000 * record.seconds),
-            run_name=f"{record.number}: {record.label}"[:NAME_CHARACTERS],
+            run_name=self._name(record),
             tags={"mlflow.parentRunId": self._parent, "search_id": self._search.id, "trial": str(record.number)},
         )
-        self._runs[record.number] = run.info.run_id
+        self._runs[record.number], self._names[record.number] = run.info.run_id, self._name(record)
         return run.info.run_id
 
-    def write_artifact(self, path: Path) -> None:
-        """Copies a file to the parent run."""
-        self._client.log_artifact(self._parent, str(path))
+    def _look(self, record: TrialRecord) -> dict[str, str]:
+        """Tags that say how the trial stands, in words and in what the UI makes of them."""
+        tags = {
+            "front": str(record.on_front).lower(),
+            "knee": str(record.knee).lower(),
+            "mlflow.runColor": colour_of(record, self._search),
+        }
+        name = self._name(record)
+        if name != self._names.get(record.number):  # which MLflow keeps in two places
+            tags["mlflow.runName"] = self._names[record.number] = name
+        return tags
+
+    def _name(self, record: TrialRecord) -> str:
+        """Of the trial's run: its number, and whatever distinguishes it, before the layout."""
+        marks = [self._search.name] * (self._search.colour is not None) + [str(record.number)]
+        marks += [record.origin] * (record.origin != "search") + ["(knee)"] * record.knee
+        return f"{' '.join(marks)}: {record.label}"[:NAME_CHARACTERS]
+
+    def _metrics(self, record: TrialRecord) -> list["Metric"]:
+        """The trial's values and curves. MLflow drops a point that it has, so the points of a curve bear no time."""
+        spreads = {f"{name}_spread": spread for name, spread in record.spreads.items()}
+        values = {**metrics_of(record.objectives, self._search.objectives), **spreads}
+        values |= {f"final_{name}": score for name, score in record.scores.items()}
+        metrics = _now_at({**values, "seconds": record.seconds, "seeds": len(record.seeds)})
+        for name, curve in record.curves.items():
+            what, slash, of = name.partition("/")
+            for step, value in curve:
+                metrics += _at(step, 0, {f"{what}_by_step{slash}{of}": value})
+        return metrics
+
+    def write_front(self, front: FrontRecord) -> None:
+        """Makes the parent run say what was found, and the charts show the front."""
+        for name, text in front.files.items():
+            self._client.log_text(self._parent, text, name)
+        objectives = self._search.objectives
+        _, y = axes_of(objectives)
+        only = front_metric(objectives, front.runs)
+        for member in front.members:
+            if member.number in self._runs:  # or MLflow did not take it
+                value = metrics_of(member.objectives, objectives)[axis_of(y, objectives[y])]
+                self._log(self._runs[member.number], _now_at({only: value}), {}, {})
+        found: dict[str, float] = {"front_size": len(front.members), "runs": front.runs}
+        for name, objective in objectives.items():
+            values = [member.objectives[name] for member in front.members]
+            if values:
+                found[f"best_{name}"] = max(values) if objective.better == "high" else min(values)
+        self._log(self._parent, _now_at(found), {}, {"mlflow.note.content": self._note(front)[:TAG_CHARACTERS]})
+        depth = max((len(member.trained) for member in front.members), default=0)
+        share_charts(self._client, self._experiment, self._search, depth, only if front.members else None)
+
+    def _note(self, front: FrontRecord) -> str:
+        """The description, with addresses of the UI; it shows three lines, and the rest on a click."""
+        page = f"#/experiments/{self._experiment}/runs/{self._parent}/artifacts/front.html?{MODEL_TRAINING}"
+        charts = charts_link("", self._experiment, self._search.id).lstrip("/")
+        picture = f"get-artifact?path=front.svg&run_uuid={self._parent}"
+        first, _, rest = front.description.partition("\n\n")
+        return "\n\n".join(
+            [f"[charts]({charts}) · [interactive page]({page})", first, f"![The front]({picture})", rest]
+        )
 
     def write_status(self, status: str) -> None:
         """Sets the status of the search, in MLflow's words."""
@@ -112,31 +178,21 @@ class SearchRun:
         """Writes in batches as large as MLflow takes; the tags last, as the digest is among them."""
         from mlflow.entities import Param, RunTag
 
-        parameters = [Param(_name(k), str(v)[:PARAMETER_CHARACTERS]) for k, v in params.items()]
+        parameters = [Param(_allowed(k), str(v)[:PARAMETER_CHARACTERS]) for k, v in params.items()]
         while len(metrics) > BATCH_METRICS or len(parameters) > BATCH_PARAMETERS:
             self._client.log_batch(run_id, metrics[:BATCH_METRICS], parameters[:BATCH_PARAMETERS])
             metrics, parameters = metrics[BATCH_METRICS:], parameters[BATCH_PARAMETERS:]
         self._client.log_batch(run_id, metrics, parameters, [RunTag(k, v) for k, v in tags.items()])
 
 
-def _metrics(record: TrialRecord) -> list["Metric"]:
-    """The trial's values and curves.
-
-    MLflow shows the value of the latest step, and drops a point that it has: so the step of a value is the number of
-    seeds behind it, and the points of a curve bear no time.
-    """
-    spreads = {f"{name}_spread": spread for name, spread in record.spreads.items()}
-    values = {**record.objectives, **spreads, **record.scores}
-    metrics = _at(len(record.seeds), _now(), {**values, "seconds": record.seconds, "seeds": len(record.seeds)})
-    for name, curve in record.curves.items():
-        for step, value in curve:
-            metrics += _at(step, 0, {f"curves/{name}": value})
-    return metrics
+def _elsewhere(record: TrialRecord, other: TrialRecord) -> TrialRecord:
+    """The record, standing as another does."""
+    return replace(record, on_front=other.on_front, knee=other.knee, confidence=other.confidence)
 
 
 def _parameters(record: TrialRecord) -> dict[str, str]:
     """What never changes about the trial, as MLflow's parameters never do."""
-    layers = {f"layer_{i:02d}": mixer for i, mixer in enumerate(record.layers)}
+    layers = {layer_name(i): block for i, block in enumerate(record.trained)}
     return {"layout": record.label, "origin": record.origin, **layers}
 
 
@@ -144,10 +200,15 @@ def _tags(record: TrialRecord) -> dict[str, str]:
     return {"state": record.state, "seeds": " ".join(map(str, record.seeds))}
 
 
+def _now_at(values: Mapping[str, float]) -> list["Metric"]:
+    """Values that replace what MLflow showed before; over no steps, as they are no curves."""
+    return _at(0, _now(), values)
+
+
 def _at(step: int, timestamp: int, values: Mapping[str, float]) -> list["Metric"]:
     from mlflow.entities import Metric
 
-    return [Metric(_name(k), float(v), timestamp, step) for k, v in values.items()]
+    return [Metric(_allowed(k), float(v), timestamp, step) for k, v in values.items()]
 
 
 def _now() -> int:
@@ -155,7 +216,7 @@ def _now() -> int:
     return int(1000 * time.time())
 
 
-def _name(text: str) -> str:
+def _allowed(text: str) -> str:
     """`text` in the characters that MLflow takes in a name."""
     return re.sub(r"[^\w\-. :/]", "_", text, flags=re.ASCII)[:NAME_CHARACTERS]
 

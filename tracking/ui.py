@@ -1,4 +1,4 @@
-"""MLflow's own pages, opened on the front."""
+"""MLflow's own pages, opened on the charts of searches."""
 
 import os
 import signal
@@ -11,10 +11,11 @@ import urllib.request
 import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from search_space.errors import InputError
-from tracking.chart import front_chart_link
+from tracking.chart import charts_link
 from tracking.store import QUIET, Store, search_id
 from workers.watch import if_killed
 
@@ -22,53 +23,75 @@ START_SECONDS = 120
 STOP_SECONDS = 10
 
 
-def launch_ui(
-    folder: str | Path,
-    uri: str | None = None,
-    experiment: str = "nas",
-    port: int | None = None,
-    open_browser: bool = True,
-) -> None:
-    """Prints the address of a search's front in MLflow's UI, and serves the UI until Ctrl-C.
-
-    Of a search that is recorded on a server it only prints the address.
+@dataclass(frozen=True)
+class Shown:
+    """What the pages open on.
 
     Args:
-        folder: of the search.
-        uri: as for `Tracker`.
-        experiment: as for `Tracker`.
+        store: where it is recorded.
+        experiment: name of the MLflow experiment.
+        key: of the view: the id of a search, or `tracking.chart.ALL`.
+    """
+
+    store: Store
+    experiment: str
+    key: str
+
+    @staticmethod
+    def search(folder: str | Path, uri: str | None = None, experiment: str = "nas") -> "Shown":
+        """A search.
+
+        Args:
+            folder: of the search.
+            uri: as for `Tracker`.
+            experiment: as for `Tracker`.
+
+        Raises:
+            InputError: it was not recorded there.
+        """
+        store = Store.locate(folder, uri)
+        if store.database is not None and not store.database.exists():
+            raise InputError("DIR", folder, "the folder of a search that was recorded in MLflow")
+        return Shown(store, experiment, search_id(folder))
+
+
+def launch_ui(shown: Shown, port: int | None = None, open_browser: bool = True) -> None:
+    """Prints the address of the charts in MLflow's UI, and serves the UI until Ctrl-C.
+
+    Of what is recorded on a server it only prints the address.
+
+    Args:
+        shown: to open on.
         port: to serve at, on this machine alone; None takes one that is free.
         open_browser: whether to open the page.
 
     Raises:
         InputError: the port is taken, the store cannot be read, or it lacks the search.
     """
-    with suppress(KeyboardInterrupt), serve(folder, uri, experiment, port) as (address, server):
+    with suppress(KeyboardInterrupt), serve(shown, port) as (address, server):
         print(address, flush=True)
         if open_browser:
             webbrowser.open(address)
         if server is not None:
-            print("Ctrl-C ends it.", file=sys.stderr, flush=True)
+            _say("Ctrl-C ends it.")
             server.wait()
 
 
 @contextmanager
-def serve(
-    folder: str | Path, uri: str | None = None, experiment: str = "nas", port: int | None = None
-) -> Iterator[tuple[str, subprocess.Popen | None]]:
+def serve(shown: Shown, port: int | None = None) -> Iterator[tuple[str, subprocess.Popen | None]]:
     """Serves MLflow's UI as long as the context lasts, unless a server does so already.
 
     Yields:
-        The address of the front's chart, and the process that serves it.
+        The address of the charts, and the process that serves them.
     """
-    store = Store.locate(folder, uri)
-    if store.database is not None and not store.database.exists():
-        raise InputError("DIR", folder, "the folder of a search that was recorded in MLflow")
+    store = shown.store
     if store.database is None:
-        yield _link(store, store.uri, experiment, folder), None
+        _say(f"asking {store.uri} ...")
+        yield _link(shown, store.uri), None
         return
     port = _free_port(port)
     address = f"http://127.0.0.1:{port}"
+    _say("starting MLflow's server, which takes 10 to 20 seconds ...")
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store.uri]
     command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     # Without jobs the server takes half the memory and one process instead of ten.
@@ -78,24 +101,29 @@ def serve(
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
         try:
             with if_killed(f"kill -9 -{server.pid}"):
-                link = _link(store, address, experiment, folder)
+                link = _link(shown, address)
                 _wait(server, address, log)
                 yield link, server
         finally:
             _stop(server)
 
 
-def _link(store: Store, address: str, experiment: str, folder: str | Path) -> str:
-    """The address of the front's chart."""
+def _say(text: str) -> None:
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
+
+
+def _link(shown: Shown, address: str) -> str:
+    """The address of the charts."""
     try:
-        client = store.connect()
-        found = client.get_experiment_by_name(experiment)
+        client = shown.store.connect()
+        found = client.get_experiment_by_name(shown.experiment)
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
-        raise InputError("tracking.uri", store.uri, f"a store that MLflow can read ({reason})") from error
+        raise InputError("tracking.uri", shown.store.uri, f"a store that MLflow can read ({reason})") from error
     if found is None:
-        raise InputError("tracking.experiment", experiment, f"an experiment in {store.uri}")
-    return front_chart_link(address, found.experiment_id, search_id(folder))
+        raise InputError("tracking.experiment", shown.experiment, f"an experiment in {shown.store.uri}")
+    return charts_link(address, found.experiment_id, shown.key)
 
 
 def _free_port(wanted: int | None) -> int:

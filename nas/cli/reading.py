@@ -1,10 +1,10 @@
-"""Commands that read what a search found: status, front, export, ui."""
+"""Commands that read what a search found: status, front, export."""
 
 from pathlib import Path
 
 import click
 
-from nas.cli.group import folder_argument, main, overrides_argument, terminable, trust_option
+from nas.cli.group import folder_argument, main, overrides_argument, trust_option
 from nas.results.summary import FORMS
 from search_space.errors import InputError
 
@@ -88,19 +88,3 @@ def export(
     texts = opened.export(pick, form, layers=layers, width=width, resize=resize, output=output)
     if output is None:
         click.echo("---\n".join(texts.values()), nl=False)
-
-
-@main.command()
-@folder_argument
-@click.option("--port", type=click.IntRange(1, 65535), help="A free one by default.")
-@click.option("--browser/--no-browser", default=True, show_default=True, help="Whether to open the page.")
-@trust_option
-def ui(folder: Path, port: int | None, browser: bool, trust: bool) -> None:
-    """MLflow's pages, opened on the chart of the front."""
-    import nas
-    from tracking.ui import launch_ui
-
-    opened = nas.open(folder, trust=trust)
-    tracking = opened.config.tracking
-    with terminable():
-        launch_ui(opened.path, tracking.uri, tracking.experiment, port, browser)

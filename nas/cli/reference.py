@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import click
 
-from nas.cli import catalogues, evidence, layouts, main, reading, running, service, sharing
+from nas.cli import catalogues, evidence, layouts, main, pages, reading, running, service, sharing
 
-ORDER = (running, reading, sharing, layouts, catalogues, evidence, service)
+ORDER = (running, reading, pages, sharing, layouts, catalogues, evidence, service)
 
 HEAD = """# Commands
 

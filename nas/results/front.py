@@ -152,8 +152,14 @@ def write(trials: Sequence[Trial], config: Config, folder: Folder) -> None:
             old.unlink()
 
 
-def record(trial: Trial, config: Config) -> TrialRecord:
-    """A trial as MLflow and the picture show it, layer by layer at the target's depth."""
+def record(trial: Trial, config: Config, knee: bool = False) -> TrialRecord:
+    """A trial as MLflow and the picture show it, layer by layer at the target's depth.
+
+    Args:
+        trial: whatever became of it.
+        config: of its search.
+        knee: whether it is the front's best trade.
+    """
     measured = [n for n, o in find_objectives(config.search.objectives).items() if o.measured and trial.results]
     spreads = {name: trial.spread(name) for name in measured}
     return TrialRecord(
@@ -161,6 +167,7 @@ def record(trial: Trial, config: Config) -> TrialRecord:
         label=str(trial.design),
         layout_yaml=trial.layout.to_yaml(),
         layers=tuple(map(str, resize(trial.design, config.target.layers, config.target.resize).layers)),
+        trained=tuple(map(str, trial.layout.layers)),
         origin=trial.name,
         state=trial.state,
         seeds=tuple(trial.seeds),
@@ -171,6 +178,7 @@ def record(trial: Trial, config: Config) -> TrialRecord:
         seconds=sum(r.seconds for r in trial.results),
         on_front=trial.on_front,
         confidence=trial.confidence,
+        knee=knee,
     )
 
 

@@ -10,6 +10,7 @@ from nas.config import Config
 from nas.results import front
 from nas.results.folder import Folder
 from nas.results.queue import queued
+from nas.results.sending import Page, send
 from nas.results.summarising import KeptSummary
 from nas.results.trials import Trial, TrialBook
 from nas.search.controller import Controller
@@ -30,6 +31,7 @@ def run(
     config: Config,
     folder: Folder,
     space: Space,
+    page: Page,
     stop: threading.Event | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Ending:
@@ -41,6 +43,7 @@ def run(
         config: of the search.
         folder: of the search.
         space: of the configuration, checked (`nas.search.setup.check`).
+        page: makes the page that MLflow shows of the search.
         stop: ends the search early when it is set.
         on_progress: is told how far the search is, in this thread; an error that it raises ends the search.
 
@@ -57,7 +60,7 @@ def run(
         folder.mend()
         folder.write_config(config.to_yaml())  # a search that is resumed may have another budget
         try:
-            return _run(config, folder, space, stop, on_progress)
+            return _run(config, folder, space, page, stop, on_progress)
         except WorkersLost as error:
             raise WorkersLost(f"{error}; `nas resume {folder.path}` goes on") from error
         except OSError as error:
@@ -69,6 +72,7 @@ def _run(
     config: Config,
     folder: Folder,
     space: Space,
+    page: Page,
     stop: threading.Event | None,
     on_progress: Callable[[Progress], None],
 ) -> Ending:
@@ -113,7 +117,7 @@ def _run(
         raise
     finally:
         pool.close()
-        _finish(book.trials, config, folder, tracker, ending)
+        _finish(book.trials, config, folder, page, tracker, ending)
     return ending
 
 
@@ -132,7 +136,9 @@ def _after_job(config: Config, tracker: Tracker | None, trial: Trial, moved: lis
         logger.warning("trial %d (%s) failed: %s", trial.number, trial.layout, error.strip().splitlines()[-1])
 
 
-def _finish(trials: list[Trial], config: Config, folder: Folder, tracker: Tracker | None, ending: Ending) -> None:
+def _finish(
+    trials: list[Trial], config: Config, folder: Folder, page: Page, tracker: Tracker | None, ending: Ending
+) -> None:
     written = False
     if trials:
         try:
@@ -143,7 +149,8 @@ def _finish(trials: list[Trial], config: Config, folder: Folder, tracker: Tracke
     if ending == "interrupted":
         logger.warning("stopped; `nas resume %s` goes on", folder.path)
     if tracker:
-        tracker.log(front.record(t, config) for t in trials)
         if written:
-            tracker.log_front(folder.front_figure, folder.front_json)
+            send(trials, folder.read(), config, folder, page, tracker)
+        else:
+            tracker.log(front.record(t, config) for t in trials)
         tracker.finish(ending)

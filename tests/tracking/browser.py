@@ -51,6 +51,16 @@ class Browser:
         """What a script returns in the page."""
         return self._call("POST", f"{self._session}/execute/sync", {"script": script, "args": []})
 
+    @contextmanager
+    def frame(self, selector: str) -> Iterator[None]:
+        """Scripts run in a frame of the page as long as the context lasts."""
+        found = self._call("POST", f"{self._session}/element", {"using": "css selector", "value": selector})
+        self._call("POST", f"{self._session}/frame", {"id": found})
+        try:
+            yield
+        finally:
+            self._call("POST", f"{self._session}/frame", {"id": None})
+
     def devtools(self, command: str, **parameters: Any) -> Any:
         """What a command of the DevTools protocol answers."""
         return self._call("POST", f"{self._session}/goog/cdp/execute", {"cmd": command, "params": parameters})

@@ -1,5 +1,6 @@
 import json
 import logging
+import math
 import signal
 import socket
 import sqlite3
@@ -15,6 +16,9 @@ import pytest
 from search_space.errors import InputError
 from tests.tracking.examples import trial
 from tracking import runs
+from tracking.chart import KNEE, MOST_LAYERS, PUBLISHED
+from tracking.picture.palette import FAINT, INK
+from tracking.records import FrontRecord
 from tracking.runs import Tracker
 from tracking.store import Store, search_id
 
@@ -48,7 +52,7 @@ def parent_and_trials(folder):
 
 
 def test_a_trial_is_a_run(folder):
-    record(folder, trial(7, on_front=True, confidence=0.75))
+    record(folder, trial(7, layers=("gla", "attention") * 12, on_front=True, confidence=0.75))
     parent, trials = parent_and_trials(folder)
     run = trials[7]
     assert run.info.run_name == "7: gla*3 attention"
@@ -65,33 +69,99 @@ def test_a_trial_is_a_run(folder):
     assert run.data.metrics == {
         "recall": 0.5,
         "recall_spread": 0.03,
-        "confidence": 0.75,
+        "sure": 0.75,
         "text_loss": 3.0,
         "decode_ms": 2.5,
+        "log2 decode_ms": math.log2(2.5),
         "cache_bytes": 1e9,
         "largest_batch": 64.0,
-        "accuracy/recall": 0.5,
-        "curves/train_loss/seed_0": 2.0,
+        "final_accuracy/recall": 0.5,
+        "train_loss_by_step/seed_0": 2.0,
         "seconds": 12.0,
         "seeds": 2.0,
     }
-    expected = {"front": "true", "state": "complete", "seeds": "0 1", "mlflow.parentRunId": parent.info.run_id}
+    expected = {"front": "true", "knee": "false", "state": "complete", "seeds": "0 1"}
+    expected |= {"mlflow.parentRunId": parent.info.run_id, "mlflow.runColor": INK}
     assert expected.items() <= run.data.tags.items()
     layout = folder / "artifacts" / run.info.run_id / "artifacts" / "layout.yaml"
     assert layout.read_text() == "layers: [gla, gla, gla, attention]\n"
 
 
-def test_the_search_is_the_parent_run(folder, tmp_path):
-    (tmp_path / "front.svg").write_text("<svg/>")
+FILES = {"front.svg": "<svg/>", "front.html": "<p>"}
+
+
+def found(*members, after=5):
+    return FrontRecord(members=members, runs=after, description="| a table |", files=FILES)
+
+
+def test_the_search_is_the_parent_run(folder):
+    members = trial(0, on_front=True, recall=0.9), trial(1, on_front=True, knee=True, decode_ms=1.5)
     tracker = begin(folder)
-    tracker.log_front(tmp_path / "front.svg", tmp_path / "missing.json")
+    tracker.log([*members, trial(2)])
+    tracker.log_front(found(*members))
     assert tracker.finish("complete")
     parent, _ = parent_and_trials(folder)
     assert parent.info.run_name == "a search"
     assert parent.data.tags["objectives"] == "recall (high), decode_ms (low)"
     assert parent.data.params == {"search.seed": "3", "search.seconds": "60", "name": "here"}
+    assert parent.data.metrics == {"front_size": 2, "runs": 5, "best_recall": 0.9, "best_decode_ms": 1.5}
+    note = parent.data.tags["mlflow.note.content"]
+    for text in (
+        "| a table |",
+        f"(get-artifact?path=front.svg&run_uuid={parent.info.run_id})",
+        "/artifacts/front.html)",
+    ):
+        assert text in note
     artifacts = folder / "artifacts" / parent.info.run_id / "artifacts"
-    assert {p.name: p.read_text() for p in artifacts.iterdir()} == {"config.yaml": CONFIG, "front.svg": "<svg/>"}
+    files = {"config.yaml": CONFIG, **FILES}
+    assert {p.name: p.read_text() for p in artifacts.iterdir()} == files
+
+
+def test_names_say_what_a_trial_is(folder):
+    record(folder, trial(0, origin="GLA 6:1"), trial(1, on_front=True, knee=True), trial(2, on_front=True))
+    before = {number: run.info.run_name for number, run in parent_and_trials(folder)[1].items()}
+    record(folder, trial(0, origin="GLA 6:1"), trial(1), trial(2, on_front=True, knee=True))
+    _, after = parent_and_trials(folder)
+    label = "gla*3 attention"
+    assert before == {0: f"0 GLA 6:1: {label}", 1: f"1 (knee): {label}", 2: f"2: {label}"}
+    assert {number: run.info.run_name for number, run in after.items()} == {
+        0: f"0 GLA 6:1: {label}",
+        1: f"1: {label}",
+        2: f"2 (knee): {label}",
+    }
+    colours = {number: run.data.tags["mlflow.runColor"] for number, run in after.items()}
+    assert colours == {0: PUBLISHED, 1: FAINT, 2: KNEE}
+
+
+def test_the_layers_are_shown_of_those_on_the_front_now(folder):
+    """Runs keep the metrics that they once had, so each front has one of its own."""
+    record(folder, trial(0, on_front=True), trial(1))
+    for after, member in ((2, 0), (3, 1)):
+        tracker = begin(folder)
+        tracker.log([trial(n, on_front=n == member) for n in range(2)])
+        tracker.log_front(found(trial(member, on_front=True), after=after))
+        assert tracker.finish("complete")
+        _, layers = charts_in(folder)
+        *_, only = layers["selectedMetrics"]
+        _, trials = parent_and_trials(folder)
+        assert [number for number, run in trials.items() if only in run.data.metrics] == [member]
+        assert layers["selectedParams"] == ["layer_00", "layer_01", "layer_02", "layer_03"]
+
+
+def test_deep_layouts_show_as_many_layers_as_there_is_room_for(folder):
+    deep = trial(0, trained=("gla",) * 48, on_front=True)
+    tracker = begin(folder)
+    tracker.log([deep])
+    tracker.log_front(found(deep))
+    assert tracker.finish("complete")
+    axes = charts_in(folder)[1]["selectedParams"]
+    assert len(axes) == MOST_LAYERS and (axes[0], axes[-1]) == ("layer_00", "layer_47")
+
+
+def charts_in(folder):
+    tags = Store.locate(folder).connect().get_experiment_by_name("nas").tags
+    (view,) = (json.loads(value) for key, value in tags.items() if key.startswith("mlflow.sharedViewState."))
+    return view["compareRunCharts"]
 
 
 @pytest.mark.parametrize("state, status", [("complete", "FINISHED"), ("interrupted", "KILLED"), ("failed", "FAILED")])
@@ -104,18 +174,16 @@ def test_how_a_search_ended_shows(folder, state, status):
 @pytest.mark.parametrize(
     "names, x, y",
     [
-        (["recall", "decode_ms"], "decode_ms", "recall"),
-        (["decode_ms", "cache_bytes", "text_loss"], "decode_ms", "text_loss"),
-        (["largest_batch", "cache_bytes"], "largest_batch", "cache_bytes"),
+        (["recall", "decode_ms"], "log2 decode_ms", "recall"),
+        (["decode_ms", "cache_bytes", "text_loss"], "log2 decode_ms", "text_loss"),
+        (["largest_batch", "cache_bytes"], "log2 largest_batch", "log2 cache_bytes"),
     ],
 )
 def test_the_chart_shows_the_first_cost_and_the_first_measured_objective(folder, names, x, y):
     tracker = Tracker(folder)
     tracker.start("a search", CONFIG, names)
     assert tracker.finish("complete")
-    tags = Store.locate(folder).connect().get_experiment_by_name("nas").tags
-    (view,) = (json.loads(value) for key, value in tags.items() if key.startswith("mlflow.sharedViewState."))
-    (chart,) = view["compareRunCharts"]
+    (chart,) = charts_in(folder)
     assert (chart["xaxis"]["key"], chart["yaxis"]["key"]) == (x, y)
 
 
@@ -148,7 +216,7 @@ def test_sending_twice_doubles_nothing(folder):
     record(folder, trial(0), replace(trial(1), on_front=True), trial(2))
     _, trials = parent_and_trials(folder)
     assert sorted(trials) == [0, 1, 2]
-    history = Store.locate(folder).connect().get_metric_history(trials[1].info.run_id, "curves/train_loss/seed_0")
+    history = Store.locate(folder).connect().get_metric_history(trials[1].info.run_id, "train_loss_by_step/seed_0")
     assert [(point.step, point.value) for point in history] == [(100, 3.0), (200, 2.0)]
 
 
@@ -159,7 +227,7 @@ def test_the_front_moves_on(folder):
     assert tracker.finish("complete")
     _, trials = parent_and_trials(folder)
     assert [trials[i].data.tags["front"] for i in (0, 1)] == ["false", "true"]
-    assert trials[0].data.metrics["confidence"] == 0.0
+    assert trials[0].data.metrics["sure"] == 0.0
 
 
 def test_a_search_goes_on_with_another_budget(folder):
@@ -176,10 +244,10 @@ def test_a_search_goes_on_with_another_budget(folder):
 
 def test_large_records_fit(folder):
     curves = {f"loss {i}!": [(step, 1.0) for step in range(300)] for i in range(7)}
-    record(folder, trial(0, layers=("gla",) * 250, label="gla " * 2000, curves=curves))
+    record(folder, trial(0, trained=("gla",) * 250, label="gla " * 2000, curves=curves))
     _, trials = parent_and_trials(folder)
     assert len(trials[0].data.params) == 252
-    assert len(Store.locate(folder).connect().get_metric_history(trials[0].info.run_id, "curves/loss 6_")) == 300
+    assert len(Store.locate(folder).connect().get_metric_history(trials[0].info.run_id, "loss 6__by_step")) == 300
     assert trials[0].data.tags["digest"]
 
 
@@ -196,7 +264,7 @@ def test_nothing_waits_for_the_store(folder, monkeypatch):
     tracker = begin(folder)
     reached.wait()
     tracker.log([trial(0), trial(1)])
-    tracker.log_front(folder / "mlflow.db")
+    tracker.log_front(found())
     assert not tracker.finish("complete", wait=0)
     released.set()
     assert tracker.finish("complete")

@@ -13,7 +13,7 @@ from search_space.errors import InputError
 from tests.tracking.browser import browser, installed
 from tests.tracking.examples import crowd
 from tracking.runs import Tracker
-from tracking.ui import launch_ui, serve
+from tracking.ui import Shown, launch_ui, serve
 
 POINTS = "return document.querySelectorAll('.scatterlayer .point').length"
 AXES = "return ['.xtitle', '.ytitle'].map(s => document.querySelector(s)?.textContent)"
@@ -33,7 +33,7 @@ def recorded(tmp_path_factory, empty_database):
 
 @pytest.mark.skipif(not installed(), reason="needs chromium and chromedriver")
 def test_the_page_shows_recall_over_efficiency(recorded):
-    with serve(recorded) as (address, _), browser() as window:
+    with serve(Shown.search(recorded)) as (address, _), browser() as window:
         window.open(address)
         shown, patience = None, time.monotonic() + 180
         while shown != (30, ["decode_ms", "recall"]) and time.monotonic() < patience:
@@ -42,7 +42,9 @@ def test_the_page_shows_recall_over_efficiency(recorded):
         assert shown == (30, ["decode_ms", "recall"])
 
 
-LAUNCH = "import sys; from tracking.ui import launch_ui; launch_ui(sys.argv[1], open_browser=False)"
+LAUNCH = (
+    "import sys; from tracking.ui import Shown, launch_ui; launch_ui(Shown.search(sys.argv[1]), open_browser=False)"
+)
 
 
 def ends(port) -> bool:
@@ -77,13 +79,13 @@ def test_what_serves_the_pages_ends_with_the_command(recorded, how):
 @pytest.mark.parametrize("uri", [None, "sqlite:///{folder}/none.db"], ids=["own", "elsewhere"])
 def test_a_search_without_a_database_is_refused(tmp_path, uri):
     with pytest.raises(InputError, match="recorded in MLflow"):
-        launch_ui(tmp_path, uri and uri.format(folder=tmp_path))
+        Shown.search(tmp_path, uri and uri.format(folder=tmp_path))
     assert not os.listdir(tmp_path)
 
 
 def test_a_search_that_the_store_lacks_is_refused(folder):
     with pytest.raises(InputError, match=r"tracking\.experiment=other"):
-        launch_ui(folder, experiment="other")
+        launch_ui(Shown.search(folder, experiment="other"))
 
 
 def test_a_port_that_is_taken_is_refused(folder):
@@ -91,9 +93,9 @@ def test_a_port_that_is_taken_is_refused(folder):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         with pytest.raises(InputError, match="--port"):
-            launch_ui(folder, port=taken.getsockname()[1])
+            launch_ui(Shown.search(folder), port=taken.getsockname()[1])
 
 
 def test_a_server_that_does_not_answer_is_named(folder):
     with pytest.raises(InputError, match=r"tracking\.uri=http://127\.0\.0\.1:1"):
-        launch_ui(folder, "http://127.0.0.1:1")
+        launch_ui(Shown.search(folder, "http://127.0.0.1:1"))

@@ -1,0 +1,67 @@
+"""`nas ui`: MLflow's pages of one search, or of several."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from nas.cli.group import main, say, terminable, trust_option
+from nas.results.summary import CONFIG
+from search_space.errors import InputError
+
+if TYPE_CHECKING:
+    import nas
+
+
+@main.command()
+@click.argument("folders", nargs=-1, required=True, metavar="DIR...", type=click.Path(path_type=Path))
+@click.option("--port", type=click.IntRange(1, 65535), help="A free one by default.")
+@click.option("--browser/--no-browser", default=True, show_default=True, help="Whether to open the page.")
+@trust_option
+def ui(folders: tuple[Path, ...], port: int | None, browser: bool, trust: bool) -> None:
+    """MLflow's pages, opened on the charts of a search; of several searches, or of all in a folder, on one chart."""
+    say("reading the searches ..." if len(folders) > 1 else f"reading {folders[0]} ...")
+    from tracking.ui import Shown, launch_ui
+
+    searches = _searches(folders, trust)
+    tracking = searches[0].config.tracking
+    with terminable():
+        if len(searches) == 1 and tracking.enabled:
+            launch_ui(Shown.search(searches[0].path, tracking.uri, tracking.experiment), port, browser)
+        else:
+            from nas.report.gathered import gathered
+
+            names = _names(searches)
+            found = {
+                name: (each.trials, each.folder.read(), each.config) for name, each in zip(names, searches, strict=True)
+            }
+            with gathered(found, on_search=lambda name: say(f"sending {name} to MLflow ...")) as shown:
+                launch_ui(shown, port, browser)
+
+
+def _searches(folders: Sequence[Path], trust: bool) -> list["nas.Search"]:
+    """Those in the folders, or in the folders of them; of the latter those that cannot be read are left out."""
+    import nas
+
+    found: dict[Path, nas.Search] = {}
+    for folder in folders:
+        inside = [] if (folder / CONFIG).exists() else sorted(each.parent for each in folder.glob(f"*/{CONFIG}"))
+        for each in inside:
+            try:
+                found[each.resolve()] = nas.open(each, trust=trust)
+            except InputError as error:
+                say(f"{each} is left out: {error}")
+        if not inside:
+            found[folder.resolve()] = nas.open(folder, trust=trust)
+    if not found:
+        raise InputError("DIR", ", ".join(map(str, folders)), "a folder with searches that can be read")
+    return list(found.values())
+
+
+def _names(searches: Sequence["nas.Search"]) -> list[str]:
+    """Short names that differ."""
+    short = [each.path.resolve().name for each in searches]
+    return [
+        name if short.count(name) == 1 else str(each.path.resolve()) for name, each in zip(short, searches, strict=True)
+    ]

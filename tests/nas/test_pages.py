@@ -1,0 +1,180 @@
+"""What MLflow's pages show of real searches, on a real server, in a browser."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import suppress
+from itertools import combinations
+
+import pytest
+
+import nas
+from nas.report.gathered import gathered
+from tests.tracking.browser import browser, installed
+from tracking.chart import KNEE
+from tracking.picture.palette import INK
+from tracking.store import QUIET
+from tracking.ui import Shown, serve
+
+pytestmark = pytest.mark.skipif(not installed(), reason="needs chromium and chromedriver (Debian: chromium-driver)")
+
+PATIENCE = 300
+"""Seconds for a page of MLflow's to be drawn, on a busy machine too."""
+COLOURS = """return [...document.querySelectorAll('.scatterlayer .point')].map(e => '#' +
+  getComputedStyle(e).fill.match(/\\d+/g).map(x => Number(x).toString(16).padStart(2, '0')).join(''))"""
+TITLES = "return ['.xtitle', '.ytitle'].map(s => document.querySelector(s)?.textContent)"
+BOXES = """return [...document.querySelectorAll(SELECTOR)].map(e => {
+  const b = e.getBoundingClientRect(); return [b.left, b.top, b.right, b.bottom, e.textContent] })"""
+PICTURE = "return [...document.images].filter(i => i.src.includes('front.svg')).map(i => i.naturalWidth)"
+ROWS = """return [...document.querySelectorAll('table tr')].map(
+  row => [...row.children].map(cell => cell.textContent)).filter(row => row.at(-1)?.trim())"""
+TEXT = "return document.body.innerText"
+
+
+@pytest.fixture(scope="module")
+def window():
+    with browser() as found:
+        found.resize(1600, 1400)
+        yield found
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """Address of an MLflow server, as anybody starts one."""
+    place = tmp_path_factory.mktemp("server")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", f"sqlite:///{place}/mlflow.db", "--artifacts-destination", str(place / "files")]
+    environment = {**os.environ, **QUIET, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    with (place / "log").open("w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
+    try:
+        address = f"http://127.0.0.1:{port}"
+        until(lambda: answers(address) or process.poll() is not None)
+        assert answers(address), (place / "log").read_text()
+        yield address
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def answers(address):
+    with suppress(OSError), urllib.request.urlopen(f"{address}/health", timeout=30):
+        return True
+    return False
+
+
+@pytest.fixture(scope="module")
+def sent(server, finished, tmp_path_factory):
+    """A search that was recorded nowhere, and then on a server: MLflow is made from the record."""
+    folder = tmp_path_factory.mktemp("sent") / "run"
+    shutil.copytree(finished, folder)
+    return nas.open(folder).resume(["tracking.enabled=true", f"tracking.uri={server}"])
+
+
+def until(found, patience=PATIENCE):
+    """What `found` returns as soon as it is something, or in the end."""
+    deadline = time.monotonic() + patience
+    while not (value := found()) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return value
+
+
+def charts(window, search):
+    tracking = search.config.tracking
+    with serve(Shown.search(search.path, tracking.uri, tracking.experiment)) as (address, process):
+        assert process is None and address.startswith(tracking.uri)
+        window.open(address)
+    return address
+
+
+def boxes(window, selector):
+    return window.run(BOXES.replace("SELECTOR", json.dumps(selector)))
+
+
+def apart(found):
+    """Whether texts overlap nowhere."""
+    return not any(
+        a[0] + 0.5 < b[2] and b[0] + 0.5 < a[2] and a[1] + 0.5 < b[3] and b[1] + 0.5 < a[3]
+        for a, b in combinations(found, 2)
+    )
+
+
+def test_the_charts_show_all_layouts_and_the_layers_of_the_front(window, sent):
+    front = json.loads(sent.folder.front_json.read_text())["points"]
+    complete = [t for t in sent.trials if t.state == "complete"]
+    depth = sent.config.space.layers
+    charts(window, sent)
+    until(lambda: len(boxes(window, ".dimension")) == depth + 2 and len(window.run(COLOURS)) == len(complete))
+    colours = window.run(COLOURS)
+    assert len(colours) == len(complete)
+    assert colours.count(KNEE) == 1 and colours.count(INK) == len(front) - 1
+    assert window.run(TITLES) == ["log2 decode_ms", "recall"]
+    ticks = boxes(window, ".xtick text"), boxes(window, ".ytick text")
+    assert all(len(each) >= 2 and apart(each) for each in ticks)
+    titles = boxes(window, ".dimension .label")
+    *layers, _, _ = [title[-1] for title in titles]
+    assert layers == [f"layer_{i:02d}" for i in range(depth)] and apart(titles)
+
+
+def test_the_table_has_columns_for_what_is_traded(window, sent):
+    window.open(charts(window, sent).replace("compareRunsMode=CHART", "compareRunsMode=TABLE"))
+    heads = ("layout", "recall", "recall_spread", "decode_ms", "sure", "front", "origin")
+    knee = next(p for p in json.loads(sent.folder.front_json.read_text())["points"] if p["knee"])
+
+    def shown():
+        lines = window.run(TEXT).splitlines()
+        return all(head in lines for head in heads) and any(
+            f"{knee['trial']}" in line and "(knee)" in line for line in lines
+        )
+
+    assert until(shown), window.run(TEXT)
+
+
+def test_the_search_is_described_with_its_picture(window, server, sent):
+    address = charts(window, sent)
+    experiment = address.partition("/experiments/")[2].partition("/")[0]
+    window.open(f"{server}/#/experiments/{experiment}/runs/{parent_of(sent)}")
+    assert until(lambda: any(window.run(PICTURE)))
+    front = json.loads(sent.folder.front_json.read_text())["points"]
+    rows = [row for row in window.run(ROWS) if row[0] in {str(p["trial"]) for p in front} and len(row) > 5]
+    assert [row[0] for row in rows] == [str(p["trial"]) for p in front]
+    assert ["knee" in row[-1] for row in rows] == [p["knee"] for p in front]
+    assert until(lambda: all(name in window.run(TEXT) for name in ("best_recall", "front_size")))
+
+    window.open(f"{server}/#/experiments/{experiment}/runs/{parent_of(sent)}/artifacts/front.html")
+    assert until(lambda: window.run("return document.querySelectorAll('iframe').length"))
+    with window.frame("iframe"):
+        until(lambda: window.run("return document.querySelectorAll('#chart .point').length"))
+        inside = window.run("return [...document.querySelectorAll('#chart .point.front')].map(e => +e.dataset.trial)")
+    assert sorted(inside) == sorted(p["trial"] for p in front)
+
+
+def parent_of(search):
+    from mlflow import MlflowClient
+
+    client = MlflowClient(search.config.tracking.uri)
+    experiment = client.get_experiment_by_name(search.config.tracking.experiment).experiment_id
+    (parent,) = [r for r in client.search_runs([experiment]) if "trial" not in r.data.tags]
+    return parent.info.run_id
+
+
+def test_several_searches_share_a_chart(window, finished):
+    search = nas.open(finished)
+    found = search.trials, search.folder.read(), search.config
+    complete = [t for t in search.trials if t.state == "complete"]
+    with gathered({"one": found, "another": found}) as shown, serve(shown) as (address, _):
+        window.open(address)
+        until(lambda: len(window.run(COLOURS)) == 2 * len(complete))
+        colours, names = window.run(COLOURS), window.run(TEXT)
+    assert len(colours) == 2 * len(complete) and len(set(colours)) == 4
+    assert "one " in names and "another " in names
+    assert not (finished / ".tracking_id").exists()
