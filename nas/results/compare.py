@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nas.config import Config
-from nas.results.comparison_text import comparison_csv, comparison_table
+from nas.results.comparison_text import comparison_csv, comparison_tables
 from nas.results.front import record
 from nas.results.pareto import hypervolume
 from nas.results.standing import mark_front
+from nas.results.table import Table
 from nas.results.trials import Trial, find_objectives, front_of, losses_of
 from search_space.errors import InputError
 from search_space.files import reason, replaced
@@ -103,9 +104,13 @@ class Comparison:
         """The front of all, a layout a line; a column for each search has the number that the layout has there."""
         return comparison_csv(self)
 
-    def to_table(self) -> str:
+    def tables(self) -> list[Table]:
         """For people."""
-        return comparison_table(self)
+        return comparison_tables(self)
+
+    def to_table(self) -> str:
+        """The same as text."""
+        return "\n".join(table.to_text() for table in self.tables())
 
     def draw(self, path: str | Path) -> None:
         """Writes a picture (SVG): the layouts of each search, its front, and the front of all.

@@ -78,7 +78,8 @@ class Controller:
         self._known = 0
         self._durations: list[float] = []
         self._jobs = self._confirmations = 0
-        self._elapsed_before = 0.0
+        self._known_before, self._elapsed_before = 0, 0.0
+        self._moved: float | None = None
         self._started = time.monotonic()
 
     @property
@@ -89,6 +90,8 @@ class Controller:
     @property
     def progress(self) -> Progress:
         """Where the search is."""
+        minutes = (self.elapsed - self._elapsed_before) / 60
+        ended = self._known - self._known_before
         return Progress(
             trials=len(self._begun),
             running=len(self._running),
@@ -97,6 +100,11 @@ class Controller:
             elapsed=self.elapsed,
             seconds=self.search.seconds,
             most_trials=self.search.trials,
+            runs=self._known,
+            rate=ended / minutes if ended else None,
+            moved=self._moved,
+            jobs=tuple(shown for _, shown in self._running.values()),
+            front=tuple(self._standing.front),
         )
 
     @property
@@ -122,6 +130,7 @@ class Controller:
             else:
                 self._count(runs)
                 lost.pop(first.layout, None)
+        self._known_before = self._known
         self._losses.waiting = list(lost.items())
         self._mark_front(self.book.trials)
 
@@ -280,7 +289,10 @@ class Controller:
             self._losses.add(outcome, origin)
             return
         trial = self._count(records)
-        self.on_job(trial, self._mark_front([trial]), outcome.error)
+        moved = self._mark_front([trial])
+        if moved:
+            self._moved = self.elapsed
+        self.on_job(trial, moved, outcome.error)
 
     def _mark_front(self, changed: list[Trial]) -> list[Trial]:
         """Takes changed trials into account; returns the trials that came on the front or left it."""

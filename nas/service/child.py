@@ -9,16 +9,12 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from filelock import Timeout
 
 from nas.service.folders import Place, Process, born, host
-
-if TYPE_CHECKING:
-    import nas
 
 PATIENCE = 10.0
 """Seconds to wait for the lock: somebody may be looking whether it is held."""
@@ -62,21 +58,17 @@ def _search(place: Place, me: Process, trust: bool) -> tuple[str, str | None]:
         if time.monotonic() - shown >= 1.0:
             shown = time.monotonic()
             with suppress(OSError):  # a disk that is full costs no search
-                place.process = replace(me, progress=_plain(now))
+                place.process = replace(me, progress=now.to_dict())
 
     found = nas.open(place.path, trust=trust).resume(place.submission.budget, stop=stop, on_progress=show)
     if latest is not None:
-        place.process = replace(me, progress=_plain(latest))
+        place.process = replace(me, progress=latest.to_dict())
     if stop.is_set():
         return "interrupted", None
     if not any(trial.state == "complete" for trial in found.trials):
         errors = [failure.error.strip().splitlines()[-1] for t in found.trials for failure in t.failures]
         return "failed", f"nothing was found; {errors[0] if errors else 'no layout was trained to its end'}"
     return "complete", None
-
-
-def _plain(now: "nas.Progress") -> dict[str, Any]:
-    return {**asdict(now), "best": dict(now.best)}
 
 
 def _watch(place: Place, stop: threading.Event) -> None:

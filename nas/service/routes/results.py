@@ -8,7 +8,8 @@ from fastapi import APIRouter, Query
 from fastapi.responses import PlainTextResponse, Response
 
 from nas.results.exporters import EXPORTERS
-from nas.results.front import front_csv, front_json, front_table
+from nas.results.front import front_csv, front_json
+from nas.results.front_table import front_table
 from nas.results.trials import Trial
 from nas.service.errors import Missing
 from nas.service.routes.common import Found, HouseHere
@@ -20,7 +21,7 @@ router = APIRouter(prefix="/v1/searches/{identity}", tags=["results"])
 FORMS = {
     "json": (front_json, "application/json"),
     "csv": (front_csv, "text/csv"),
-    "table": (front_table, "text/plain; charset=utf-8"),
+    "table": (lambda trials, config: front_table(trials, config).to_text(), "text/plain; charset=utf-8"),
 }
 LOG_BYTES = 2**16
 """Most of a log that is sent at once."""
