@@ -6,9 +6,9 @@ from html import escape
 
 from nas.config import Config
 from nas.report.markup import definitions
+from nas.results.known import Known
 from nas.results.records import RunRecord
 from nas.results.trials import Trial, find_objectives, seed_spread
-from nas.study.fidelity.known import Known
 from nas.version import VERSION
 from search_space.space.space import Space
 

@@ -13,10 +13,10 @@ from nas.report.findings import curves_section, effects_section, tasks_section
 from nas.report.layouts import front_section
 from nas.report.points import chart_data
 from nas.results.front import knee_number, record
+from nas.results.known import known_agreement
 from nas.results.records import RunRecord
 from nas.results.trials import Trial, best_first, find_objectives, front_of
 from nas.search.setup import trainable
-from nas.study.fidelity.known import known_agreement
 from search_space.errors import InputError
 from search_space.space.space import Space
 from tracking.picture.palette import mixer_colours

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from nas.config import Config
 from nas.results.front import knee_number, shown
+from nas.results.known import known_agreement
 from nas.results.queue import untried
 from nas.results.table import Row, Table
 from nas.results.trials import Trial, find_objectives, seed_spread
@@ -92,6 +93,8 @@ def _notes(trials: Sequence[Trial], config: Config, objectives: dict[str, Object
         f"confidence: chance that the layout belongs on the front, as seeds of one layout differ by {', '.join(noise)} "
         "(standard deviation)."
     )
+    if known := known_agreement(config):
+        notes.append(f"evidence: {known.line}; `nas fidelity` measures it.")
     return tuple(notes)
 
 

@@ -1,6 +1,6 @@
 """Agreement with published models that is on record, for the proxies that it was measured with.
 
-`python -m nas.study.fidelity.known DIR` puts what `nas fidelity` left in a folder on record.
+`python -m nas.results.known DIR` puts what `nas fidelity` left in a folder on record.
 """
 
 import json

@@ -5,7 +5,7 @@ import json
 import yaml
 
 import nas
-from nas.study.fidelity.known import RECORD, entry_of, known_agreement
+from nas.results.known import RECORD, entry_of, known_agreement
 
 AXIS = {
     "name": "mixer",
