@@ -72,7 +72,8 @@ def _described(
     lines.append(
         "**How to read it.** No layout beats one of the front in every objective; the *knee* is the best trade. "
         "*spread* is the standard deviation between seeds, *confidence* the chance to belong on the front, as seeds "
-        f"differ{less}. What training tells is that of small proxies: how layouts may rank, and not what a full model scores."
+        f"differ{less}. What training tells is that of small proxies: how layouts may rank, and not what a full model "
+        "scores."
     )
     return "\n\n".join(lines) + "\n"
 
