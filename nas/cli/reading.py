@@ -108,3 +108,14 @@ def ui(folder: Path, port: int | None, browser: bool, trust: bool) -> None:
     tracking = opened.config.tracking
     with terminable():
         launch_ui(opened.path, tracking.uri, tracking.experiment, port, browser)
+
+
+@main.command()
+@folder_argument
+@trust_option
+def clean(folder: Path, trust: bool) -> None:
+    """Removes the weights that a search kept (search.keep_weights); what was found stays."""
+    import nas
+
+    freed = nas.open(folder, trust=trust).clean()
+    click.echo(f"{freed / 1e6:.3g} MB freed: weights in {folder}")
