@@ -92,3 +92,14 @@ def export(
     texts = opened.export(pick, form, layers=layers, width=width, resize=resize, output=output)
     if output is None:
         click.echo("---\n".join(texts.values()), nl=False)
+
+
+@main.command()
+@folder_argument
+@trust_option
+def clean(folder: Path, trust: bool) -> None:
+    """Removes the weights that a search kept (search.keep_weights); what was found stays."""
+    import nas
+
+    freed = nas.open(folder, trust=trust).clean()
+    click.echo(f"{freed / 1e6:.3g} MB freed: weights in {folder}")

@@ -45,7 +45,7 @@ class Controller:
         queue: published layouts that are tried before anything is proposed.
         stop: ends the search when it is set; jobs under way are given up.
         on_job: called after every job that ended, with its trial, the trials that it brought on the front or off it,
-            and its error, if there was one.
+            and what became of it.
         on_progress: called after every job, and about once a second in between.
     """
 
@@ -59,7 +59,7 @@ class Controller:
         make_job: Callable[[int, Layout, tuple[int, ...]], Job],
         queue: Iterable[tuple[Layout, Origin]] = (),
         stop: threading.Event | None = None,
-        on_job: Callable[[Trial, list[Trial], str | None], None] = lambda trial, moved, error: None,
+        on_job: Callable[[Trial, list[Trial], Outcome], None] = lambda trial, moved, outcome: None,
         on_progress: Callable[[Progress], None] = lambda progress: None,
     ):
         self.search, self.folder, self.pool = search, folder, pool
@@ -292,7 +292,7 @@ class Controller:
         moved = self._mark_front([trial])
         if moved:
             self._moved = self.elapsed
-        self.on_job(trial, moved, outcome.error)
+        self.on_job(trial, moved, outcome)
 
     def _mark_front(self, changed: list[Trial]) -> list[Trial]:
         """Takes changed trials into account; returns the trials that came on the front or left it."""
