@@ -1,6 +1,7 @@
 """How a search, an audit and a study get on, on standard error: live on a terminal, else a line now and then."""
 
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -30,7 +31,7 @@ class Board:
 
     def __init__(self):
         self._live, self._last = None, -EVERY_SECONDS
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
             from rich.live import Live
 
             self._console = open_console(sys.stderr)
