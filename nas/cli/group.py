@@ -59,9 +59,9 @@ def _foreign_room(error: ImportError) -> str | None:
     """What to do where another package has the name of one of ours; None where that is not what was wrong."""
     room = (error.name or "").partition(".")[0]
     found = find_spec(room) if room in ROOMS else None
-    places = found.submodule_search_locations or [found.origin] if found else []
+    places = (found.submodule_search_locations or [found.origin or ""]) if found else []
     home = Path(__file__).parents[2] / room
-    if not places or home.resolve() in [Path(place).resolve() for place in places if place]:
+    if not places or home.resolve() in [Path(place).resolve() for place in places]:
         return None
     return (
         f"{room}={places[0]}: expected the package {room} of hybrid-nas; another one of that name hides it: "
