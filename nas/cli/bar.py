@@ -1,6 +1,7 @@
 """How a search, an audit and a study get on, on standard error: live on a terminal, else a line now and then."""
 
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +16,8 @@ from nas.search.progress import Progress
 from nas.study.training import Progress as RunsProgress
 
 if TYPE_CHECKING:
+    from rich.live import Live
+
     from nas.config import Config
     from nas.results.table import Table
 
@@ -29,12 +32,13 @@ class Board:
     """What standard error shows of something that goes on: on a terminal always its present state, else lines."""
 
     def __init__(self):
-        self._live, self._last = None, -EVERY_SECONDS
-        if sys.stderr.isatty():
-            from rich.live import Live
+        self._live: Live | None = None
+        self._last = -EVERY_SECONDS
+        if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+            import rich.live
 
             self._console = open_console(sys.stderr)
-            self._live = Live(console=self._console, auto_refresh=False, transient=True)
+            self._live = rich.live.Live(console=self._console, auto_refresh=False, transient=True)
             self._live.start()
             self._swap_logs(sys.stderr)  # which now prints above what is live
 

@@ -61,7 +61,7 @@ def _foreign_room(error: ImportError) -> str | None:
     found = find_spec(room) if room in ROOMS else None
     places = (found.submodule_search_locations or [found.origin or ""]) if found else []
     home = Path(__file__).parents[2] / room
-    if not places or home.resolve() in [Path(place).resolve() for place in places if place]:
+    if not places or home.resolve() in [Path(place).resolve() for place in places]:
         return None
     return (
         f"{room}={places[0]}: expected the package {room} of hybrid-nas; another one of that name hides it: "

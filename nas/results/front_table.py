@@ -84,7 +84,8 @@ def _row(trial: Trial, objectives: dict[str, Objective], config: Config, is_knee
 
 
 def _notes(trials: Sequence[Trial], config: Config, objectives: dict[str, Objective]) -> tuple[str, ...]:
-    notes, left = [], [origin.name for origin in untried(trials, config)]
+    notes = []
+    left = [origin.name for origin in untried(trials, config)]
     if left:
         more = f" and {len(left) - MOST_UNTRIED} more" if len(left) > MOST_UNTRIED else ""
         notes.append(f"not tried: {len(left)} published layouts ({', '.join(left[:MOST_UNTRIED])}{more})")

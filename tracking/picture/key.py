@@ -13,7 +13,7 @@ ROWS = 32.0
 """Lines of text that the key has room for: a dozen members, two lines each, and the mixers."""
 STRIP = {2: (0.09, 0.37), 3: (0.09, 0.28)}
 """Number of objectives -> left edge and width of the strip of layers, in widths of the key."""
-COLUMNS = {2: (0.57, 0.82, 1.0), 3: (0.46, 0.69, 0.825, 1.0)}
+COLUMNS = {2: (0.57, 0.82, 1.0), 3: (0.46, 0.67, 0.825, 1.0)}
 """Number of objectives -> right edges of the columns of values; the spread follows the first."""
 MOST_CHARACTERS = 60
 LONGEST_NAME = 24
