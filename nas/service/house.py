@@ -10,6 +10,7 @@ from typing import Any
 
 import nas
 from nas.config.loading import parse_overrides
+from nas.results.compare import Comparison, Searched, compare
 from nas.service.access import Door, Who
 from nas.service.database import Database
 from nas.service.errors import Conflict, Denied
@@ -44,6 +45,8 @@ class House:
         self.door, self.gate = Door(self.database, settings), Gate(settings.allow)
         self.training = threading.Semaphore(1)
         """Who trains a layout while a client waits."""
+        self.drawing = threading.Lock()
+        """Who draws a picture: how pictures look is set for the whole process."""
         self.answers = Counter[int]()
         """Status -> number of responses."""
         self._opened: OrderedDict[Any, nas.Search] = OrderedDict()
@@ -150,6 +153,21 @@ class House:
             while len(self._opened) > OPENED:
                 self._opened.popitem(last=False)
         return found
+
+    def compare(self, searches: Sequence[Search], overrides: Sequence[str] = ()) -> Comparison:
+        """Several searches on one front, by their names, and where these are the same by their identities too.
+
+        Raises:
+            InputError: they may not be compared, or the overrides cannot be used.
+        """
+        names = Counter(search.name for search in searches)
+        opened = {
+            search.name if names[search.name] == 1 else f"{search.name} {search.id}": self.open(search, overrides)
+            for search in searches
+        }
+        if len(opened) < len(searches):
+            raise nas.InputError("search", ", ".join(search.id for search in searches), "different searches")
+        return compare({name: Searched(o.config, o.trials, o.searched_with) for name, o in opened.items()})
 
     def close(self) -> None:
         """Ends this server; the searches go on."""

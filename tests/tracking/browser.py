@@ -51,6 +51,15 @@ class Browser:
         """What a script returns in the page."""
         return self._call("POST", f"{self._session}/execute/sync", {"script": script, "args": []})
 
+    def enter(self, selector: str) -> None:
+        """Runs scripts in a frame of the page from now on."""
+        found = self._call("POST", f"{self._session}/element", {"using": "css selector", "value": selector})
+        self._call("POST", f"{self._session}/frame", {"id": found})
+
+    def leave(self) -> None:
+        """Runs scripts in the page again."""
+        self._call("POST", f"{self._session}/frame", {"id": None})
+
     def devtools(self, command: str, **parameters: Any) -> Any:
         """What a command of the DevTools protocol answers."""
         return self._call("POST", f"{self._session}/goog/cdp/execute", {"cmd": command, "params": parameters})

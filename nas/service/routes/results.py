@@ -1,11 +1,11 @@
-"""What a search found: front, trials, layouts in export formats, picture, log."""
+"""What a search found: front, trials, layouts in export formats, picture, report, log."""
 
 import json
 import math
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
-from fastapi.responses import PlainTextResponse, Response
+from fastapi.responses import HTMLResponse, PlainTextResponse, Response
 
 from nas.results.exporters import EXPORTERS
 from nas.results.front import front_csv, front_json, front_table
@@ -22,6 +22,11 @@ FORMS = {
     "csv": (front_csv, "text/csv"),
     "table": (front_table, "text/plain; charset=utf-8"),
 }
+ALONE = {
+    "Content-Security-Policy": "sandbox allow-scripts; default-src 'none'; img-src data:; "
+    "script-src 'unsafe-inline'; style-src 'unsafe-inline'; frame-ancestors 'self'"
+}
+"""Of a page that asks the service for nothing, and may not."""
 LOG_BYTES = 2**16
 """Most of a log that is sent at once."""
 Priced = Annotated[
@@ -54,6 +59,12 @@ def picture(search: Found, house: HouseHere) -> Response:
     except OSError as error:
         raise Missing("front.svg", search.state, "a search that has ended or paused") from error
     return Response(content, media_type="image/svg+xml")
+
+
+@router.get("/report", response_class=HTMLResponse)
+def report(search: Found, house: HouseHere, overrides: Priced = []) -> HTMLResponse:  # noqa: B006
+    """The page that `nas report` writes: it loads nothing, and works offline."""
+    return HTMLResponse(house.open(search, overrides).report(), headers=ALONE)
 
 
 @router.get("/trials")
