@@ -4,18 +4,22 @@ import secrets
 import threading
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
+
+from anyio import CapacityLimiter
 
 import nas
 from nas.config.loading import parse_overrides
 from nas.results.compare import Comparison, Searched, compare
+from nas.results.summary import read_summary
 from nas.service.access import Door, Who
 from nas.service.database import Database
 from nas.service.errors import Conflict, Denied
 from nas.service.folders import Folders, Submission
 from nas.service.keeper import Keeper
+from nas.service.kept import kept
 from nas.service.leases import Leases
 from nas.service.queue import Queue
 from nas.service.settings import Settings
@@ -45,8 +49,8 @@ class House:
         self.door, self.gate = Door(self.database, settings), Gate(settings.allow)
         self.training = threading.Semaphore(1)
         """Who trains a layout while a client waits."""
-        self.drawing = threading.Lock()
-        """Who draws a picture: how pictures look is set for the whole process."""
+        self.long = CapacityLimiter(1)
+        """What takes seconds, or draws (how pictures look is set for the whole process): one thing at a time."""
         self.answers = Counter[int]()
         """Status -> number of responses."""
         self._opened: OrderedDict[Any, nas.Search] = OrderedDict()
@@ -153,6 +157,17 @@ class House:
             while len(self._opened) > OPENED:
                 self._opened.popitem(last=False)
         return found
+
+    def written(self, search: Search, form: str, overrides: Sequence[str] = ()) -> str:
+        """The front of a search as `nas front --format` writes it; the overrides as in `open`."""
+        summary = None if overrides else read_summary(self.folders.at(search.id).path)
+        return (summary or self.open(search, overrides).summary()).front[form]
+
+    def made(self, search: Search, name: str, make: Callable[[nas.Search], str], overrides: Sequence[str] = ()) -> str:
+        """What `make` makes of a search, kept under a name where nothing is overridden; the overrides as in `open`."""
+        if overrides:
+            return make(self.open(search, overrides))
+        return kept(self.folders.at(search.id), name, lambda: make(self.open(search)))
 
     def compare(self, searches: Sequence[Search], overrides: Sequence[str] = ()) -> Comparison:
         """Several searches on one front, by their names, and where these are the same by their identities too.

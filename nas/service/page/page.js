@@ -85,8 +85,8 @@ async function compare() {
   ]);
   URL.revokeObjectURL(at("picture").src);
   at("picture").src = URL.createObjectURL(picture);
-  at("target").textContent = `${found.target}; all searches together beat a share of ${short(found.hypervolume)} of the box.`;
-  heads("shares-head", ["Search", "Layouts", "Runs", "On the front", "Share of the box"]);
+  at("target").textContent = `${found.target}; hypervolume of all together: ${short(found.hypervolume)}.`;
+  heads("shares-head", ["Search", "Layouts", "Runs", "On the front", "Hypervolume"]);
   at("shares").replaceChildren(...found.searches.map((part) => row(part.name,
     ...[part.layouts, part.runs, part.on_front, short(part.hypervolume)].map((value) => [value, "number"]))));
   heads("all-head", [...found.objectives, "Sure", "Found by", "Layout"]);
@@ -234,6 +234,7 @@ async function begin() {
   at("enter").hidden = true;
   at("me").textContent = `${me.name} (${me.scope})`;
   at("preset").replaceChildren(...known.presets.map((name) => made("option", name)));
+  at("preset").value = "laptop";
   document.querySelector("main").hidden = false;
   await list();
 }

@@ -1,11 +1,15 @@
 """The service over HTTP, in this process."""
 
 import json
+import os
 
 import pytest
 import yaml
 
 import nas
+from nas.results.records import RunRecord
+from nas.service.kept import REPORT, TRIALS
+from tests.nas.examples import layout, result
 from tests.nas.service.conftest import LONG, SUBMIT, bearer, served
 from tests.nas.test_hostile import made
 
@@ -137,6 +141,24 @@ def test_the_report_is_the_page_of_the_command_line(tmp_path):
             allowed = page.headers["content-security-policy"]
             assert allowed.startswith("sandbox allow-scripts;") and "default-src 'none'" in allowed
         assert client.get(f"{url}/report", params={"set": "search.seconds=3"}).status_code == 422
+
+
+def test_what_was_made_of_a_record_is_kept_until_it_grows(tmp_path):
+    with served(tmp_path) as (client, house):
+        url = ready(client, house, tmp_path)
+        place = house.folders.at(url.rpartition("/")[2])
+        counted = lambda: len(client.get(f"{url}/trials").json()["trials"])  # noqa: E731
+        assert counted() == 6 and client.get(f"{url}/report").status_code == 200
+        for name, text in ((TRIALS, "[]"), (REPORT, "kept")):
+            kept = place.own / f"{nas.__version__}-{name}"
+            time = kept.stat().st_mtime_ns
+            kept.write_text(text)
+            os.utime(kept, ns=(time, time))
+        assert counted() == 0 and client.get(f"{url}/report").text == "kept"
+        assert len(client.get(f"{url}/trials", params={"set": "target.batch=1"}).json()["trials"]) == 6
+        record = RunRecord(trial=6, origin=None, layout=layout(6), seed=0, elapsed=1.0, result=result())
+        nas.open(place.path).folder.append([record])
+        assert counted() == 7 and "7 layouts" in client.get(f"{url}/report").text
 
 
 def test_searches_are_compared(tmp_path):
