@@ -23,7 +23,7 @@ from nas.service.kept import kept
 from nas.service.leases import Leases
 from nas.service.queue import Queue
 from nas.service.settings import Settings
-from nas.service.submission import Gate, configured, cores_of, digest_of, identity_of
+from nas.service.submission import Gate, configured, cores_of, digest_of, gpus_of, identity_of
 from nas.service.tables import Search
 
 OPENED = 64
@@ -85,6 +85,10 @@ class House:
         most = min(self.settings.limits.cores, self.settings.quota_of(who.name))
         if cores > most:
             raise nas.InputError("workers.count", config.workers.count, f"at most {most} cores in all")
+        gpus = gpus_of(config, self.settings)
+        most = min(self.settings.limits.gpus, self.settings.gpu_quota_of(who.name))
+        if gpus > most:
+            raise nas.InputError("workers.gpus", config.workers.gpus, f"at most {most} GPUs in all, not {gpus}")
         identity = identity_of(who.name, key or secrets.token_hex(16))
         asked = Submission(
             owner=who.name,
@@ -92,6 +96,7 @@ class House:
             digest=digest_of([content, list(overrides), name, priority]),
             priority=priority,
             cores=cores,
+            gpus=gpus,
             created=time.time(),
         )
         self.queue.check_open(who.name)

@@ -102,6 +102,7 @@ class SearchShown(BaseModel):
     wanted: str = Field(description="What its owner wants of it: run, again, pause, stop or delete.")
     priority: int
     cores: int = Field(description="Cores that it takes.")
+    gpus: int = Field(description="GPUs that it takes.")
     created: float = Field(description="Seconds since 1970.")
     changed: float = Field(description="Seconds since 1970.")
     version: int = Field(description="Grows with every change.")

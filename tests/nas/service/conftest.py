@@ -77,7 +77,7 @@ class House:
         self.folders.create(identity, configuration(tuple(overrides)), asked)
         return self.queue.submit(identity, asked)
 
-    def until(self, condition, *keepers, seconds=60.0):
+    def until(self, condition, *keepers, seconds=300.0):
         """Lets the keepers work until the condition holds."""
         end = time.monotonic() + seconds
         while not (found := condition()):
@@ -98,11 +98,9 @@ def house(tmp_path, database_url):
     house = House(settings, database, Queue(database, settings), Leases(database, settings), Folders(settings.root), [])
     yield house
     for keeper in house.keepers:
-        for held in keeper._held.values():
-            if held.started is not None and held.started.poll() is None:
-                held.started.kill()
-            if held.started is not None:
-                held.started.wait()
+        for process in getattr(keeper.runner, "started", {}).values():
+            process.kill()
+            process.wait()
     database.close()
 
 

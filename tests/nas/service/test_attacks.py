@@ -280,11 +280,12 @@ def served_folders(client):
 
 
 def test_limits_of_size(tmp_path):
-    limits = {"trials": 10, "layers": 8, "seconds": 60, "steps": 100, "cores": 2}
+    limits = {"trials": 10, "layers": 8, "seconds": 60, "steps": 100, "cores": 2, "gpus": 1}
     with served(tmp_path, limits=limits) as (client, _):
         for override in (
             *("search.trials=11", "search.seconds=61", "space.layers=9", "target.layers=9", "training.steps=101"),
             "workers={pool: ray, count: 3}",
+            "workers={pool: ray, count: 2, cpus: 1, gpus: 0.75}",  # two in all
         ):
             refused(client, overrides=["target.layers=8", *SUBMIT["overrides"], override])
         assert client.post("/v1/layouts/cost", json={"layout": "gla*9", "target": {"layers": 8}}).status_code == 422
