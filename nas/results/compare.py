@@ -1,5 +1,6 @@
 """Several searches on one front: whether they may be compared, what each adds, and which layout comes from where."""
 
+import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -16,7 +17,7 @@ from nas.results.standing import mark_front
 from nas.results.table import Table
 from nas.results.trials import Trial, find_objectives, front_of, losses_of
 from search_space.errors import InputError
-from search_space.files import reason, replaced
+from search_space.files import reason, write_text
 from search_space.layouts.layout import Layout
 from search_space.scale import FOLLOWED
 
@@ -112,20 +113,24 @@ class Comparison:
         """The same as text."""
         return "\n".join(table.to_text() for table in self.tables())
 
-    def draw(self, path: str | Path) -> None:
-        """Writes a picture (SVG): the layouts of each search, its front, and the front of all.
-
-        Raises:
-            InputError: the file cannot be written.
-        """
+    def to_svg(self) -> str:
+        """As a picture: the layouts of each search, its front, and the front of all."""
         from tracking.picture.comparison import draw_comparison
 
         names = {part.name: {n for n, found in self.found_by.items() if part.name in found} for part in self.parts}
         records = [record(trial, self.config) for trial in self.trials]
-        objectives = find_objectives(self.config.search.objectives)
+        objectives, file = find_objectives(self.config.search.objectives), io.BytesIO()
+        draw_comparison(records, names, file, objectives=objectives, target=self.config.target.description)
+        return file.getvalue().decode()
+
+    def draw(self, path: str | Path) -> None:
+        """Writes the picture.
+
+        Raises:
+            InputError: the file cannot be written.
+        """
         try:
-            with replaced(path) as new:
-                draw_comparison(records, names, new, objectives=objectives, target=self.config.target.description)
+            write_text(path, self.to_svg())
         except OSError as error:
             raise InputError("-o", path, f"a file that can be written ({reason(error)})") from error
 

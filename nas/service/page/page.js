@@ -7,6 +7,8 @@ const headers = () => {
 };
 let chosen = null; // identity of the search that is shown
 let follow = null; // ends its events
+let listed = ""; // what the list shows
+const picked = new Map(); // searches to be compared: identity -> name
 
 /** Asks the service; a problem is shown, and ends what was under way. */
 async function ask(path, options = {}) {
@@ -36,19 +38,71 @@ function made(tag, text, kind) {
 const short = (value) => (typeof value === "number" ? String(Number(value.toPrecision(4))) : value ?? "");
 const stated = (search) => (search.state === "running" && search.wanted !== "run" ? `${search.state}, ${search.wanted}` : search.state);
 
-async function list() {
-  const page = await (await ask("/v1/searches?limit=100")).json();
-  at("searches").replaceChildren(...page.searches.map((search) => {
-    const row = document.createElement("tr"), now = search.progress || {};
-    const name = document.createElement("td"), button = made("button", search.name);
-    button.addEventListener("click", () => run(() => show(search.id)));
-    name.append(button);
-    const best = Object.entries(now.best || {}).map(([key, value]) => `${key} ${short(value)}`).join(", ");
-    const cells = [[search.owner], [stated(search)], [now.trials, "number"], [now.on_front, "number"], [best], [now.elapsed && Math.round(now.elapsed), "number"]];
-    row.append(name, ...cells.map(([text, kind]) => made("td", text ?? "", kind)));
-    return row;
+/** A row of a table: texts, [text, class] or elements. */
+function row(...cells) {
+  const found = document.createElement("tr");
+  found.append(...cells.map((cell) => {
+    if (!(cell instanceof Element)) return made("td", ...[cell ?? ""].flat());
+    const around = document.createElement("td");
+    around.append(cell);
+    return around;
   }));
+  return found;
 }
+
+/** The list, drawn anew where something has changed; what had the focus keeps it. */
+async function list() {
+  const page = await (await ask("/v1/searches?limit=100")).json(), text = JSON.stringify(page);
+  if (text === listed) return;
+  listed = text;
+  const focused = document.activeElement?.id;
+  at("searches").replaceChildren(...page.searches.map((search) => {
+    const now = search.progress || {}, button = made("button", search.name), box = document.createElement("input");
+    button.id = `show-${search.id}`;
+    button.addEventListener("click", () => run(() => show(search.id)));
+    Object.assign(box, { type: "checkbox", id: `pick-${search.id}`, checked: picked.has(search.id) });
+    box.setAttribute("aria-label", `Compare ${search.name}`);
+    box.addEventListener("change", () => pick(search, box.checked));
+    const best = Object.entries(now.best || {}).map(([key, value]) => `${key} ${short(value)}`).join(", ");
+    const seconds = now.elapsed && Math.round(now.elapsed);
+    return row(box, button, search.owner, stated(search), [now.trials ?? "", "number"], [now.on_front ?? "", "number"], best, [seconds ?? "", "number"]);
+  }));
+  if (focused) at(focused)?.focus({ preventScroll: true });
+}
+
+function pick(search, wanted) {
+  if (wanted) picked.set(search.id, search.name); else picked.delete(search.id);
+  at("compare").disabled = picked.size < 2;
+  at("picked").textContent = picked.size < 2 ? "Tick two searches or more." : [...picked.values()].join(", ");
+}
+
+/** Several searches on one front. */
+async function compare() {
+  const which = [...picked.keys()].map((identity) => `search=${identity}`).join("&");
+  const [found, picture] = await Promise.all([
+    ask(`/v1/compare?${which}`).then((response) => response.json()),
+    ask(`/v1/compare?${which}&format=svg`).then((response) => response.blob()),
+  ]);
+  URL.revokeObjectURL(at("picture").src);
+  at("picture").src = URL.createObjectURL(picture);
+  at("target").textContent = `${found.target}; hypervolume of all together: ${short(found.hypervolume)}.`;
+  heads("shares-head", ["Search", "Layouts", "Runs", "On the front", "Hypervolume"]);
+  at("shares").replaceChildren(...found.searches.map((part) => row(part.name,
+    ...[part.layouts, part.runs, part.on_front, short(part.hypervolume)].map((value) => [value, "number"]))));
+  heads("all-head", [...found.objectives, "Sure", "Found by", "Layout"]);
+  at("all-front").replaceChildren(...found.points.map((point) => row(
+    ...found.objectives.map((name) => [short(point[name]), "number"]), [percent(point.confidence), "number"],
+    Object.entries(point.found_by).map(([name, trial]) => `${name}: trial ${trial}`).join(", "), point.layout)));
+  at("both").hidden = false;
+  at("both").focus();
+}
+
+const percent = (share) => `${Math.round(100 * share)}%`;
+const heads = (id, names) => at(id).replaceChildren(...names.map((name) => {
+  const head = made("th", name);
+  head.scope = "col";
+  return head;
+}));
 
 async function show(identity) {
   chosen = identity;
@@ -56,6 +110,8 @@ async function show(identity) {
   at("log").textContent = "";
   at("front").replaceChildren();
   at("chart").replaceChildren();
+  at("whole").open = false;
+  at("one").focus();
   follow?.abort();
   follow = new AbortController();
   await Promise.all([front(identity), watch(identity, follow.signal)]);
@@ -87,34 +143,50 @@ async function watch(identity, signal) {
   }
 }
 
+/** The use that things are priced for, as a query. */
+const use = () => at("set").value.split(/\s+/).filter(Boolean).map((each) => `set=${encodeURIComponent(each)}`).join("&");
+
 async function front(identity) {
-  const set = at("set").value.split(/\s+/).filter(Boolean).map((each) => `set=${encodeURIComponent(each)}`).join("&");
+  const set = use();
   const [found, all] = await Promise.all([
     ask(`/v1/searches/${identity}/front?${set}`).then((response) => response.json()),
     ask(`/v1/searches/${identity}/trials?${set}`).then((response) => response.json()),
   ]);
   if (identity !== chosen) return;
   const names = found.objectives.map((objective) => objective.name);
-  at("head").replaceChildren(...["Trial", ...names, "Sure", "Layout", ""].map((name) => made("th", name)));
+  at("use").textContent = `${set ? "Priced for" : "As searched:"} ${found.target}; ${found.points.length} layouts on the front.`;
+  heads("head", ["Trial", ...names, "Sure", "Layout", "Config"]);
   at("front").replaceChildren(...found.points.map((point) => {
-    const row = document.createElement("tr"), save = document.createElement("td"), button = made("button", "Save");
+    const button = made("button", "Save");
     button.setAttribute("aria-label", `Save the layout of trial ${point.trial}`);
     button.addEventListener("click", () => run(() => download(identity, point.trial)));
-    save.append(button);
-    row.append(made("td", point.trial), ...names.map((name) => made("td", short(point.objectives[name]), "number")),
-      made("td", `${Math.round(100 * point.confidence)}%`, "number"), made("td", point.label), save);
-    return row;
+    return row(point.trial, ...names.map((name) => [short(point.objectives[name]), "number"]), [percent(point.confidence), "number"], point.label, button);
   }));
   draw(found.objectives, all.trials);
 }
 
 async function download(identity, trial) {
-  const response = await ask(`/v1/searches/${identity}/layouts/${trial}`);
+  const response = await ask(`/v1/searches/${identity}/layouts/${trial}?${use()}`);
+  save(await response.blob(), `${identity}_trial_${trial}.yaml`);
+}
+
+function save(blob, name) {
   const link = document.createElement("a");
-  link.href = URL.createObjectURL(await response.blob());
-  link.download = `${identity}_trial_${trial}.yaml`;
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
   link.click();
   URL.revokeObjectURL(link.href);
+}
+
+/** The page of `nas report`, in a frame that may run its own script and do nothing else. */
+async function report() {
+  const response = await ask(`/v1/searches/${chosen}/report?${use()}`);
+  URL.revokeObjectURL(at("report").src);
+  at("report").src = URL.createObjectURL(await response.blob());
+}
+
+async function keep() {
+  save(await (await ask(`/v1/searches/${chosen}/report?${use()}`)).blob(), `${chosen}.html`);
 }
 
 /** The trials in the first two objectives, the second across; those on the front are drawn last. */
@@ -162,6 +234,7 @@ async function begin() {
   at("enter").hidden = true;
   at("me").textContent = `${me.name} (${me.scope})`;
   at("preset").replaceChildren(...known.presets.map((name) => made("option", name)));
+  at("preset").value = "laptop";
   document.querySelector("main").hidden = false;
   await list();
 }
@@ -181,7 +254,13 @@ at("submit").addEventListener("submit", (event) => {
     await show(search.id);
   });
 });
-at("priced").addEventListener("submit", (event) => { event.preventDefault(); run(() => front(chosen)); });
+at("priced").addEventListener("submit", (event) => {
+  event.preventDefault();
+  run(() => Promise.all([front(chosen), at("whole").open && report()]));
+});
+at("whole").addEventListener("toggle", () => { if (at("whole").open) run(report); });
+at("keep").addEventListener("click", () => run(keep));
+at("compare").addEventListener("click", () => run(compare));
 at("actions").addEventListener("click", (event) => { if (event.target.dataset.do) run(() => act(event.target.dataset.do)); });
 setInterval(() => { if (!document.hidden && at("enter").hidden) list().catch(() => {}); }, 3000);
 run(begin);
