@@ -56,13 +56,12 @@ def colour_of(record: TrialRecord, search: SearchRecord) -> str:
     return FAINT if record.origin == "search" else PUBLISHED
 
 
-def front_metric(objectives: Mapping[str, Objective], runs: int) -> str:
-    """A metric that the front of so many runs alone has: it keeps all others out of a chart.
+def front_metric(runs: int) -> str:
+    """A metric that the front of so many runs alone has, the trial's number: it keeps all others out of a chart.
 
     What a run once has in MLflow it cannot lose. So a front of more runs needs another metric.
     """
-    _, y = axes_of(objectives)
-    return f"front {runs}: {axis_of(y, objectives[y])}"
+    return f"front {runs}"
 
 
 def share_charts(
@@ -82,8 +81,7 @@ def share_charts(
     if front is not None:
         places = {round(i * (depth - 1) / (MOST_LAYERS - 1)) for i in range(MOST_LAYERS)}
         chosen = [layer_name(place) for place in sorted(places)]
-        x, _ = axes_of(search.objectives)
-        metrics = [axis_of(x, search.objectives[x]), front]
+        metrics = [front, *(axis_of(name, search.objectives[name]) for name in axes_of(search.objectives))]
         charts.append(_chart("layers", "PARALLEL", selectedParams=chosen, selectedMetrics=metrics, showAllRuns=False))
         sections.append(_section("layers", "layers of the front", LAYERS_HEIGHT))
     # The parent run has no point, and its children start folded away: trials alone.
@@ -123,6 +121,24 @@ def charts_link(server: str, experiment: str, key: str) -> str:
     """
     view = f"viewStateShareKey={key}&compareRunsMode=CHART"
     return f"{server}/#/experiments/{experiment}/runs?{MODEL_TRAINING}&{view}"
+
+
+def run_link(server: str, experiment: str, run: str, artifact: str = "") -> str:
+    """The address of a run, or of one of its artifacts.
+
+    Args:
+        server: address of the MLflow server.
+        experiment: id of the experiment.
+        run: id of the run.
+        artifact: its name.
+    """
+    place = f"/artifacts/{artifact}" if artifact else ""
+    return f"{server}/#/experiments/{experiment}/runs/{run}{place}?{MODEL_TRAINING}"
+
+
+def search_filter(key: str) -> str:
+    """What finds the parent run of a search; trials have other tags."""
+    return f"tags.search_id = '{key}' AND tags.objectives LIKE '%'"
 
 
 def layer_name(place: int) -> str:

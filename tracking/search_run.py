@@ -12,16 +12,15 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from tracking.chart import (
-    MODEL_TRAINING,
-    axis_of,
     charts_link,
     colour_of,
     front_metric,
     layer_name,
     metrics_of,
+    run_link,
     share_charts,
 )
-from tracking.records import FrontRecord, SearchRecord, TrialRecord, axes_of
+from tracking.records import FrontRecord, SearchRecord, TrialRecord
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -50,7 +49,6 @@ class SearchRun:
         self._digests: dict[int, str] = {}
         self._written: dict[int, TrialRecord] = {}
         self._parent = self._read()
-        share_charts(client, experiment, search)
 
     def _read(self) -> str:
         """Finds what is there; returns the id of the parent run, made if there is none."""
@@ -70,6 +68,7 @@ class SearchRun:
             if not token:
                 break
         if parent is None:
+            share_charts(self._client, self._experiment, self._search)
             tags = {"search_id": self._search.id}
             parent = self._client.create_run(self._experiment, run_name=self._search.name, tags=tags)
         self._client.update_run(parent.info.run_id, status="RUNNING")
@@ -135,9 +134,8 @@ class SearchRun:
         values |= {f"final_{name}": score for name, score in record.scores.items()}
         metrics = _now_at({**values, "seconds": record.seconds, "seeds": len(record.seeds)})
         for name, curve in record.curves.items():
-            what, slash, of = name.partition("/")
             for step, value in curve:
-                metrics += _at(step, 0, {f"{what}_by_step{slash}{of}": value})
+                metrics += _at(step, 0, {f"by_step/{name}": value})
         return metrics
 
     def write_front(self, front: FrontRecord) -> None:
@@ -145,12 +143,10 @@ class SearchRun:
         for name, text in front.files.items():
             self._client.log_text(self._parent, text, name)
         objectives = self._search.objectives
-        _, y = axes_of(objectives)
-        only = front_metric(objectives, front.runs)
+        only = front_metric(front.runs)
         for member in front.members:
             if member.number in self._runs:  # or MLflow did not take it
-                value = metrics_of(member.objectives, objectives)[axis_of(y, objectives[y])]
-                self._log(self._runs[member.number], _now_at({only: value}), {}, {})
+                self._log(self._runs[member.number], _now_at({only: member.number}), {}, {})
         found: dict[str, float] = {"front_size": len(front.members), "runs": front.runs}
         for name, objective in objectives.items():
             values = [member.objectives[name] for member in front.members]
@@ -161,14 +157,13 @@ class SearchRun:
         share_charts(self._client, self._experiment, self._search, depth, only if front.members else None)
 
     def _note(self, front: FrontRecord) -> str:
-        """The description, with addresses of the UI; it shows three lines, and the rest on a click."""
-        page = f"#/experiments/{self._experiment}/runs/{self._parent}/artifacts/front.html?{MODEL_TRAINING}"
-        charts = charts_link("", self._experiment, self._search.id).lstrip("/")
+        """The description, with addresses within the UI; it shows three lines, and the rest on a click."""
+        charts = charts_link(".", self._experiment, self._search.id)
+        page = run_link(".", self._experiment, self._parent, "front.html")
         picture = f"get-artifact?path=front.svg&run_uuid={self._parent}"
         first, _, rest = front.description.partition("\n\n")
-        return "\n\n".join(
-            [f"[charts]({charts}) · [interactive page]({page})", first, f"![The front]({picture})", rest]
-        )
+        links = f"[charts]({charts}) · [interactive page]({page})"
+        return "\n\n".join([links, first, f"![The front]({picture})", rest])
 
     def write_status(self, status: str) -> None:
         """Sets the status of the search, in MLflow's words."""

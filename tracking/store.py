@@ -80,6 +80,11 @@ class Store:
         return Store(uri.rstrip("/"))
 
     @property
+    def exists(self) -> bool:
+        """Whether there is a database; of a server that is not asked."""
+        return self.database is None or self.database.exists()
+
+    @property
     def artifacts(self) -> Path | None:
         """Folder of the artifacts; None for a server, which has its own place for them."""
         return self.database.parent / "artifacts" if self.database else None

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from search_space.errors import InputError
-from tracking.chart import charts_link
+from tracking.chart import charts_link, run_link, search_filter
 from tracking.store import QUIET, Store, search_id
 from workers.watch import if_killed
 
-START_SECONDS = 120
+START_SECONDS = 600
 STOP_SECONDS = 10
 
 
@@ -50,15 +50,15 @@ class Shown:
             InputError: it was not recorded there.
         """
         store = Store.locate(folder, uri)
-        if store.database is not None and not store.database.exists():
+        if not store.exists:
             raise InputError("DIR", folder, "the folder of a search that was recorded in MLflow")
         return Shown(store, experiment, search_id(folder))
 
 
 def launch_ui(shown: Shown, port: int | None = None, open_browser: bool = True) -> None:
-    """Prints the address of the charts in MLflow's UI, and serves the UI until Ctrl-C.
+    """Prints the addresses of charts and search in MLflow's UI, and serves the UI until Ctrl-C.
 
-    Of what is recorded on a server it only prints the address.
+    Of what is recorded on a server it only prints the addresses.
 
     Args:
         shown: to open on.
@@ -68,26 +68,26 @@ def launch_ui(shown: Shown, port: int | None = None, open_browser: bool = True) 
     Raises:
         InputError: the port is taken, the store cannot be read, or it lacks the search.
     """
-    with suppress(KeyboardInterrupt), serve(shown, port) as (address, server):
-        print(address, flush=True)
+    with suppress(KeyboardInterrupt), serve(shown, port) as (addresses, server):
+        print(*addresses, sep="\n", flush=True)
         if open_browser:
-            webbrowser.open(address)
+            webbrowser.open(addresses[0])
         if server is not None:
             _say("Ctrl-C ends it.")
             server.wait()
 
 
 @contextmanager
-def serve(shown: Shown, port: int | None = None) -> Iterator[tuple[str, subprocess.Popen | None]]:
+def serve(shown: Shown, port: int | None = None) -> Iterator[tuple[list[str], subprocess.Popen | None]]:
     """Serves MLflow's UI as long as the context lasts, unless a server does so already.
 
     Yields:
-        The address of the charts, and the process that serves them.
+        The addresses of the charts and of the search (where it is one), and the process that serves them.
     """
     store = shown.store
     if store.database is None:
         _say(f"asking {store.uri} ...")
-        yield _link(shown, store.uri), None
+        yield _links(shown, store.uri), None
         return
     port = _free_port(port)
     address = f"http://127.0.0.1:{port}"
@@ -101,9 +101,9 @@ def serve(shown: Shown, port: int | None = None) -> Iterator[tuple[str, subproce
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
         try:
             with if_killed(f"kill -9 -{server.pid}"):
-                link = _link(shown, address)
+                links = _links(shown, address)
                 _wait(server, address, log)
-                yield link, server
+                yield links, server
         finally:
             _stop(server)
 
@@ -113,17 +113,18 @@ def _say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
-def _link(shown: Shown, address: str) -> str:
-    """The address of the charts."""
+def _links(shown: Shown, address: str) -> list[str]:
     try:
         client = shown.store.connect()
         found = client.get_experiment_by_name(shown.experiment)
+        searches = [] if found is None else client.search_runs([found.experiment_id], search_filter(shown.key))
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError("tracking.uri", shown.store.uri, f"a store that MLflow can read ({reason})") from error
     if found is None:
         raise InputError("tracking.experiment", shown.experiment, f"an experiment in {shown.store.uri}")
-    return charts_link(address, found.experiment_id, shown.key)
+    charts = charts_link(address, found.experiment_id, shown.key)
+    return [charts, *(run_link(address, found.experiment_id, each.info.run_id) for each in searches)]
 
 
 def _free_port(wanted: int | None) -> int:

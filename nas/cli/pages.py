@@ -22,12 +22,14 @@ if TYPE_CHECKING:
 def ui(folders: tuple[Path, ...], port: int | None, browser: bool, trust: bool) -> None:
     """MLflow's pages, opened on the charts of a search; of several searches, or of all in a folder, on one chart."""
     say("reading the searches ..." if len(folders) > 1 else f"reading {folders[0]} ...")
+    from tracking.store import Store
     from tracking.ui import Shown, launch_ui
 
     searches = _searches(folders, trust)
     tracking = searches[0].config.tracking
+    alone = len(searches) == 1 and tracking.enabled and Store.locate(searches[0].path, tracking.uri).exists
     with terminable():
-        if len(searches) == 1 and tracking.enabled:
+        if alone:
             launch_ui(Shown.search(searches[0].path, tracking.uri, tracking.experiment), port, browser)
         else:
             from nas.report.gathered import gathered

@@ -15,7 +15,7 @@ from nas.results.trials import Trial, find_objectives
 from tracking.chart import ALL, share_all
 from tracking.picture.comparison import LINES
 from tracking.runs import Tracker
-from tracking.store import Store
+from tracking.store import Store, search_id
 from tracking.ui import Shown
 from workers.watch import if_killed, removal
 
@@ -34,7 +34,7 @@ def gathered(searches: Mapping[str, Found], on_search: Callable[[str], None] = l
         on_search: is told the name of each before it is sent.
 
     Yields:
-        What to open the pages on: all of them in one chart.
+        What to open the pages on: the charts of the one, or all of them in one chart.
     """
     with tempfile.TemporaryDirectory(prefix="nas-ui-") as place, if_killed(removal(place)):
         store = Store.locate(place)
@@ -49,6 +49,9 @@ def gathered(searches: Mapping[str, Found], on_search: Callable[[str], None] = l
             tracker.start(name, config.to_yaml(), config.search.objectives, colour)
             send(trials, runs, config, folder, report_page, tracker)
             tracker.finish("complete", wait=None)
+        if len(searches) == 1:
+            yield Shown(store, EXPERIMENT, search_id(folder.path))
+            return
         objectives = {name: find_objectives(config.search.objectives) for name, (_, _, config) in searches.items()}
         share_all(client, store.experiment(client, EXPERIMENT), objectives)
         yield Shown(store, EXPERIMENT, ALL)

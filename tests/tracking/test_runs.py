@@ -76,7 +76,7 @@ def test_a_trial_is_a_run(folder):
         "cache_bytes": 1e9,
         "largest_batch": 64.0,
         "final_accuracy/recall": 0.5,
-        "train_loss_by_step/seed_0": 2.0,
+        "by_step/train_loss/seed_0": 2.0,
         "seconds": 12.0,
         "seeds": 2.0,
     }
@@ -109,7 +109,7 @@ def test_the_search_is_the_parent_run(folder):
     for text in (
         "| a table |",
         f"(get-artifact?path=front.svg&run_uuid={parent.info.run_id})",
-        "/artifacts/front.html)",
+        "/artifacts/front.html?",
     ):
         assert text in note
     artifacts = folder / "artifacts" / parent.info.run_id / "artifacts"
@@ -142,7 +142,7 @@ def test_the_layers_are_shown_of_those_on_the_front_now(folder):
         tracker.log_front(found(trial(member, on_front=True), after=after))
         assert tracker.finish("complete")
         _, layers = charts_in(folder)
-        *_, only = layers["selectedMetrics"]
+        only, *_ = layers["selectedMetrics"]
         _, trials = parent_and_trials(folder)
         assert [number for number, run in trials.items() if only in run.data.metrics] == [member]
         assert layers["selectedParams"] == ["layer_00", "layer_01", "layer_02", "layer_03"]
@@ -216,7 +216,7 @@ def test_sending_twice_doubles_nothing(folder):
     record(folder, trial(0), replace(trial(1), on_front=True), trial(2))
     _, trials = parent_and_trials(folder)
     assert sorted(trials) == [0, 1, 2]
-    history = Store.locate(folder).connect().get_metric_history(trials[1].info.run_id, "train_loss_by_step/seed_0")
+    history = Store.locate(folder).connect().get_metric_history(trials[1].info.run_id, "by_step/train_loss/seed_0")
     assert [(point.step, point.value) for point in history] == [(100, 3.0), (200, 2.0)]
 
 
@@ -247,7 +247,7 @@ def test_large_records_fit(folder):
     record(folder, trial(0, trained=("gla",) * 250, label="gla " * 2000, curves=curves))
     _, trials = parent_and_trials(folder)
     assert len(trials[0].data.params) == 252
-    assert len(Store.locate(folder).connect().get_metric_history(trials[0].info.run_id, "loss 6__by_step")) == 300
+    assert len(Store.locate(folder).connect().get_metric_history(trials[0].info.run_id, "by_step/loss 6_")) == 300
     assert trials[0].data.tags["digest"]
 
 

@@ -1,0 +1,32 @@
+import shutil
+
+import pytest
+
+from nas.cli.pages import _names, _searches
+from search_space.errors import InputError
+from tests.nas.conftest import nas
+
+
+def test_a_folder_of_searches_stands_for_all_that_can_be_read(finished, tmp_path, capsys):
+    for name in ("a", "b", "old"):
+        shutil.copytree(finished, tmp_path / "runs" / name)
+    (tmp_path / "runs" / "old" / "config.yaml").write_text("version: 0.2.0\n")
+    shutil.copytree(finished, tmp_path / "more" / "a")
+    found = _searches([tmp_path / "runs", tmp_path / "runs" / "a", tmp_path / "more" / "a"], trust=False)
+    assert [each.path for each in found] == [tmp_path / "runs" / "a", tmp_path / "runs" / "b", tmp_path / "more" / "a"]
+    assert _names(found) == [str(tmp_path / "runs" / "a"), "b", str(tmp_path / "more" / "a")]
+    assert f"{tmp_path / 'runs' / 'old'} is left out: " in capsys.readouterr().err
+
+
+def test_none_that_can_be_read_is_refused(tmp_path):
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "config.yaml").write_text("version: 0.2.0\n")
+    with pytest.raises(InputError, match="a folder with searches that can be read"):
+        _searches([tmp_path], trust=False)
+
+
+def test_it_says_at_once_what_it_reads(tmp_path):
+    result = nas("ui", tmp_path)
+    assert result.exit_code == 2
+    first, last = result.output.splitlines()
+    assert first == f"reading {tmp_path} ..." and "config.yaml" in last
