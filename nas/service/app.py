@@ -19,7 +19,12 @@ ABOUT = """Searches for hybrid language-model layouts, for a team.
 
 Errors are problem details (RFC 9457, `application/problem+json`) with the key, the value and what was expected, as the
 command line says it. Clients send `Authorization: Bearer TOKEN`, unless the service is for this machine alone."""
-PAGE = {"index.html": "text/html", "page.js": "text/javascript", "page.css": "text/css"}
+PAGE = {
+    "index.html": "text/html",
+    "page.css": "text/css",
+    "page.js": "text/javascript",
+    "chart.js": "text/javascript",
+}
 """Files of the page -> their kinds."""
 
 

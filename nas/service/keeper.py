@@ -152,7 +152,7 @@ class Keeper:
     def _start(self, search: Search) -> None:
         place = self.folders.at(search.id)
         self._held[search.id] = Held()
-        if place.alive():  # it was indexed anew, and has gone on all the time
+        if place.alive() or self.runner.look(place).alive:  # it was indexed anew, and has gone on all the time
             return
         place.clear()
         self.runner.start(search, place)

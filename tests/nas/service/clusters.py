@@ -14,8 +14,18 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-STARTS = 600
-"""Seconds that a cluster has to start on a machine that has more to do."""
+ATTEMPTS, STARTS = 8, 120
+"""How often a cluster is started, and the seconds that it has for it: Ray gives up where its own processes take more
+than 15 s to begin, as on a machine that has more to do."""
+AGENTS = (
+    "dashboard-agent-listen-port",
+    "dashboard-agent-grpc-port",
+    "runtime-env-agent-port",
+    "metrics-export-port",
+    "node-manager-port",
+    "object-manager-port",
+)
+"""Ports that Ray would choose itself, and that several clusters would have to share."""
 
 
 @dataclass(frozen=True)
@@ -49,25 +59,25 @@ def cluster(cores: int) -> Iterator[Cluster]:
     }
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
-    head, dashboard, agent, metrics = _ports(4)
+    head, dashboard, *others = _ports(len(AGENTS) + 2)
     ray = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--include-dashboard=true"]
-    ports = {"port": head, "dashboard-port": dashboard, "dashboard-agent-listen-port": agent}
-    sizes = {"metrics-export-port": metrics, "num-cpus": cores, "object-store-memory": 100 * 2**20}
+    ports = {"port": head, "dashboard-port": dashboard, **dict(zip(AGENTS, others, strict=True))}
+    sizes = {"num-cpus": cores, "object-store-memory": 100 * 2**20}
     options = [f"--{name}={value}" for name, value in {**ports, **sizes, "temp-dir": place}.items()]
-    with (place / "log").open("w") as log:
-        process = subprocess.Popen([*ray, *options], stdout=log, stderr=log, start_new_session=True)
+    process = None
     try:
-        _wait(process, dashboard, place / "log")
+        for _ in range(ATTEMPTS):
+            with (place / "log").open("w") as log:
+                process = subprocess.Popen([*ray, *options], stdout=log, stderr=log, start_new_session=True)
+            if _begins(process, dashboard, place / "log"):
+                break
+            _end(process)
+        else:
+            raise OSError((place / "log").read_text())
         yield Cluster(f"http://127.0.0.1:{dashboard}", f"127.0.0.1:{head}", process)
     finally:
-        ours = below(process.pid)
-        process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(30)
-        for each in [process.pid, *ours]:
-            with suppress(ProcessLookupError):
-                os.kill(each, signal.SIGKILL)
-        process.wait()
+        if process is not None:
+            _end(process)
         shutil.rmtree(place, ignore_errors=True)
         for name, value in before.items():
             os.environ.pop(name)
@@ -75,17 +85,33 @@ def cluster(cores: int) -> Iterator[Cluster]:
                 os.environ[name] = value
 
 
-def _wait(process: subprocess.Popen, dashboard: int, log: Path) -> None:
-    """Returns when the dashboard takes jobs."""
+def _begins(process: subprocess.Popen, dashboard: int, log: Path) -> bool:
+    """Waits until the cluster runs and its dashboard takes jobs; returns False if it does not come to that."""
     from ray.job_submission import JobSubmissionClient
 
-    end = time.monotonic() + STARTS
-    while True:
-        assert process.poll() is None and time.monotonic() < end, log.read_text()
-        with suppress(ConnectionError, RuntimeError):
+    def ready() -> bool:
+        with suppress(OSError, RuntimeError):
             JobSubmissionClient(f"http://127.0.0.1:{dashboard}").list_jobs()
-            return
+            return True
+        return False
+
+    end = time.monotonic() + STARTS
+    while "Ray runtime started" not in log.read_text() or not ready():
+        if process.poll() is not None or time.monotonic() > end:
+            return False
         time.sleep(0.5)
+    return True
+
+
+def _end(process: subprocess.Popen) -> None:
+    ours = below(process.pid)
+    process.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(30)
+    for each in [process.pid, *ours]:
+        with suppress(ProcessLookupError):
+            os.kill(each, signal.SIGKILL)
+    process.wait()
 
 
 def below(pid: int) -> list[int]:

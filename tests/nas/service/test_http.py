@@ -228,5 +228,5 @@ def test_the_page_is_served_whole(local):
     page = local.get("/")
     assert page.status_code == 200 and "default-src 'self'" in page.headers["content-security-policy"]
     assert "//" not in page.text.replace("<!doctype", "").replace("http://www.w3.org", "")
-    for name in ("page.js", "page.css"):
+    for name in ("page.js", "chart.js", "page.css"):
         assert name in page.text and local.get(f"/{name}").status_code == 200
