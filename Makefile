@@ -7,7 +7,7 @@ SOAK ?=
 CALIBRATE ?=
 SERVE ?=
 
-.PHONY: search serve test soak check docs bench bench-kernels calibrate clean
+.PHONY: search serve test soak check docs tours site bench bench-kernels calibrate clean
 
 search: .venv/run
 	$(BIN)/nas search $(WHERE)
@@ -31,9 +31,20 @@ check: .venv/check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# The configuration reference, from the config classes.
+# The pages that are made from the code: configuration, commands, catalogue.
 docs: .venv/run
 	$(BIN)/python -m nas.config.reference > docs/configuration.md
+	$(BIN)/python -m nas.cli.reference > docs/commands.md
+	$(BIN)/python -m tests.docs.transcript docs/catalogue.md
+
+# The pages that are made by running what they show: the tutorial and the notebook.
+tours: .venv/test
+	$(BIN)/python -m tests.docs.transcript --times docs/tutorial.md
+	$(BIN)/python -m tests.docs.notebook docs/notebook.ipynb
+
+# docs/ as pages for a browser, in site/.
+site: .venv/test
+	$(BIN)/zensical build --clean --strict
 
 bench: .venv/test
 	$(BIN)/python -m tests.benchmarks.kernels.chunked_vs_reference

@@ -12,6 +12,7 @@ import torch
 
 from kernels.backend import forms_on_a_gpu
 from nas.config import Config
+from nas.results.table import Row, Table
 from search_space.errors import InputError, one_of
 from search_space.layouts.published import Published, published_layouts
 from search_space.mixers import MIXERS
@@ -20,11 +21,10 @@ from search_space.parts.costs import PartCost
 from search_space.parts.families import FAMILIES
 from search_space.parts.part import Part
 from search_space.scale import Scaled
+from tracking.picture.palette import mixer_colours
 
 COMPARISON = re.compile(r"\s*(<=|>=|<|>|==?|)\s*(\d+(?:\.\d*)?|\.\d+)\s*")
 OPERATORS: dict[str, Callable[[float, float], bool]] = {"<=": le, ">=": ge, "<": lt, ">": gt}
-LONGEST = 90
-"""Characters of a layout in a list."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +86,7 @@ def _backend(part: Part, config: Config) -> str:
     return "torch" if not forms else "chunked" if "chunked" in forms else "triton"
 
 
-def table(rows: Sequence[MixerRow], context: int, length: int) -> str:
+def table(rows: Sequence[MixerRow], context: int, length: int) -> Table:
     """By family: what each mixer keeps of a sequence, what a decode step computes, its paper, and what a GPU runs.
 
     Args:
@@ -94,32 +94,38 @@ def table(rows: Sequence[MixerRow], context: int, length: int) -> str:
         context: tokens that a sequence of the target holds.
         length: tokens of a sequence of the proxy.
     """
-    lines = [
-        f"{'':20}{'state':>13}{'cache a token':>14}{'FLOPs a step':>13}",
-        f"{'mixer':20}"
-        + f"{'target':>7}{'proxy':>6}{'target':>7} {'proxy':>6} {'target':>6}{'proxy':>6} arXiv      on a GPU",
-    ]
+    lines = []
     for family in dict.fromkeys([*FAMILIES, *(row.family for row in rows)]):
         members = [row for row in rows if row.family == family]
         if members:
-            lines.append(f"{family}: {FAMILIES[family]}" if family in FAMILIES else "of no family")
-            lines += [_line(row, context, length) for row in members]
-    lines.append("State and cache are elements that a layer keeps of a sequence (w: of a window,")
-    lines.append("l: for each doubling of its tokens). A step follows a full context.")
+            lines.append(Row(text=f"{family}: {FAMILIES[family]}" if family in FAMILIES else "of no family"))
+            lines += [Row(cells=_cells(row, context, length), text=row.backend) for row in members]
+    below = [
+        "state: elements that a layer keeps of a sequence; cache: those for each token",
+        "(w: of a window, l: for each doubling of its tokens); FLOPs: of a step that",
+        "follows a full context. Each of the target, and beside it of the proxy.",
+    ]
     if any(row.scaled is not None and row.scaled.floor for row in rows):
-        lines.append("*: larger than in proportion: no state has fewer elements than the model is wide")
-    return "\n".join(lines) + "\n"
+        below.append("*: larger than in proportion: no state has fewer elements than the model is wide")
+    return Table(
+        heads=("mixer", "state", "proxy ", "cache ", "proxy ", "FLOPs", "proxy", "arXiv", "on GPU"),
+        rows=tuple(lines),
+        below=tuple(below),
+        words=(0, 7),
+        gap=1,
+        colours=mixer_colours(row.name for row in rows),
+    )
 
 
-def _line(row: MixerRow, context: int, length: int) -> str:
-    cells = " " * 40
+def _cells(row: MixerRow, context: int, length: int) -> tuple[str, ...]:
+    cells = [""] * 6
     if row.scaled is not None:
-        target, proxy, floor = row.scaled.target, row.scaled.proxy, "*" * row.scaled.floor
-        state = f"{_short(target.state_elements):>7}{_short(proxy.state_elements) + floor:>6}"
-        flops = f"{_short(target.step_flops(context)):>6}{_short(proxy.step_flops(length)):>6}"
-        cells = f"{state}{_growth(target):>8}{_growth(proxy):>7}{flops}"
+        target, proxy, floor = row.scaled.target, row.scaled.proxy, "*" if row.scaled.floor else " "
+        state = [_short(target.state_elements), _short(proxy.state_elements) + floor]
+        flops = [_short(target.step_flops(context)), _short(proxy.step_flops(length))]
+        cells = [*state, _growth(target), _growth(proxy), *flops]
     paper = re.search(r"\d{4}\.\d{5}", row.source)
-    return f"  {row.name:18}{cells} {paper[0] if paper else '':10} {row.backend}".rstrip()
+    return (f"  {row.name}", *cells, paper[0] if paper else "")
 
 
 def _growth(cost: PartCost) -> str:
@@ -141,7 +147,12 @@ def _short(number: float) -> str:
 
 def describe(row: MixerRow) -> str:
     """All that the catalogue knows of one mixer: its documentation, options with defaults, and sizes at both scales."""
-    lines = [row.text, "", f"source:  {row.source}", f"family:  {row.family} ({FAMILIES.get(row.family, 'unknown')})"]
+    lines = [
+        row.text,
+        "",
+        f"source:  {row.source or 'not stated'}",
+        f"family:  {row.family} ({FAMILIES.get(row.family, 'unknown')})",
+    ]
     lines.append("options: " + (", ".join(f"{key}={value}" for key, value in row.options.items()) or "none"))
     if row.scaled is not None:
         lines.append(f"proxy:   {row.scaled.part}")
@@ -206,12 +217,18 @@ def _comparison(key: str, text: str | None) -> Callable[[float], bool]:
     return lambda value: compare(value, number)
 
 
-def published_table(found: Sequence[Published]) -> str:
-    """A line for each: name, year, depth, share of full attention, and the layout as far as it fits."""
-    width = max((len(each.name) for each in found), default=0)
-    lines = [f"{'name':{width}}  year  layers  attention  layout"]
-    for each in found:
-        text = str(each.layout)
-        text = text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
-        lines.append(f"{each.name:{width}}  {each.year}  {len(each.layout.layers):6}  {each.attention:9.0%}  {text}")
-    return "\n".join(lines) + "\n"
+def published_table(found: Sequence[Published]) -> Table:
+    """A line for each: name, year, depth, share of full attention, and the layout."""
+    return Table(
+        heads=("name", "year", "layers", "attention", "layout"),
+        rows=tuple(
+            Row(
+                cells=(each.name, str(each.year), str(len(each.layout.layers)), f"{each.attention:.0%}"),
+                text=str(each.layout),
+            )
+            for each in found
+        ),
+        words=(0,),
+        cut=True,
+        colours=mixer_colours({str(block) for each in found for block in set(each.layout.layers)}),
+    )

@@ -17,6 +17,7 @@ from nas.results.running import RunningJob, is_running, read_running
 from nas.results.summarising import summarise
 from nas.results.summary import Summary, stamp, write_summary
 from nas.results.trials import Trial, front_of
+from nas.results.weights import remove_weights, trained_model
 from nas.search.evaluate import Evaluation, as_layout, evaluate
 from nas.search.progress import Progress
 from nas.search.setup import check, trainable, trials_of
@@ -28,6 +29,7 @@ from search_space.checks import positive, positive_number
 from search_space.cost.target import Target
 from search_space.errors import InputError
 from search_space.layouts.layout import Layout
+from search_space.model import Model
 from search_space.space.space import Space
 
 if TYPE_CHECKING:
@@ -231,6 +233,28 @@ class Search:
 
         space = Space(trainable(self.config.space, self.config.target), self.config.target)
         return export_study(self.trials, space, self.config, url, name or self.path.resolve().name)
+
+    def model(self, what: str | int = "knee", seed: int | None = None) -> Model:
+        """The trained proxy of a layout: a torch module, tokens [N, L] -> logits [N, L, V], of a search that kept
+        weights (`search.keep_weights`).
+
+        Args:
+            what: as in `pick`.
+            seed: that it was trained with; by default the first that is kept.
+
+        Raises:
+            InputError: as `pick`; or no weights of the layout are kept.
+        """
+        return trained_model(self.folder.weights, self.pick(what), self.searched_with, seed)
+
+    def clean(self) -> int:
+        """Removes the weights that were kept; returns the bytes that this freed.
+
+        Raises:
+            InputError: another process works in the folder.
+        """
+        with self.folder.lock():
+            return remove_weights(self.folder.weights)
 
     def status(self) -> Status:
         """How far the search is."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any
 
 from search_space.errors import InputError, one_of
@@ -56,11 +57,19 @@ class Catalogue:
         try:
             found = getattr(import_module(module), attribute)
         except (Exception, SystemExit) as error:  # a module may do anything when it is imported
-            raise InputError(key or self.kind, name, f"an importable {self.kind} ({error})") from error
+            raise InputError(key or self.kind, name, f"an importable {self.kind} ({_why(error)})") from error
         misfit = self._misfit(found)
         if misfit is not None:
             raise InputError(key or self.kind, name, misfit)
         return found
+
+
+def _why(error: BaseException) -> str:
+    """Why a module is not imported; one in the working directory alone is no mistake that shows at once."""
+    name = error.name if isinstance(error, ModuleNotFoundError) else None
+    if name and (Path(name).is_dir() or Path(f"{name}.py").is_file()):
+        return f"{error}: the current folder is not searched; install the package, or set PYTHONPATH=."
+    return str(error)
 
 
 def subclass_of(base: str) -> Misfit:

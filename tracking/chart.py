@@ -159,7 +159,7 @@ def _view(filter: str, objectives: Mapping[str, Objective], charts: list, sectio
         # Those on the front first.
         "orderByKey": "tags.`front`",
         "orderByAsc": False,
-        "selectedColumns": [*columns, "metrics.`sure`", "metrics.`seeds`", "tags.`front`", "params.`origin`"],
+        "selectedColumns": [*columns, "metrics.`confidence`", "metrics.`seeds`", "tags.`front`", "params.`origin`"],
         "runsHiddenMode": "SHOW_ALL",
         "compareRunCharts": charts,
         "compareRunSections": sections,

@@ -86,7 +86,7 @@ class SearchRun:
         digest = record.digest()
         if record == written or self._digests.get(record.number) == digest:
             return
-        metrics = _now_at({"sure": record.confidence})
+        metrics = _now_at({"confidence": record.confidence})
         if written is not None and _elsewhere(written, record) == record:
             self._log(self._runs[record.number], metrics, {}, {**self._look(record), "digest": digest})
         else:

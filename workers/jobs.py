@@ -4,14 +4,16 @@ import json
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
+from io import BytesIO
 from typing import Any, Literal
 
 import torch
 
 from search_space.layouts.layout import Layout
 from search_space.scale import Scale
+from workers.stack import State
 from workers.suite.suite import Suite, build_suite
 from workers.training import Result, Run, Training
 
@@ -34,6 +36,7 @@ class Job:
         scale: from the target to the proxy.
         training: how it is trained.
         tasks: label -> options of the task, as `build_suite` takes them.
+        keep_weights: whether the trained weights come back as well.
     """
 
     trial: int
@@ -42,6 +45,7 @@ class Job:
     scale: Scale
     training: Training
     tasks: dict[str, dict[str, Any]]
+    keep_weights: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,12 +56,14 @@ class Outcome:
         results: one for each seed, in their order; empty after an error.
         error: what the job ended with instead (a traceback, or a line).
         fault: whose fault the error is.
+        weights: of each seed, as `torch.save` writes what `Run.states` gives; empty unless the job asked for them.
     """
 
     job: Job
     results: tuple[Result, ...] = ()
     error: str | None = None
     fault: Fault = "layout"
+    weights: tuple[bytes, ...] = field(default=(), repr=False)
 
     @property
     def lost(self) -> bool:
@@ -81,6 +87,12 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
+def _saved(state: State) -> bytes:
+    file = BytesIO()
+    torch.save(state, file)
+    return file.getvalue()
+
+
 def run_job(job: Job, on_pace: Callable[[float], None] = lambda seconds: None) -> Outcome:
     """Runs a job in this process, on one thread; errors come back as values.
 
@@ -95,6 +107,8 @@ def run_job(job: Job, on_pace: Callable[[float], None] = lambda seconds: None) -
             run = Run(layout, sizes, job.training, suite, job.seeds)
             run.advance(FIRST_STEPS)
             on_pace(run.seconds / run.step * job.training.steps)
-            return Outcome(job=job, results=run.advance(job.training.steps))
+            results = run.advance(job.training.steps)
+            weights = tuple(map(_saved, run.states())) if job.keep_weights else ()
+            return Outcome(job=job, results=results, weights=weights)
     except (Exception, SystemExit):  # a layout that asks the process to end costs its own job alone
         return Outcome(job=job, error=traceback.format_exc())

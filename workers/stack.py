@@ -116,6 +116,10 @@ class StackedParameters(FlatParameters):
         return torch.stack([torch.isfinite(block).all(1) for block in self._blocks(self.values)]).all(0)
 
 
+State = dict[str, Tensor]
+"""Name -> value of each parameter and buffer of a model."""
+
+
 class Single:
     """One model alone.
 
@@ -139,6 +143,10 @@ class Single:
         self.weights.gradients.zero_()
         loss.backward()
         return loss.detach()[None]
+
+    def states(self) -> list[State]:
+        """The state of the one model; not a copy."""
+        return [{n: x.detach() for n, x in (*self.model.named_parameters(), *self.model.named_buffers())}]
 
     def answers(self, tokens: Tensor, scored: Tensor) -> Tensor:
         """Logits at the scored positions, without gradients: tokens [N, L], scored [N, L] bool -> [1, M, V]."""
@@ -169,6 +177,11 @@ class Stack:
         losses = each.view_as(targets).sum(1) / (targets != IGNORED).sum(1)
         self.weights.differentiate(losses.sum())
         return losses.detach()
+
+    def states(self) -> list[State]:
+        """The state of each model; not copies."""
+        stacked = {**self.weights.by_name, **self._buffers}
+        return [{name: x.detach()[model] for name, x in stacked.items()} for model in range(self.weights.count)]
 
     def answers(self, tokens: Tensor, scored: Tensor) -> Tensor:
         """Logits of all models at the same positions, without gradients: [N, L], [N, L] bool -> [S, M, V]."""

@@ -16,7 +16,7 @@ from search_space.checks import not_negative, positive, positive_number, share
 from search_space.errors import InputError
 from search_space.layouts.layout import Layout
 from search_space.model import Sizes, build_model
-from workers.stack import Single, Stack
+from workers.stack import Single, Stack, State
 from workers.suite.suite import Scores, Suite
 
 Checkpoint = dict[str, Any]
@@ -232,6 +232,13 @@ class Run:
             )
             for seed, history in zip(self.seeds, self.histories, strict=True)
         )
+
+    def states(self) -> list[State]:
+        """The state of each seed's model with the averaged weights, which are those that are scored; on the CPU."""
+        self.weights.swap_ema()
+        found = [{name: x.to("cpu", copy=True) for name, x in state.items()} for state in self.models.states()]
+        self.weights.swap_ema()
+        return found
 
     def _train_step(self) -> Tensor:
         """One step; returns the loss of each seed, [S]."""

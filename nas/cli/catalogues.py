@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from nas.cli.group import config_option, main, overrides_argument, say
+from nas.cli.terminal import show
 from search_space.errors import InputError
 
 
@@ -25,7 +26,7 @@ def mixers(name: str | None, source: str, overrides: tuple[str, ...]) -> None:
     rows = mixer_rows(config, None if name is None else expanded([name], "NAME"))
     if name is not None and name == rows[0].name:
         click.echo(describe(rows[0]), nl=False)
-    click.echo(table(rows, config.target.context, config.training.length), nl=False)
+    show(table(rows, config.target.context, config.training.length))
 
 
 @main.command()
@@ -46,7 +47,7 @@ def published(
     if one is not None:
         click.echo(find_published(one, "NAME" if name else "--layout").to_yaml(), nl=False)
         return
-    click.echo(published_table(select_published(mixer, family, year, attention)), nl=False)
+    show(published_table(select_published(mixer, family, year, attention)))
 
 
 @main.command()

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from nas.cli.group import config_option, main, terminable, trust_option
+from nas.cli.terminal import show
 
 
 @main.command()
@@ -35,7 +36,7 @@ def fidelity(
     """
     import nas
     from nas.cli.bar import run_bar
-    from nas.study.fidelity.text import to_table
+    from nas.study.fidelity.text import to_tables
 
     statements, overrides = None, list(arguments)
     if overrides and ("=" not in overrides[0] or os.path.lexists(overrides[0])):
@@ -46,6 +47,6 @@ def fidelity(
             statements, config, out=out, group=group, seeds=seeds, refine=refine, train=not report, trust=trust,
             on_progress=bar,
         )  # fmt: skip
-    click.echo(to_table(found), nl=False)
+    show(*to_tables(found))
     folder = out or Path("runs") / f"fidelity-{config.name}"
     print(f"{folder / 'report.md'}, report.json, fidelity.svg", file=sys.stderr)

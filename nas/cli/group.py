@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -14,6 +15,8 @@ from nas import __version__
 from search_space.errors import InputError, line, one_of
 from workers.errors import WorkersLost
 
+ROOMS = ("search_space", "kernels", "workers", "tracking")
+"""Packages beside this one that are installed with it."""
 EPILOG = "Machine-readable output goes to standard output, progress to standard error. Bad input ends with code 2."
 
 
@@ -29,6 +32,10 @@ class Group(click.Group):
             fail(str(error))
         except WorkersLost as error:
             fail(str(error), code=1)
+        except ImportError as error:
+            if (other := _foreign_room(error)) is None:
+                raise
+            fail(other, code=1)
         except click.exceptions.NoArgsIsHelpError as error:
             click.echo(error.format_message())
             sys.exit(2)
@@ -46,6 +53,20 @@ class Group(click.Group):
         if self.get_command(ctx, args[0]) is None:
             raise InputError("command", args[0], one_of(args[0], self.list_commands(ctx)))
         return super().resolve_command(ctx, args)
+
+
+def _foreign_room(error: ImportError) -> str | None:
+    """What to do where another package has the name of one of ours; None where that is not what was wrong."""
+    room = (error.name or "").partition(".")[0]
+    found = find_spec(room) if room in ROOMS else None
+    places = (found.submodule_search_locations or [found.origin or ""]) if found else []
+    home = Path(__file__).parents[2] / room
+    if not places or home.resolve() in [Path(place).resolve() for place in places]:
+        return None
+    return (
+        f"{room}={places[0]}: expected the package {room} of hybrid-nas; another one of that name hides it: "
+        f"install hybrid-nas into an environment of its own, or take the other out (pip uninstall {room})"
+    )
 
 
 def fail(said: str, code: int = 2) -> None:

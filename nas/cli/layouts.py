@@ -7,6 +7,8 @@ from typing import Any
 import click
 
 from nas.cli.group import config_option, main, overrides_argument
+from nas.cli.terminal import show
+from nas.results.table import Row, Table
 
 
 def load_with(layout: str, source: str, overrides: tuple[str, ...]) -> tuple[Any, Any]:
@@ -27,6 +29,7 @@ def load_with(layout: str, source: str, overrides: tuple[str, ...]) -> tuple[Any
 def cost(layout: str, source: str, form: str, overrides: tuple[str, ...]) -> None:
     """What a layout costs at the target: YAML, a Hugging Face or fla config.json, or short: '(gla*2 attention)*8'."""
     import nas
+    from tracking.picture.palette import mixer_colours
 
     found, config = load_with(layout, source, overrides)
     price = nas.cost(found, config.target)
@@ -44,9 +47,19 @@ def cost(layout: str, source: str, form: str, overrides: tuple[str, ...]) -> Non
         "memory": f"{price.memory_bytes / 2**30:,.1f} GiB{'' if price.fits else ': more than the device has'}",
         "largest batch": f"{price.largest_batch} sequences",
     }
-    click.echo(f"{config.target.layout(found)}\n{config.target.description}")
-    for name, text in rows.items():
-        click.echo(f"{name:16} {text}")
+    sized = config.target.layout(found)
+    layers = tuple(map(str, sized.layers))
+    show(
+        Table(
+            above=(f"cost: {config.target.description}",),
+            rows=(
+                Row(text=str(sized), layers=layers),
+                *(Row(cells=(name,), text=text) for name, text in rows.items()),
+            ),
+            words=(0,),
+            colours=mixer_colours(layers),
+        )
+    )
 
 
 @main.command()
@@ -54,9 +67,10 @@ def formats() -> None:
     """What each export format can hold, what loads it, and how far that was checked."""
     from nas.results.exporters import EXPORTERS, find_exporter
 
+    rows = []
     for name in EXPORTERS.names():
         exporter = find_exporter(name)
-        kind = f".{exporter.suffix} file" if exporter.suffix else "folder"
-        click.echo(f"{name} ({kind}): {getattr(exporter, 'holds', 'not stated')}")
-        if hasattr(exporter, "tool"):
-            click.echo(f"  {exporter.tool}: {getattr(exporter, 'checked', 'not checked')}")
+        tool = f"; {exporter.tool}: {getattr(exporter, 'checked', 'not checked')}" if hasattr(exporter, "tool") else ""
+        kind = f".{exporter.suffix}" if exporter.suffix else "folder"
+        rows.append(Row(cells=(name, kind), text=f"{getattr(exporter, 'holds', 'not stated')}{tool}"))
+    show(Table(heads=("format", "file", "holds; what loads it"), rows=tuple(rows), words=(0, 1)))

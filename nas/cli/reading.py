@@ -1,11 +1,13 @@
 """Commands that read what a search found: status, front, export."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from nas.cli.group import folder_argument, main, overrides_argument, trust_option
-from nas.results.summary import FORMS
+from nas.cli.terminal import show
+from nas.results.summary import FORMS, Summary
 from search_space.errors import InputError
 
 
@@ -14,10 +16,8 @@ from search_space.errors import InputError
 @trust_option
 def status(folder: Path, trust: bool) -> None:
     """Trials by state, what runs and since when, budget spent, and the front so far."""
-    import time
-
     import nas
-    from nas.results.running import is_running, read_running
+    from nas.results.running import is_running, read_running, running_table
     from nas.results.summary import read_summary
 
     now = read_summary(folder) or nas.open(folder, trust=trust).summary()
@@ -28,11 +28,10 @@ def status(folder: Path, trust: bool) -> None:
     click.echo(f"{sum(now.states.values())} trials ({states}), {now.runs} runs")
     if now.lost:
         click.echo(f"{now.lost} runs were lost with the place where they ran, and tried again")
-    for job in read_running(folder):
-        seeds = f"seed{'s' * (len(job.seeds) > 1)} {', '.join(map(str, job.seeds))}"
-        click.echo(f"runs for {time.time() - job.since:.0f} s: trial {job.trial}, {seeds}, {job.layout}")
     click.echo(f"{now.elapsed:.0f} s spent; budget: {limit}")
-    click.echo(now.front["table"], nl=False)
+    if jobs := read_running(folder):
+        show(running_table(jobs, now.table.colours))
+    show(now.table)
 
 
 @main.command()
@@ -47,16 +46,21 @@ def front(folder: Path, form: str, trust: bool, overrides: tuple[str, ...]) -> N
 
     summary = None if overrides else read_summary(folder)
     if summary is not None and not ((folder / AUDIT).exists() and form == "table"):
-        click.echo(summary.front[form], nl=False)
+        _show(summary, form)
         return
     from nas.study.audit import line
 
     opened = nas.open(folder, overrides, trust=trust)
-    text = opened.summary().front[form]
+    found = opened.summary()
     audit = opened.audited() if form == "table" else None
-    click.echo(text, nl=False)
-    if audit is not None:
-        click.echo(line(audit))
+    _show(found if audit is None else replace(found, table=found.table.noting(line(audit))), form)
+
+
+def _show(found: Summary, form: str) -> None:
+    if form == "table":
+        show(found.table)
+    else:
+        click.echo(found.front[form], nl=False)
 
 
 @main.command()
@@ -88,3 +92,14 @@ def export(
     texts = opened.export(pick, form, layers=layers, width=width, resize=resize, output=output)
     if output is None:
         click.echo("---\n".join(texts.values()), nl=False)
+
+
+@main.command()
+@folder_argument
+@trust_option
+def clean(folder: Path, trust: bool) -> None:
+    """Removes the weights that a search kept (search.keep_weights); what was found stays."""
+    import nas
+
+    freed = nas.open(folder, trust=trust).clean()
+    click.echo(f"{freed / 1e6:.3g} MB freed: weights in {folder}")

@@ -8,6 +8,8 @@ from pathlib import Path
 import click
 
 from nas.cli.group import config_option, fail, folder_argument, main, overrides_argument, say, terminable, trust_option
+from nas.cli.terminal import show
+from nas.results.table import Row, Table
 from search_space.errors import InputError
 
 
@@ -25,7 +27,7 @@ def search(source: str, out: Path | None, dry_run: bool, overrides: tuple[str, .
     if dry_run:
         _tell(config)
         return
-    with terminable(), redirect_stdout(sys.stderr), search_bar() as bar:  # Ray and mixers may print
+    with terminable(), redirect_stdout(sys.stderr), search_bar(config) as bar:  # Ray and mixers may print
         found = nas.search(config, out=out, on_progress=bar)
     _show(found)
 
@@ -48,8 +50,7 @@ def _tell(config) -> None:
         "memory": f"{found.memory_bytes / 2**20:,.0f} MiB a worker",
         "disk": f"{found.disk_bytes / 1e3:.3g} kB a run{total}; MLflow takes more",
     }
-    for name, text in rows.items():
-        click.echo(f"{name:8} {text}")
+    show(Table(rows=tuple(Row(cells=(name,), text=text) for name, text in rows.items()), words=(0,)))
 
 
 @main.command()
@@ -62,16 +63,16 @@ def resume(folder: Path, trust: bool, overrides: tuple[str, ...]) -> None:
     from nas.cli.bar import search_bar
 
     opened = nas.open(folder, trust=trust)
-    with terminable(), redirect_stdout(sys.stderr), search_bar() as bar:
+    with terminable(), redirect_stdout(sys.stderr), search_bar(opened.config) as bar:
         found = opened.resume(overrides, on_progress=bar)
     _show(found)
 
 
 def _show(found) -> None:
-    from nas.results.front import front_table
+    from nas.results.front_table import front_table
 
     trials, folder = found.trials, found.folder
-    click.echo(front_table(trials, found.config), nl=False)
+    show(front_table(trials, found.config))
     if not any(t.state == "complete" for t in trials):
         failures = [f for t in trials for f in t.failures] or [r.failure for r in folder.read() if r.failure]
         errors = [failure.error.strip().splitlines()[-1] for failure in failures]
@@ -126,4 +127,4 @@ def audit(
     other = None if source is None else nas.load(source, overrides)
     with terminable(), redirect_stdout(sys.stderr), run_bar("audit") as bar:
         found = opened.audit(layouts, seeds, longer, bar, other=other)
-    click.echo(table(found), nl=False)
+    show(table(found))

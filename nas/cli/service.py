@@ -118,21 +118,25 @@ def watch(identity: str, server: str | None) -> None:
     "--pick", default="knee", show_default=True, help="knee (best trade), all (the front), or a trial number."
 )
 @click.option("--format", "format", default="yaml", show_default=True, help="Name in the catalogue of exporters.")
+@click.option("--report", is_flag=True, help="The page of nas report in place of a layout.")
 @click.option("--layers", type=int, help="Depth; that of the target by default.")
 @click.option("--width", type=int, help="Width; that of the target by default.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File, or folder for several; written over.")
 @overrides_argument
 def fetch(
-    identity: str, server: str | None, form: str | None, pick: str, format: str, layers: int | None,
+    identity: str, server: str | None, form: str | None, pick: str, format: str, report: bool, layers: int | None,
     width: int | None, output: Path | None, overrides: tuple[str, ...],
 ) -> None:  # fmt: skip
-    """What a search of the service found: layouts as `nas export` gives them, or its front."""
+    """What a search of the service found: layouts as `nas export` gives them, its front, or its report."""
     import nas
     from nas.results.export import write_one
+    from search_space.errors import InputError
 
     found = nas.Client(server).open(identity, overrides)
-    if form is not None:
-        text = found.written(form)
+    if form is not None and report:
+        raise InputError("--report", form, "either --front or --report")
+    if form is not None or report:
+        text = found.report() if form is None else found.written(form)
         if output is not None:
             write_one(text, output)
     else:

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from nas.cli.group import folder_argument, main, overrides_argument, say, trust_option
+from nas.cli.terminal import show
 from nas.results.summary import FORMS
 from search_space.errors import InputError
 
@@ -25,7 +26,10 @@ def compare(arguments: tuple[str, ...], form: str, output: Path | None, trust: b
     if output is not None:
         found.draw(output)
         say(str(output))
-    click.echo({"table": found.to_table, "json": found.to_json, "csv": found.to_csv}[form](), nl=False)
+    if form == "table":
+        show(*found.tables())
+    else:
+        click.echo(found.to_json() if form == "json" else found.to_csv(), nl=False)
 
 
 @main.command()

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -253,7 +253,19 @@ def _expected(key: str) -> str:
 def _unknown(key: str) -> str:
     kind, rest = _kind(key)
     names = [f.name for f in fields(kind) if f.name != "format"] if is_dataclass(kind) else []
-    return f"a known key: {one_of(rest.split('.')[0], names)}"
+    name = rest.split(".")[0]
+    if elsewhere := [key for key in _keys(Config) if key.split(".")[-1] == name]:
+        return f"a known key (did you mean {' or '.join(elsewhere)}?)"
+    return f"a known key: {one_of(name, names)}"
+
+
+def _keys(kind: Any, prefix: str = "") -> Iterator[str]:
+    """All dotted keys under a config class that hold values."""
+    for name, inside in get_type_hints(kind).items():
+        if is_dataclass(inside):
+            yield from _keys(inside, f"{prefix}{name}.")
+        elif name != "format":
+            yield prefix + name
 
 
 def _value(content: Any, key: str) -> Any:

@@ -38,6 +38,8 @@ class Search:
             decode_flops, parameters, largest_batch, or a dotted path to your own.
         reseed_above: layouts that belong on the front with at least this probability get further seeds; 0 means all.
         published: whether layouts from the literature are tried before anything is proposed.
+        keep_weights: whether the trained weights of the layouts on the front are kept; `nas.open(DIR).model("knee")` is
+            one of them as a torch module, and `nas clean DIR` removes them.
         seed: of the sampler and of the runs.
     """
 
@@ -49,6 +51,7 @@ class Search:
     objectives: list[str] = field(default_factory=lambda: ["recall", "decode_ms"])
     reseed_above: float = 0.1
     published: bool = True
+    keep_weights: bool = False
     seed: int = 0
 
     def __post_init__(self):

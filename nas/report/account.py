@@ -6,6 +6,7 @@ from html import escape
 
 from nas.config import Config
 from nas.report.markup import definitions
+from nas.results.known import Known
 from nas.results.records import RunRecord
 from nas.results.trials import Trial, find_objectives, seed_spread
 from nas.version import VERSION
@@ -49,13 +50,14 @@ def repeat_section(config: Config) -> str:
     )
 
 
-def limits_section(trials: Sequence[Trial], config: Config, audit: str | None) -> str:
+def limits_section(trials: Sequence[Trial], config: Config, audit: str | None, known: Known | None) -> str:
     """What the figures of the page mean, and what they do not say.
 
     Args:
         trials: of the search.
         config: of the search.
         audit: what `nas audit` found, in a line; None where there was none.
+        known: agreement with published models that is on record for these proxies.
     """
     target, training, proxy = config.target, config.training, config.proxy
     spreads = [
@@ -85,9 +87,10 @@ def limits_section(trials: Sequence[Trial], config: Config, audit: str | None) -
         "longer, and says whether they rank as they do here."
     )
     lines.append(
-        "<b>Agreement with published models</b> is not part of a search's record: <code>nas fidelity --config "
-        "DIR/config.yaml</code> trains what the literature compared by these proxies, and says how much of it they "
-        "order alike."
+        f"<b>Agreement with published models:</b> {escape(known.line)}. Docs: fidelity.md."
+        if known
+        else "<b>Agreement with published models</b> is not on record for these proxies: <code>nas fidelity --config "
+        "DIR/config.yaml</code> trains what the literature compared by them, and says how much of it they order alike."
     )
     return "<ul>" + "".join(f"<li>{line}</li>" for line in lines) + "</ul>"
 

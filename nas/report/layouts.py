@@ -51,7 +51,7 @@ def _card(
             f"<span><b>{objective.show(trial.value(name))}</b>{unit}{more} <small>{escape(name)}</small></span>"
         )
     seeds = f"{len(trial.seeds)} seed{'s' * (len(trial.seeds) != 1)}"
-    values.append(f"<span>{trial.confidence:.0%} <small>sure, {seeds}</small></span>")
+    values.append(f"<span>{trial.confidence:.0%} <small>confidence, {seeds}</small></span>")
     marks = [escape(trial.name)] * (trial.origin is not None) + ["knee: the best trade"] * (trial.number == knee)
     return (
         f'<li data-trial="{trial.number}"><span class="number">{trial.number}</span>'

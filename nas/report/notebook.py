@@ -44,5 +44,5 @@ def notebook_html(trials: Sequence[Trial], config: Config, path: str) -> str:
         )
     return (
         f"<p>{head}; {escape(config.target.description)}</p><table><thead><tr><th>trial</th><th>layers</th>{titles}"
-        f"<th>sure</th><th>layout</th></tr></thead><tbody>{''.join(rows)}</tbody></table>"
+        f"<th>confidence</th><th>layout</th></tr></thead><tbody>{''.join(rows)}</tbody></table>"
     )

@@ -248,9 +248,9 @@
       const spread = point.spreads[name];
       return `${name} ${quantity(value)}${spread ? ` ± ${quantity(spread)}` : ""} ${objectives[name].unit}`.trim();
     });
-    const sure = asSearched() ? [`sure ${Math.round(100 * point.sure)}%`] : [];
+    const confidence = asSearched() ? [`confidence ${Math.round(100 * point.confidence)}%`] : [];
     const title = element("p", "");
-    title.append(element("b", `${point.trial}${point.origin ? ` ${point.origin}` : ""}`), `  ${[...figures, ...sure, `${point.seeds} seeds`].join(" · ").replace(/\b1 seeds/, "1 seed")}`);
+    title.append(element("b", `${point.trial}${point.origin ? ` ${point.origin}` : ""}`), `  ${[...figures, ...confidence, `${point.seeds} seeds`].join(" · ").replace(/\b1 seeds/, "1 seed")}`);
     const text = element("p", "");
     text.append(element("code", point.text));
     byId("detail").replaceChildren(title, strip, text);

@@ -13,6 +13,7 @@ from nas.report.findings import curves_section, effects_section, tasks_section
 from nas.report.layouts import front_section
 from nas.report.points import chart_data
 from nas.results.front import knee_number, record
+from nas.results.known import known_agreement
 from nas.results.records import RunRecord
 from nas.results.trials import Trial, best_first, find_objectives, front_of
 from nas.search.setup import trainable
@@ -68,7 +69,7 @@ def report_page(trials: Sequence[Trial], records: Sequence[RunRecord], config: C
         curves=curves_section(listed),
         spent=cost_section(trials, records, space, config),
         repeat=repeat_section(config),
-        limits=limits_section(trials, config, audit),
+        limits=limits_section(trials, config, audit, known_agreement(config)),
     )
 
 

@@ -62,7 +62,7 @@ def chart_data(
                 "values": {name: trial.value(name) for name in objectives},
                 "spreads": dict(record.spreads),
                 "seeds": len(trial.seeds),
-                "sure": round(trial.confidence, 4),
+                "confidence": round(trial.confidence, 4),
                 "front": trial.on_front,
                 "yaml": written(trial.design, layouts, config.target),
             }

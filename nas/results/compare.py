@@ -1,5 +1,6 @@
 """Several searches on one front: whether they may be compared, what each adds, and which layout comes from where."""
 
+import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -9,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nas.config import Config
-from nas.results.comparison_text import comparison_csv, comparison_table
+from nas.results.comparison_text import comparison_csv, comparison_tables
 from nas.results.front import record
 from nas.results.pareto import hypervolume
 from nas.results.standing import mark_front
+from nas.results.table import Table
 from nas.results.trials import Trial, find_objectives, front_of, losses_of
 from search_space.errors import InputError
-from search_space.files import reason, replaced
+from search_space.files import reason, write_text
 from search_space.layouts.layout import Layout
 from search_space.scale import FOLLOWED
 
@@ -103,24 +105,32 @@ class Comparison:
         """The front of all, a layout a line; a column for each search has the number that the layout has there."""
         return comparison_csv(self)
 
-    def to_table(self) -> str:
+    def tables(self) -> list[Table]:
         """For people."""
-        return comparison_table(self)
+        return comparison_tables(self)
 
-    def draw(self, path: str | Path) -> None:
-        """Writes a picture (SVG): the layouts of each search, its front, and the front of all.
+    def to_table(self) -> str:
+        """The same as text."""
+        return "\n".join(table.to_text() for table in self.tables())
 
-        Raises:
-            InputError: the file cannot be written.
-        """
+    def to_svg(self) -> str:
+        """As a picture: the layouts of each search, its front, and the front of all."""
         from tracking.picture.comparison import draw_comparison
 
         names = {part.name: {n for n, found in self.found_by.items() if part.name in found} for part in self.parts}
         records = [record(trial, self.config) for trial in self.trials]
-        objectives = find_objectives(self.config.search.objectives)
+        objectives, file = find_objectives(self.config.search.objectives), io.BytesIO()
+        draw_comparison(records, names, file, objectives=objectives, target=self.config.target.description)
+        return file.getvalue().decode()
+
+    def draw(self, path: str | Path) -> None:
+        """Writes the picture.
+
+        Raises:
+            InputError: the file cannot be written.
+        """
         try:
-            with replaced(path) as new:
-                draw_comparison(records, names, new, objectives=objectives, target=self.config.target.description)
+            write_text(path, self.to_svg())
         except OSError as error:
             raise InputError("-o", path, f"a file that can be written ({reason(error)})") from error
 

@@ -1,11 +1,14 @@
-"""A comparison of searches as a table and as CSV."""
+"""A comparison of searches as tables and as CSV."""
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from nas.results.front_table import colours_of, head, layers_of
+from nas.results.table import Row, Table
 from nas.results.trials import Trial, find_objectives
+from search_space.cost.objectives import Objective
 
 if TYPE_CHECKING:
     from nas.results.compare import Comparison
@@ -24,40 +27,37 @@ def comparison_csv(found: "Comparison") -> str:
     return out.getvalue()
 
 
-def comparison_table(found: "Comparison") -> str:
+def comparison_tables(found: "Comparison") -> list[Table]:
     """The searches, then the front of all and who found what."""
     objectives = find_objectives(found.config.search.objectives)
     runs = sum(len(trial.seeds) for trial in found.trials)
     sums = [(p.name, p.layouts, p.runs, p.on_front, p.hypervolume) for p in found.parts]
     sums.append(("together", len(found.trials), runs, len(found.members), found.hypervolume))
-    searches = [(name, *map(str, counts), f"{volume:.4f}") for name, *counts, volume in sums]
-    points = [
-        (*(o.show(t.value(n)) for n, o in objectives.items()), str(len(t.seeds)), f"{t.confidence:.0%}")
-        for t in found.members
-    ]
-    heads = [f"{name} ({o.unit})" if o.unit else name for name, o in objectives.items()]
-    layouts = ["layout", *(_described(found, trial) for trial in found.members)]
-    lines = _columns([(*heads, "seeds", "sure"), *points])
     reference = ", ".join(f"{name} {objectives[name].show(value)}" for name, value in found.reference.items())
-    return "\n".join(
-        [
+    searches = Table(
+        heads=("search", "layouts", "runs", "on the front", "hypervolume"),
+        rows=tuple(Row(cells=(name, *map(str, counts), f"{volume:.4f}")) for name, *counts, volume in sums),
+        above=(
             f"{len(found.parts)} searches that may be compared: same target, proxies, training, tasks and objectives.",
-            *_columns([("search", "layouts", "runs", "on the front", "hypervolume"), *searches]),
-            f"hypervolume: share of the box up to {reference}, costs by their logarithm.",
-            "",
-            "The front of all, and who found what:",
-            *(f"{line}  {layout}" for line, layout in zip(lines, layouts, strict=True)),
-            "",
-        ]
+        ),
+        below=(f"hypervolume: share of the box up to {reference}, costs by their logarithm.",),
+        words=(0,),
     )
+    front = Table(
+        heads=(*(head(name, o) for name, o in objectives.items()), "seeds", "confidence", "layout"),
+        rows=tuple(_row(found, trial, objectives) for trial in found.members),
+        above=("The front of all, and who found what:",),
+        colours=colours_of(found.members),
+    )
+    return [searches, front]
 
 
-def _described(found: "Comparison", trial: Trial) -> str:
+def _row(found: "Comparison", trial: Trial, objectives: Mapping[str, Objective]) -> Row:
+    values = [o.show(trial.value(name)) for name, o in objectives.items()]
     origin = f"   [{trial.name}]" if trial.origin else ""
-    return f"{trial.design}{origin}   <- " + ", ".join(f"{n} {i}" for n, i in found.found_by[trial.number].items())
-
-
-def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows with columns of one width."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(text.rjust(width) for text, width in zip(row, widths, strict=True)) for row in rows]
+    finders = ", ".join(f"{name} {number}" for name, number in found.found_by[trial.number].items())
+    return Row(
+        cells=(*values, str(len(trial.seeds)), f"{trial.confidence:.0%}"),
+        text=f"{trial.design}{origin}   <- {finders}",
+        layers=layers_of(trial, found.config),
+    )

@@ -7,6 +7,7 @@ running.json    what is under way, while a process searches
 summary.json    how the search stands, for `nas status` and `nas front`
 mlflow.db       what MLflow shows, with artifacts/ beside it; .tracking_id names the search's run there
 front.svg, front.json, layouts/    the front, written when a search ends or pauses
+weights/        trained weights of the front, with search.keep_weights
 report.html     the page of `nas report`
 """
 
@@ -52,6 +53,7 @@ class Folder:
         self.front_json = self.path / "front.json"
         self.layouts = self.path / "layouts"
         self.report = self.path / "report.html"
+        self.weights = self.path / "weights"
         self.running_jobs = self.path / RUNNING
         self.summary = self.path / SUMMARY
         self._lock = self.path / LOCK
@@ -207,10 +209,11 @@ class Folder:
             self.summary,
             self._lock,
         )
-        for place in (*files, self.layouts):
-            right = place.is_dir() if place == self.layouts else place.is_file()
+        folders = (self.layouts, self.weights)
+        for place in (*files, *folders):
+            right = place.is_dir() if place in folders else place.is_file()
             if os.path.lexists(place) and (place.is_symlink() or not right):
-                kind = "a folder" if place == self.layouts else "a file"
+                kind = "a folder" if place in folders else "a file"
                 raise InputError("DIR", place, f"{kind} of its own or nothing: move it away")
 
     def _read(self, path: Path) -> list[RunRecord]:

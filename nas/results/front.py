@@ -1,20 +1,16 @@
-"""What a search found: as a table, JSON, CSV, a picture, and records for MLflow."""
+"""What a search found: as JSON, CSV, a picture, and records for MLflow."""
 
 import csv
 import io
 import json
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from nas.config import Config
 from nas.results.folder import Folder
 from nas.results.pick import knee
-from nas.results.queue import untried
 from nas.results.trials import Trial, best_first, find_objectives, front_of, seed_spread
-from search_space.cost.cost import cost
 from search_space.files import replaced, write_text
-from search_space.layouts.published import Origin
 from search_space.layouts.resize import resize
 from tracking.picture.figure import draw_front, front_figure
 from tracking.records import TrialRecord
@@ -63,7 +59,7 @@ def front_csv(trials: Sequence[Trial], config: Config) -> str:
     writer = csv.writer(out, lineterminator="\n")
     head = [column for name, o in objectives.items() for column in ([name, f"{name}_spread"] if o.measured else [name])]
     writer.writerow(["trial", "origin", "on_front", *head, "seeds", "confidence", "layout"])
-    for t in _shown(trials, config):
+    for t in shown(trials, config):
         values: list[str] = []
         for name, objective in objectives.items():
             values.append(f"{t.value(name):.6g}")
@@ -73,46 +69,6 @@ def front_csv(trials: Sequence[Trial], config: Config) -> str:
         on_front = str(t.on_front).lower()
         writer.writerow([t.number, t.name, on_front, *values, len(t.seeds), f"{t.confidence:.3g}", str(t.design)])
     return out.getvalue()
-
-
-def front_table(trials: Sequence[Trial], config: Config) -> str:
-    """The front, best first, below it the published layouts that are not on it, and those that were not tried; for
-    people."""
-    shown = _shown(trials, config)
-    if not shown:
-        return "No layout has been trained to its end yet.\n"
-    objectives = find_objectives(config.search.objectives)
-    left = _priced(untried(trials, config), config)
-    columns: list[list[str]] = [["trial", *(str(t.number) for t in shown), *("" for _ in left)]]
-    for name, objective in objectives.items():
-        head = f"{name} ({objective.unit})" if objective.unit else name
-        prices = ["not tried" if objective.measured else objective.show(price[name]) for _, price in left]
-        columns.append([head, *(objective.show(t.value(name)) for t in shown), *prices])
-        if objective.measured:
-            spreads = [t.spread(name) for t in shown]
-            columns.append(["spread", *("" if s is None else objective.show(s) for s in spreads), *("" for _ in left)])
-    columns.append(["seeds", *(str(len(t.seeds)) for t in shown), *("" for _ in left)])
-    columns.append(["sure", *(f"{t.confidence:.0%}" for t in shown), *("" for _ in left)])
-    widths = [max(map(len, column)) for column in columns]
-    rows = [
-        "  ".join(text.rjust(width) for text, width in zip(row, widths, strict=True))
-        for row in zip(*columns, strict=True)
-    ]
-    lines, best_trade = [f"{rows[0]}  layout"], knee_number(trials, config)
-    for position, (t, row) in enumerate(zip(shown, rows[1:], strict=False)):
-        if not t.on_front and (position == 0 or shown[position - 1].on_front):
-            lines.append("published layouts that are not on the front:")
-        marks = [t.name] * bool(t.origin) + ["knee: the best trade"] * (t.number == best_trade)
-        lines.append(f"{row}  {t.design}" + "".join(f"   [{mark}]" for mark in marks))
-    lines += ["published layouts that were not tried:"] * bool(left)
-    for (origin, _), row in zip(left, rows[1 + len(shown) :], strict=True):
-        lines.append(f"{row}  {origin.layout}   [{origin.name}]")
-    noise = [_spread_line(trials, name) for name, objective in objectives.items() if objective.measured]
-    lines.append(
-        f"sure: chance that the layout belongs on the front, as seeds of one layout differ by {', '.join(noise)} "
-        "(standard deviation)."
-    )
-    return "\n".join(lines) + "\n"
 
 
 def draw(trials: Sequence[Trial], config: Config, folder: Folder) -> None:
@@ -204,24 +160,8 @@ def _published(trials: Sequence[Trial]) -> list[Trial]:
     return [t for t in trials if t.origin is not None and t.state == "complete"]
 
 
-def _shown(trials: Sequence[Trial], config: Config) -> list[Trial]:
+def shown(trials: Sequence[Trial], config: Config) -> list[Trial]:
     """The front, then the published layouts that are not on it, best first."""
     names = config.search.objectives
     others = [t for t in _published(trials) if not t.on_front]
     return [*front_of(trials, names), *best_first(others, names)]
-
-
-def _priced(origins: Sequence[Origin], config: Config) -> list[tuple[Origin, dict[str, float]]]:
-    """Published layouts with the values of the cost objectives at the target, cheapest first."""
-    of = {n: o.of_cost for n, o in find_objectives(config.search.objectives).items() if o.of_cost is not None}
-    found = []
-    for origin in origins:
-        price = cost(origin.layout, config.target)
-        found.append((origin, {name: float(value(price)) for name, value in of.items()}))
-    return sorted(found, key=lambda each: next(iter(each[1].values()), 0.0))
-
-
-def _spread_line(trials: Sequence[Trial], name: str) -> str:
-    """How far seeds differ in an objective; on a ratio scale as a factor."""
-    objective, spread = find_objectives([name])[name], seed_spread(trials, name)
-    return f"a factor of {math.exp(spread):.3g} in {name}" if objective.ratio else f"{objective.show(spread)} in {name}"

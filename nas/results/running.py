@@ -4,13 +4,16 @@ This module imports nothing heavy.
 """
 
 import json
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from nas.results.table import Row, Table
+from search_space.errors import line
 from search_space.files import read_text, write_text
 
 RUNNING, LOCK = "running.json", ".lock"
@@ -31,6 +34,20 @@ class RunningJob:
     layout: str
     seeds: tuple[int, ...]
     since: float
+
+
+def running_table(jobs: Sequence[RunningJob], colours: Mapping[str, str]) -> Table:
+    """What is under way, for people.
+
+    Args:
+        jobs: under way.
+        colours: of layers, as in `Table`.
+    """
+    rows = []
+    for job in jobs:
+        seeds, seconds = ", ".join(map(str, job.seeds)), time.time() - job.since
+        rows.append(Row(cells=(str(job.trial), seeds, f"{seconds:.0f} s"), text=line(job.layout, 2000)))
+    return Table(heads=("trial", "seed", "for", "running"), rows=tuple(rows), colours=colours)
 
 
 def is_running(path: Path) -> bool:

@@ -71,8 +71,9 @@ def _described(
     less = f" ({', '.join(noise)}; less is a tie)" if noise else ""
     lines.append(
         "**How to read it.** No layout beats one of the front in every objective; the *knee* is the best trade. "
-        "*spread* is the standard deviation between seeds, *sure* the chance to belong on the front, as seeds differ"
-        f"{less}. What training tells is that of small proxies: how layouts may rank, and not what a full model scores."
+        "*spread* is the standard deviation between seeds, *confidence* the chance to belong on the front, as seeds "
+        f"differ{less}. What training tells is that of small proxies: how layouts may rank, and not what a full model "
+        "scores."
     )
     return "\n\n".join(lines) + "\n"
 
@@ -81,7 +82,7 @@ def _table(members: Sequence[TrialRecord], objectives: Mapping[str, Objective]) 
     head = ["trial"]
     for name, objective in objectives.items():
         head += [f"{name} ({objective.unit})" if objective.unit else name] + ["spread"] * objective.measured
-    rows = [[*head, "seeds", "sure", "layout"], ["---"] * (len(head) + 3)]
+    rows = [[*head, "seeds", "confidence", "layout"], ["---"] * (len(head) + 3)]
     for t in members:
         row = [str(t.number)]
         for name, objective in objectives.items():

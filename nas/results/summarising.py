@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 from nas.config import Config
 from nas.results.folder import Folder
-from nas.results.front import front_csv, front_json, front_table
+from nas.results.front import front_csv, front_json
+from nas.results.front_table import front_table
 from nas.results.summary import Summary, stamp, write_summary
 from nas.results.trials import Trial
 
@@ -30,11 +31,8 @@ def summarise(trials: Sequence[Trial], known: int, elapsed: float, config: Confi
         elapsed=elapsed,
         seconds=config.search.seconds,
         most_trials=config.search.trials,
-        front={
-            "table": front_table(trials, config),
-            "json": front_json(trials, config),
-            "csv": front_csv(trials, config),
-        },
+        front={"json": front_json(trials, config), "csv": front_csv(trials, config)},
+        table=front_table(trials, config),
     )
 
 

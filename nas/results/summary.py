@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from math import isfinite
 from pathlib import Path
 
+from nas.results.table import Table
 from nas.version import VERSION
 from search_space.errors import InputError
 from search_space.files import read_text, write_text
@@ -33,7 +34,8 @@ class Summary:
         elapsed: seconds spent.
         seconds: the budget of seconds; None without one.
         most_trials: the budget of layouts; None without one.
-        front: "table", "json" and "csv" -> the front in this form.
+        front: "json" and "csv" -> the front in this form.
+        table: the front for people.
     """
 
     states: dict[str, int]
@@ -43,6 +45,7 @@ class Summary:
     seconds: float | None
     most_trials: int | None
     front: dict[str, str]
+    table: Table
 
 
 Stamp = list[list[int]]
@@ -67,7 +70,7 @@ def read_summary(path: Path) -> Summary | None:
         found = json.loads(read_text(path / SUMMARY, "DIR"))
         if found.pop("version") != VERSION or found.pop("stamp") != stamp(path):
             return None
-        summary = Summary(**found)
+        summary = Summary(**{**found, "table": Table.from_dict(found["table"])})
         return summary if _is_sound(summary) else None
     except (InputError, OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None
@@ -77,7 +80,7 @@ def _is_sound(summary: Summary) -> bool:
     """Whether what was read has the right types, and is text that a terminal shows as it is: folders get handed on."""
     counts = (*summary.states.values(), summary.runs, summary.lost)
     numbers = (summary.elapsed, summary.seconds or 0, summary.most_trials or 0)
-    texts = "".join((*summary.states, *(summary.front[form] for form in FORMS)))
+    texts = "".join((*summary.states, *(summary.front[form] for form in FORMS if form != "table")))
     return (
         all(type(count) is int for count in counts)
         and all(type(number) in (int, float) and isfinite(number) for number in numbers)

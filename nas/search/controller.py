@@ -23,7 +23,7 @@ from search_space.layouts.published import Origin
 from workers.jobs import Job, Outcome
 from workers.pool import Pool
 
-QUEUE_SHARE = 1 / 3
+QUEUE_SHARE = 1 / 5
 """Share of the budget after which published layouts wait until nothing is left to propose."""
 AHEAD_FROM = 100
 """Layouts after which proposals are asked for ahead. Before, an ask takes a tenth of a second, and what it does not
@@ -45,7 +45,7 @@ class Controller:
         queue: published layouts that are tried before anything is proposed.
         stop: ends the search when it is set; jobs under way are given up.
         on_job: called after every job that ended, with its trial, the trials that it brought on the front or off it,
-            and its error, if there was one.
+            and what became of it.
         on_progress: called after every job, and about once a second in between.
     """
 
@@ -59,7 +59,7 @@ class Controller:
         make_job: Callable[[int, Layout, tuple[int, ...]], Job],
         queue: Iterable[tuple[Layout, Origin]] = (),
         stop: threading.Event | None = None,
-        on_job: Callable[[Trial, list[Trial], str | None], None] = lambda trial, moved, error: None,
+        on_job: Callable[[Trial, list[Trial], Outcome], None] = lambda trial, moved, outcome: None,
         on_progress: Callable[[Progress], None] = lambda progress: None,
     ):
         self.search, self.folder, self.pool = search, folder, pool
@@ -78,7 +78,8 @@ class Controller:
         self._known = 0
         self._durations: list[float] = []
         self._jobs = self._confirmations = 0
-        self._elapsed_before = 0.0
+        self._known_before, self._elapsed_before = 0, 0.0
+        self._moved: float | None = None
         self._started = time.monotonic()
 
     @property
@@ -89,6 +90,8 @@ class Controller:
     @property
     def progress(self) -> Progress:
         """Where the search is."""
+        minutes = (self.elapsed - self._elapsed_before) / 60
+        ended = self._known - self._known_before
         return Progress(
             trials=len(self._begun),
             running=len(self._running),
@@ -97,6 +100,11 @@ class Controller:
             elapsed=self.elapsed,
             seconds=self.search.seconds,
             most_trials=self.search.trials,
+            runs=self._known,
+            rate=ended / minutes if ended else None,
+            moved=self._moved,
+            jobs=tuple(shown for _, shown in self._running.values()),
+            front=tuple(self._standing.front),
         )
 
     @property
@@ -122,6 +130,7 @@ class Controller:
             else:
                 self._count(runs)
                 lost.pop(first.layout, None)
+        self._known_before = self._known
         self._losses.waiting = list(lost.items())
         self._mark_front(self.book.trials)
 
@@ -280,7 +289,10 @@ class Controller:
             self._losses.add(outcome, origin)
             return
         trial = self._count(records)
-        self.on_job(trial, self._mark_front([trial]), outcome.error)
+        moved = self._mark_front([trial])
+        if moved:
+            self._moved = self.elapsed
+        self.on_job(trial, moved, outcome)
 
     def _mark_front(self, changed: list[Trial]) -> list[Trial]:
         """Takes changed trials into account; returns the trials that came on the front or left it."""

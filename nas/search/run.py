@@ -13,6 +13,7 @@ from nas.results.queue import queued
 from nas.results.sending import Page, send
 from nas.results.summarising import KeptSummary
 from nas.results.trials import Trial, TrialBook
+from nas.results.weights import KeptWeights
 from nas.search.controller import Controller
 from nas.search.progress import Progress
 from nas.search.proposer import Proposer
@@ -20,6 +21,7 @@ from nas.search.setup import costs_of, make_job
 from search_space.space.space import Space
 from tracking.runs import Tracker
 from workers.errors import WorkersLost
+from workers.jobs import Outcome
 from workers.pools import open_pool
 
 logger = logging.getLogger(__name__)
@@ -81,6 +83,7 @@ def _run(
     pool = open_pool(config.workers)
     tracker: Tracker | None = None
     book, summary = TrialBook(costs_of(config)), KeptSummary(config, folder)
+    weights = KeptWeights(folder.weights, config.search.reseed_above)
     ending: Ending = "failed"
 
     def progressed(progress: Progress) -> None:
@@ -101,17 +104,20 @@ def _run(
                 config.search.seed,
             ),
             book,
-            partial(make_job, config),
+            partial(make_job, config, keep_weights=config.search.keep_weights),
             queued(config, space),
             stop,
-            partial(_after_job, config, tracker),
+            partial(_after_job, config, tracker, weights),
             progressed,
         )
         controller.replay(records)
+        weights.resume(book.trials)
         if tracker:
             tracker.log(front.record(t, config) for t in book.trials)
         ending = "complete" if controller.run() else "interrupted"
         summary.update(book.trials, controller.known, controller.elapsed, at_once=True)
+        if ending == "complete":
+            weights.finish()
     except KeyboardInterrupt:
         ending = "interrupted"
         raise
@@ -129,11 +135,14 @@ def _start_tracker(config: Config, folder: Folder) -> Tracker | None:
     return tracker
 
 
-def _after_job(config: Config, tracker: Tracker | None, trial: Trial, moved: list[Trial], error: str | None) -> None:
+def _after_job(
+    config: Config, tracker: Tracker | None, weights: KeptWeights, trial: Trial, moved: list[Trial], outcome: Outcome
+) -> None:
+    weights.update(trial, outcome)
     if tracker:
         tracker.log(front.record(t, config) for t in (trial, *moved))
-    if error:
-        logger.warning("trial %d (%s) failed: %s", trial.number, trial.layout, error.strip().splitlines()[-1])
+    if outcome.error:
+        logger.warning("trial %d (%s) failed: %s", trial.number, trial.layout, outcome.error.strip().splitlines()[-1])
 
 
 def _finish(

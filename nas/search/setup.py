@@ -149,7 +149,7 @@ def trials_of(records: Iterable[RunRecord], config: Config) -> list[Trial]:
     return trials
 
 
-def make_job(config: Config, trial: int, layout: Layout, seeds: tuple[int, ...]) -> Job:
+def make_job(config: Config, trial: int, layout: Layout, seeds: tuple[int, ...], *, keep_weights: bool = False) -> Job:
     """The job of training `layout` with `seeds` together."""
     return Job(
         trial=trial,
@@ -158,4 +158,5 @@ def make_job(config: Config, trial: int, layout: Layout, seeds: tuple[int, ...])
         scale=config.scale,
         training=config.training,
         tasks=config.all_tasks,
+        keep_weights=keep_weights,
     )

@@ -13,13 +13,18 @@ import nas
 from nas.service.guard import Guard
 from nas.service.house import House
 from nas.service.problems import PROBLEMS, add_problems
-from nas.service.routes import events, health, layouts, results, searches
+from nas.service.routes import compare, events, health, layouts, results, searches
 
 ABOUT = """Searches for hybrid language-model layouts, for a team.
 
 Errors are problem details (RFC 9457, `application/problem+json`) with the key, the value and what was expected, as the
 command line says it. Clients send `Authorization: Bearer TOKEN`, unless the service is for this machine alone."""
-PAGE = {"index.html": "text/html", "page.js": "text/javascript", "page.css": "text/css"}
+PAGE = {
+    "index.html": "text/html",
+    "page.css": "text/css",
+    "page.js": "text/javascript",
+    "chart.js": "text/javascript",
+}
 """Files of the page -> their kinds."""
 
 
@@ -41,7 +46,7 @@ def create_app(house: House, run: bool = True) -> FastAPI:
 
     app = FastAPI(title="nas", version=nas.__version__, description=ABOUT, lifespan=life, docs_url=None, redoc_url=None)
     app.state.house = house
-    for room in (searches, results, events, layouts):
+    for room in (searches, results, compare, events, layouts):
         app.include_router(room.router, responses=PROBLEMS)
     app.include_router(health.router)
     add_problems(app, str(house.settings.root))

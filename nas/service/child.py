@@ -1,24 +1,22 @@
-"""The process of one search: `python -m nas.service.child FOLDER`.
+"""The process of one search: `python -m nas.service.child FOLDER [--trust] [--address CLUSTER]`.
 
 It needs no server, and outlives the one that began it.
 """
 
+import argparse
 import logging
 import os
 import sys
 import threading
 import time
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from filelock import Timeout
 
 from nas.service.folders import Place, Process, born, host
-
-if TYPE_CHECKING:
-    import nas
+from nas.service.kept import TRIALS, kept, trials_json
 
 PATIENCE = 10.0
 """Seconds to wait for the lock: somebody may be looking whether it is held."""
@@ -26,8 +24,14 @@ BUSY = 3
 """Exit code where another process runs the search."""
 
 
-def main(path: str, trust: bool) -> int:
-    """Runs the search in a folder to its end or until it is asked to stop; what became of it stands in the folder."""
+def main(path: str, trust: bool, address: str | None = None) -> int:
+    """Runs the search in a folder to its end or until it is asked to stop; what became of it stands in the folder.
+
+    Args:
+        path: of the folder.
+        trust: as in `nas.open`.
+        address: of the Ray cluster that runs are spread over, where the search names none.
+    """
     place = Place(Path(path))
     held = place.lock(PATIENCE)
     try:
@@ -38,7 +42,7 @@ def main(path: str, trust: bool) -> int:
     place.process = me
     ending, error = "failed", None
     try:
-        ending, error = _search(place, me, trust)
+        ending, error = _search(place, me, trust, address)
     except Exception as problem:
         logging.getLogger("nas").exception("the search failed")
         error = str(problem) or type(problem).__name__
@@ -48,7 +52,7 @@ def main(path: str, trust: bool) -> int:
     return 0
 
 
-def _search(place: Place, me: Process, trust: bool) -> tuple[str, str | None]:
+def _search(place: Place, me: Process, trust: bool, address: str | None) -> tuple[str, str | None]:
     import nas
 
     stop = threading.Event()
@@ -62,21 +66,22 @@ def _search(place: Place, me: Process, trust: bool) -> tuple[str, str | None]:
         if time.monotonic() - shown >= 1.0:
             shown = time.monotonic()
             with suppress(OSError):  # a disk that is full costs no search
-                place.process = replace(me, progress=_plain(now))
+                place.process = replace(me, progress=now.to_dict())
 
-    found = nas.open(place.path, trust=trust).resume(place.submission.budget, stop=stop, on_progress=show)
+    opened, overrides = nas.open(place.path, trust=trust), [*place.submission.budget]
+    workers = opened.config.workers
+    if address is not None and workers.pool == "ray" and workers.address is None:
+        overrides.append(f"workers.address={address}")
+    found = opened.resume(overrides, stop=stop, on_progress=show)
+    kept(place, TRIALS, lambda: trials_json(found))  # so that no server has to
     if latest is not None:
-        place.process = replace(me, progress=_plain(latest))
+        place.process = replace(me, progress=latest.to_dict())
     if stop.is_set():
         return "interrupted", None
     if not any(trial.state == "complete" for trial in found.trials):
         errors = [failure.error.strip().splitlines()[-1] for t in found.trials for failure in t.failures]
         return "failed", f"nothing was found; {errors[0] if errors else 'no layout was trained to its end'}"
     return "complete", None
-
-
-def _plain(now: "nas.Progress") -> dict[str, Any]:
-    return {**asdict(now), "best": dict(now.best)}
 
 
 def _watch(place: Place, stop: threading.Event) -> None:
@@ -88,4 +93,8 @@ def _watch(place: Place, stop: threading.Event) -> None:
 if __name__ == "__main__":
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING, stream=sys.stderr, force=True)
     logging.getLogger("nas").setLevel(logging.INFO)
-    sys.exit(main(sys.argv[1], trust="--trust" in sys.argv[2:]))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("path")
+    parser.add_argument("--trust", action="store_true")
+    parser.add_argument("--address")
+    sys.exit(main(**vars(parser.parse_args())))

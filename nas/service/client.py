@@ -8,7 +8,7 @@ from typing import Any
 from nas.config import Config, load, presets
 from nas.search.evaluate import Evaluation, as_layout
 from nas.search.progress import Progress
-from nas.service.remote import RemoteSearch
+from nas.service.remote import RemoteComparison, RemoteSearch
 from nas.service.wire import Wire
 from search_space.cost.cost import Cost
 from search_space.layouts.layout import Layout
@@ -85,6 +85,15 @@ class Client(Wire):
             page = self.ask("GET", "/v1/searches", where=[*where, *([("before", before)] if before else [])])
             found, before = found + page["searches"], page["next"]
         return found
+
+    def compare(self, *searches: RemoteSearch | str, overrides: Sequence[str] = ()) -> RemoteComparison:
+        """As `nas.compare`, of searches or their identities.
+
+        Raises:
+            InputError: they may not be compared, or are none of yours.
+        """
+        named = [each.identity if isinstance(each, RemoteSearch) else each for each in searches]
+        return RemoteComparison(self, named, overrides)
 
     def cost(self, layout: Layout | str, target: dict[str, Any] | None = None) -> Cost:
         """As `nas.cost`, with the keys of a target that differ from the default."""

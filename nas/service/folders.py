@@ -4,6 +4,8 @@ Each is the folder of a search (nas/results/folder.py), so every `nas` command r
 
 .service/submission.json    who asked for what: the queue can be rebuilt from it
 .service/process.json       what the process says of itself, how far it is, and how it ended
+.service/job                the process as a job of Ray, where it is one
+.service/*-trials.json, *-report.html    what was made of its record (kept.py)
 .service/lock               held by the process as long as it lives, whatever ends it
 .service/stop               asks the process to stop
 search.log                  what the process printed
@@ -39,6 +41,7 @@ class Submission:
         digest: of the request; one key stands for one request.
         priority: -10 to 10, as it stood when it was submitted.
         cores: that it takes.
+        gpus: that it takes.
         created: when, in seconds since 1970.
         wanted: what its owner wants of it: run, pause or stop.
         budget: `key=value` of search.trials and search.seconds that prolonged it.
@@ -50,6 +53,7 @@ class Submission:
     priority: int
     cores: int
     created: float
+    gpus: int = 0
     wanted: str = "run"
     budget: tuple[str, ...] = ()
 
@@ -118,6 +122,20 @@ class Place:
             write_text(self.own / "process.json", json.dumps(asdict(process)))
 
     @property
+    def job(self) -> str | None:
+        """The job of Ray that was handed over last; None where there is none."""
+        with suppress(OSError):
+            return (self.own / "job").read_text() or None
+        return None
+
+    @job.setter
+    def job(self, identity: str | None) -> None:
+        if identity is None:
+            (self.own / "job").unlink(missing_ok=True)
+        else:
+            write_text(self.own / "job", identity)
+
+    @property
     def record_bytes(self) -> int:
         """Size of runs.jsonl: it grows with every run that ends."""
         with suppress(OSError):
@@ -149,7 +167,7 @@ class Place:
     def clear(self) -> None:
         """Makes the folder ready for the next process."""
         (self.own / "stop").unlink(missing_ok=True)
-        self.process = None
+        self.process = self.job = None
 
 
 class Folders:

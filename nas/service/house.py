@@ -4,21 +4,26 @@ import secrets
 import threading
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from anyio import CapacityLimiter
+
 import nas
 from nas.config.loading import parse_overrides
+from nas.results.compare import Comparison, Searched, compare
+from nas.results.summary import read_summary
 from nas.service.access import Door, Who
 from nas.service.database import Database
 from nas.service.errors import Conflict, Denied
 from nas.service.folders import Folders, Submission
 from nas.service.keeper import Keeper
+from nas.service.kept import kept
 from nas.service.leases import Leases
 from nas.service.queue import Queue
 from nas.service.settings import Settings
-from nas.service.submission import Gate, configured, cores_of, digest_of, identity_of
+from nas.service.submission import Gate, configured, cores_of, digest_of, gpus_of, identity_of
 from nas.service.tables import Search
 
 OPENED = 64
@@ -44,6 +49,8 @@ class House:
         self.door, self.gate = Door(self.database, settings), Gate(settings.allow)
         self.training = threading.Semaphore(1)
         """Who trains a layout while a client waits."""
+        self.long = CapacityLimiter(1)
+        """What takes seconds, or draws (how pictures look is set for the whole process): one thing at a time."""
         self.answers = Counter[int]()
         """Status -> number of responses."""
         self._opened: OrderedDict[Any, nas.Search] = OrderedDict()
@@ -78,6 +85,10 @@ class House:
         most = min(self.settings.limits.cores, self.settings.quota_of(who.name))
         if cores > most:
             raise nas.InputError("workers.count", config.workers.count, f"at most {most} cores in all")
+        gpus = gpus_of(config, self.settings)
+        most = min(self.settings.limits.gpus, self.settings.gpu_quota_of(who.name))
+        if gpus > most:
+            raise nas.InputError("workers.gpus", config.workers.gpus, f"at most {most} GPUs in all, not {gpus}")
         identity = identity_of(who.name, key or secrets.token_hex(16))
         asked = Submission(
             owner=who.name,
@@ -85,6 +96,7 @@ class House:
             digest=digest_of([content, list(overrides), name, priority]),
             priority=priority,
             cores=cores,
+            gpus=gpus,
             created=time.time(),
         )
         self.queue.check_open(who.name)
@@ -150,6 +162,33 @@ class House:
             while len(self._opened) > OPENED:
                 self._opened.popitem(last=False)
         return found
+
+    def written(self, search: Search, form: str, overrides: Sequence[str] = ()) -> str:
+        """The front of a search as `nas front --format` writes it; the overrides as in `open`."""
+        summary = None if overrides else read_summary(self.folders.at(search.id).path)
+        found = summary or self.open(search, overrides).summary()
+        return found.table.to_text() if form == "table" else found.front[form]
+
+    def made(self, search: Search, name: str, make: Callable[[nas.Search], str], overrides: Sequence[str] = ()) -> str:
+        """What `make` makes of a search, kept under a name where nothing is overridden; the overrides as in `open`."""
+        if overrides:
+            return make(self.open(search, overrides))
+        return kept(self.folders.at(search.id), name, lambda: make(self.open(search)))
+
+    def compare(self, searches: Sequence[Search], overrides: Sequence[str] = ()) -> Comparison:
+        """Several searches on one front, by their names, and where these are the same by their identities too.
+
+        Raises:
+            InputError: they may not be compared, or the overrides cannot be used.
+        """
+        names = Counter(search.name for search in searches)
+        opened = {
+            search.name if names[search.name] == 1 else f"{search.name} {search.id}": self.open(search, overrides)
+            for search in searches
+        }
+        if len(opened) < len(searches):
+            raise nas.InputError("search", ", ".join(search.id for search in searches), "different searches")
+        return compare({name: Searched(o.config, o.trials, o.searched_with) for name, o in opened.items()})
 
     def close(self) -> None:
         """Ends this server; the searches go on."""

@@ -6,21 +6,18 @@ one started again, takes their leases over.
 
 import logging
 import os
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from nas.service.child import BUSY
-from nas.service.folders import Folders, Place, Process, born, host
+from nas.service.folders import Folders, Place, born, host
 from nas.service.leases import Leases
 from nas.service.queue import Queue
+from nas.service.runners import Look, runner_of
 from nas.service.settings import Settings
 from nas.service.tables import Lease, Search
 
@@ -46,11 +43,9 @@ class Held:
     """What this server knows of a search that it holds.
 
     Args:
-        started: its process, if this server started it.
         asked: when it was asked to stop.
     """
 
-    started: subprocess.Popen | None = None
     asked: float | None = None
 
 
@@ -67,7 +62,7 @@ class Keeper:
 
     def __init__(self, queue: Queue, leases: Leases, folders: Folders, settings: Settings, name: str | None = None):
         self.queue, self.leases, self.folders, self.settings = queue, leases, folders, settings
-        self.name = name or me()
+        self.name, self.runner = name or me(), runner_of(settings)
         self._held: dict[str, Held] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
@@ -109,7 +104,7 @@ class Keeper:
         self._held = {identity: held for identity, held in self._held.items() if identity in kept}
         for search in searches:
             self._try(self._watch, search)
-        while (taken := self.leases.claim(self.name, self.settings.cores)) is not None:
+        while (taken := self.leases.claim(self.name, self.settings.cores, self.settings.gpus)) is not None:
             self._try(self._start, taken)
         for identity in self.leases.deleted():
             self._remove(identity)
@@ -130,6 +125,8 @@ class Keeper:
         """Does something with a search; what goes wrong with its folder is no reason to leave the others alone."""
         try:
             act(search)
+        except ConnectionError:
+            logger.debug("search %s waits for the cluster", search.id)
         except (OSError, ValueError, LookupError):
             logger.exception("search %s", search.id)
 
@@ -149,52 +146,40 @@ class Keeper:
 
     def _orphan(self, lease: Lease) -> bool:
         # A process that was just started may not say so yet: then the lease is waited for.
-        return gone(lease.server) and self.folders.at(lease.search).process is not None
+        place = self.folders.at(lease.search)
+        return gone(lease.server) and (place.process or place.job) is not None
 
     def _start(self, search: Search) -> None:
         place = self.folders.at(search.id)
-        held = self._held[search.id] = Held()
-        if place.alive():  # it was indexed anew, and has gone on all the time
+        self._held[search.id] = Held()
+        if place.alive() or self.runner.look(place).alive:  # it was indexed anew, and has gone on all the time
             return
         place.clear()
-        trust = ["--trust"] if self.settings.trust else []
-        with place.log.open("ab") as log:
-            held.started = subprocess.Popen(
-                [sys.executable, "-P", "-m", "nas.service.child", str(place.path), *trust],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=place.path,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(os.path.abspath(p) for p in sys.path)},
-                start_new_session=True,  # it outlives this server
-            )
+        self.runner.start(search, place)
 
     def _watch(self, search: Search) -> None:
         place, held = self.folders.at(search.id), self._held.setdefault(search.id, Held())
-        alive = (held.started is not None and held.started.poll() is None) or place.alive()
+        look = Look(True) if place.alive() else self.runner.look(place)
         process = place.process
-        if not alive:
-            self._settle(search, place, held)
+        if not look.alive:
+            self._settle(search, place, look)
         elif search.wanted != "run" or place.asked_to_stop():
-            self._stop_it(place, held, process)
+            self._stop_it(place, held)
         elif process is not None and process.progress not in (None, search.progress):
             self.leases.advance(search.id, process.progress)
 
-    def _settle(self, search: Search, place: Place, held: Held) -> None:
+    def _settle(self, search: Search, place: Place, look: Look) -> None:
         process = place.process  # what it said last
-        code = held.started.returncode if held.started else None
-        if code == BUSY:  # another process runs the search: this one left everything to it
-            held.started = None
+        self.runner.forget(place)
+        if look.code == BUSY:  # another process runs the search: this one left everything to it
             return
-        recorded = process is not None and place.record_bytes > process.record
+        recorded = look.lost or (process is not None and place.record_bytes > process.record)
         ending, error = (process.ending, process.error) if process else (None, None)
         self.leases.release(search.id, self.name, ending, error, process.progress if process else None, recorded)
         self._held.pop(search.id, None)
 
-    def _stop_it(self, place: Place, held: Held, process: Process | None) -> None:
+    def _stop_it(self, place: Place, held: Held) -> None:
         place.ask_to_stop()
         held.asked = held.asked or time.monotonic()
-        late = time.monotonic() - held.asked > self.settings.grace
-        if late and process and process.host == host() and process.born and process.born == born(process.pid):
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+        if time.monotonic() - held.asked > self.settings.grace:
+            self.runner.kill(place)

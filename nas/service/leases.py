@@ -26,29 +26,35 @@ class Leases:
     def __init__(self, database: Database, settings: Settings):
         self.database, self.settings = database, settings
 
-    def claim(self, server: str, cores: int) -> Search | None:
-        """Takes the next search for a server that has so many cores; None where none may run now.
+    def claim(self, server: str, cores: int, gpus: int = 0) -> Search | None:
+        """Takes the next search for a server that has so many cores and GPUs; None where none may run now.
 
         The order is priority, then the user whose searches hold the fewest cores, then the one whose used the least of
         late, then age. A search that does not fit in yet is waited for, so that small ones do not hold up large ones.
         """
+        fits = (Search.cores <= cores, Search.gpus <= gpus)
         with self.database.write() as session:
             session.execute(select(Service).with_for_update())
             time = clock(session)
-            held, here = Counter[str](), 0
+            held, held_gpus = Counter[str](), Counter[str]()
             for lease in session.scalars(select(Lease)):
                 held[lease.owner] += lease.cores
-                here += lease.cores * (lease.server == server)
+                held_gpus[lease.owner] += lease.gpus
+                if lease.server == server:
+                    cores, gpus = cores - lease.cores, gpus - lease.gpus
             owners = {owner.name: _faded(owner, time) for owner in session.scalars(select(Owner))}
-            condition = (Search.state == "queued", Search.wanted == "run", Search.cores <= cores)
-            waiting = session.scalars(select(Search).where(*condition)).all()
+            waits = (Search.state == "queued", Search.wanted == "run")
+            waiting = session.scalars(select(Search).where(*waits, *fits)).all()
             for search in sorted(waiting, key=lambda s: (-s.priority, held[s.owner], owners[s.owner], s.created, s.id)):
-                if held[search.owner] + search.cores > self.settings.quota_of(search.owner):
+                owner = search.owner
+                if held[owner] + search.cores > self.settings.quota_of(owner):
                     continue
-                if here + search.cores > cores:
+                if held_gpus[owner] + search.gpus > self.settings.gpu_quota_of(owner):
+                    continue
+                if search.cores > cores or search.gpus > gpus:
                     return None
-                lease = Lease(search=search.id, server=server, owner=search.owner, cores=search.cores, since=time)
-                lease.until = time + self.settings.lease
+                lease = Lease(search=search.id, server=server, owner=owner, cores=search.cores, gpus=search.gpus)
+                lease.since, lease.until = time, time + self.settings.lease
                 session.add(lease)
                 search.state, search.starts = "running", search.starts + 1
                 note(session, search, server, "taken")
@@ -98,7 +104,7 @@ class Leases:
             ending: as in `folders.Process`; None where the process was killed.
             error: likewise.
             progress: likewise.
-            recorded: whether the process recorded a run.
+            recorded: whether the process recorded a run, or was lost with the place where it ran.
         """
         with self.database.write() as session:
             search = find(session, identity, lock=True)

@@ -1,4 +1,4 @@
-"""A search of a service, as a client sees it."""
+"""Searches of a service, as a client sees them."""
 
 import json
 import time
@@ -96,6 +96,13 @@ class RemoteSearch:
             write_one(text, Path(output))
         return texts
 
+    def report(self, output: str | Path | None = None) -> str:
+        """The search as one page of HTML, as `nas.Search.report` gives it."""
+        page = self._text("report")
+        if output is not None:
+            write_one(page, Path(output))
+        return page
+
     def resume(self, *, trials: int | None = None, seconds: float | None = None) -> "RemoteSearch":
         """Goes on after a stop; a larger budget prolongs it. Does not wait."""
         budget = {name: value for name, value in (("trials", trials), ("seconds", seconds)) if value is not None}
@@ -146,4 +153,53 @@ class RemoteSearch:
 
     def _text(self, what: str, where: Sequence[tuple[str, str]] = ()) -> str:
         with self.client.send("GET", f"{self._path}/{what}", where=[*self._set, *where]) as answer:
+            return answer.read().decode()
+
+
+class RemoteComparison:
+    """Several searches of a service on one front, with the calls of `nas.Comparison`.
+
+    Args:
+        client: of the service.
+        identities: of the searches.
+        overrides: as in `nas.open`.
+    """
+
+    def __init__(self, client: Wire, identities: Sequence[str], overrides: Sequence[str] = ()):
+        self.client = client
+        self._where = [*(("search", identity) for identity in identities), *(("set", each) for each in overrides)]
+        self._found = json.loads(self._text("json"))
+
+    def front(self) -> "DataFrame":
+        """The front of all: a row for each layout, and who found it."""
+        from pandas import DataFrame
+
+        return DataFrame([{k: v for k, v in point.items() if k != "design"} for point in self._found["points"]])
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data, when it was asked for; the other forms are those of now."""
+        return self._found
+
+    def to_json(self) -> str:
+        """As JSON."""
+        return self._text("json")
+
+    def to_csv(self) -> str:
+        """The front of all, a layout a line."""
+        return self._text("csv")
+
+    def to_table(self) -> str:
+        """For people."""
+        return self._text("table")
+
+    def to_svg(self) -> str:
+        """As a picture."""
+        return self._text("svg")
+
+    def draw(self, path: str | Path) -> None:
+        """Writes the picture."""
+        write_one(self.to_svg(), Path(path))
+
+    def _text(self, form: str) -> str:
+        with self.client.send("GET", "/v1/compare", where=[*self._where, ("format", form)]) as answer:
             return answer.read().decode()

@@ -12,6 +12,8 @@ Text = Annotated[str, Field(max_length=4096)]
 Override = Annotated[str, Field(max_length=4096, examples=["search.trials=40"])]
 Overrides = Annotated[list[Override], Field(max_length=200, description="`key=value` of configuration keys.")]
 Preset = Annotated[str, Field(max_length=100, json_schema_extra={"enum": presets()})]
+Name = Annotated[str, Field(pattern="^[0-9a-f]{16}$", examples=["0123456789abcdef"])]
+"""The identity of a search."""
 State = Literal["queued", "running", "paused", "stopped", "complete", "failed"]
 
 
@@ -100,6 +102,7 @@ class SearchShown(BaseModel):
     wanted: str = Field(description="What its owner wants of it: run, again, pause, stop or delete.")
     priority: int
     cores: int = Field(description="Cores that it takes.")
+    gpus: int = Field(description="GPUs that it takes.")
     created: float = Field(description="Seconds since 1970.")
     changed: float = Field(description="Seconds since 1970.")
     version: int = Field(description="Grows with every change.")

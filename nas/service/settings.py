@@ -12,6 +12,7 @@ from search_space.plain import check_plain, parse_yaml, read_yaml
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
+Number = Annotated[int, Field(ge=0, le=2**31)]
 Count = Annotated[int, Field(ge=1, le=2**31)]
 Seconds = Annotated[float, Field(gt=0, le=1e9)]
 
@@ -68,6 +69,7 @@ class Limits(Section):
         layers: of a layout that is searched, priced or exported.
         steps: of a training run.
         cores: of one search.
+        gpus: of one search.
         evaluate_seconds: of `layouts/evaluate`, which trains while the client waits.
     """
 
@@ -80,7 +82,14 @@ class Limits(Section):
     layers: Count = 128
     steps: Count = 1_000_000
     cores: Count = 4096
+    gpus: Number = 1024
     evaluate_seconds: Seconds = 300.0
+
+
+def _gpus() -> int:
+    import torch
+
+    return torch.cuda.device_count()
 
 
 class Settings(Section):
@@ -91,9 +100,14 @@ class Settings(Section):
         database: URL; an SQLite file in the folder by default. PostgreSQL: "postgresql://user@host/name".
         host: address that the server listens on.
         port: that it listens on.
-        cores: of this machine that searches may use together.
+        jobs: address of a Ray cluster's dashboard ("http://HEAD:8265"), as jobs of which searches run; null means
+            processes of this machine.
+        cores: that the searches of this server may use together: those of this machine, or its share of the cluster.
+        gpus: likewise.
         quota: cores that the searches of one user may use together; null means all.
         quotas: user -> cores, where they differ from `quota`.
+        gpu_quota: GPUs that the searches of one user may use together; null means all.
+        gpu_quotas: user -> GPUs, where they differ from `gpu_quota`.
         tracking: MLflow server of the searches that name none; null means a database in each search's folder.
         lease: seconds without a sign of life after which another server takes over a server's searches.
         grace: seconds that a search has to end by itself when it is stopped.
@@ -103,9 +117,13 @@ class Settings(Section):
     database: str | None = None
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8642
+    jobs: str | None = Field(default=None, pattern=r"^https?://[^/\s@]+/?$")
     cores: Count = Field(default_factory=lambda: os.cpu_count() or 1)
+    gpus: Number = Field(default_factory=_gpus)
     quota: Count | None = None
     quotas: dict[str, Count] = {}
+    gpu_quota: Number | None = None
+    gpu_quotas: dict[str, Number] = {}
     tracking: str | None = None
     lease: Seconds = 30.0
     grace: Seconds = 60.0
@@ -131,6 +149,10 @@ class Settings(Section):
     def quota_of(self, owner: str) -> int:
         """Cores that a user's searches may use together."""
         return self.quotas.get(owner, self.quota or 2**31)
+
+    def gpu_quota_of(self, owner: str) -> int:
+        """GPUs that a user's searches may use together."""
+        return self.gpu_quotas.get(owner, 2**31 if self.gpu_quota is None else self.gpu_quota)
 
 
 def load_settings(source: str | Path | None = None, overrides: Sequence[str] = ()) -> Settings:

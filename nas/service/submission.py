@@ -112,6 +112,14 @@ def cores_of(config: Config) -> int:
     return 1 if workers.pool == "local" else max(1, math.ceil((workers.count or 1) * workers.cpus))
 
 
+def gpus_of(config: Config, settings: Settings) -> int:
+    """GPUs that a search takes: in the local pool one, if there is any and it is not told to leave it alone."""
+    workers, device = config.workers, config.training.device
+    if workers.pool == "local":
+        return int(device == "cuda" or (device is None and settings.gpus > 0))
+    return math.ceil((workers.count or 1) * workers.gpus)
+
+
 def _within(config: Config, limits: Limits) -> None:
     for key, value, most in (
         ("search.trials", config.search.trials, limits.trials),

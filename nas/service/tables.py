@@ -54,6 +54,7 @@ class Search(Table):
     digest: Mapped[str] = mapped_column(String(64))
     priority: Mapped[int] = mapped_column(Integer, default=0)
     cores: Mapped[int] = mapped_column(Integer, default=1)
+    gpus: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
     created: Mapped[float]
     changed: Mapped[float]
     state: Mapped[str] = mapped_column(String(10), default="queued")
@@ -73,6 +74,7 @@ class Lease(Table):
     server: Mapped[str] = mapped_column(String(200), index=True)
     owner: Mapped[str] = mapped_column(String(100))
     cores: Mapped[int] = mapped_column(Integer)
+    gpus: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
     since: Mapped[float]
     until: Mapped[float]
 

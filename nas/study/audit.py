@@ -12,6 +12,7 @@ import numpy as np
 from nas.config import Config
 from nas.results.folder import Folder
 from nas.results.records import RunRecord
+from nas.results.table import Row, Table
 from nas.results.trials import Trial, TrialBook
 from nas.search.setup import check, costs_of, make_job
 from nas.study.folder import StudyFolder
@@ -251,11 +252,15 @@ def line(audit: Audit) -> str:
     return f"audit ({other}{audit.steps} steps, {seeds} seeds): rank agreement (tau) {'; '.join(parts)}."
 
 
-def table(audit: Audit) -> str:
+def table(audit: Audit) -> Table:
     """Layouts as the search and the audit saw them, for people; both columns of values are of `audit.objective`."""
     show = OBJECTIVES.get(audit.objective).show
-    lines = [f"{'trial':>5}  {'search':>8}  {'seeds':>5}  {'audit':>8}  {'seeds':>5}  layout ({audit.objective})"]
-    for row in audit.rows:
-        values = f"{show(row.search_value):>8}  {row.search_seeds:>5}  {show(row.value):>8}  {row.seeds:>5}"
-        lines.append(f"{row.trial:>5}  {values}  {row.label}")
-    return "\n".join([*lines, line(audit)]) + "\n"
+    rows = [
+        (row.trial, show(row.search_value), row.search_seeds, show(row.value), row.seeds, row.label)
+        for row in audit.rows
+    ]
+    return Table(
+        heads=("trial", "search", "seeds", "audit", "seeds", f"layout ({audit.objective})"),
+        rows=tuple(Row(cells=tuple(map(str, cells)), text=label) for *cells, label in rows),
+        below=(line(audit),),
+    )

@@ -71,12 +71,12 @@ class LayerPart(nn.Module, ABC):
     """What mixers and channel mixers have in common.
 
     Class attributes:
-        source: the paper (title, arXiv number) that the part follows.
+        source: the paper (title, arXiv number) that the part follows; empty where it is not stated.
         scaled: option -> how it shrinks to the proxy. Each is also an attribute that holds the size which the part
             was built with, or None where it was built without. What is not named here is the same at both scales.
     """
 
-    source: ClassVar[str]
+    source: ClassVar[str] = ""
     scaled: ClassVar[Mapping[str, Scaling]] = {}
 
     @abstractmethod

@@ -14,7 +14,10 @@ from nas.cli import main
 from search_space.layouts.layout import Layout
 from search_space.layouts.published import published_layouts
 from search_space.mixers import MIXERS
+from search_space.parts.base import LayerPart, Mixer
+from search_space.parts.build import mixer_class
 from search_space.parts.families import FAMILIES
+from search_space.parts.part import Part
 from tests.nas.test_hostile import refused
 
 
@@ -34,6 +37,17 @@ def test_mixers_by_family_in_80_columns():
     assert listed["attention"] == ["0", "0", "4.1k", "64", "302M", "16.4k", "1706.03762", "triton"]
     assert listed["gla"][:4] == ["524k", "512", "0", "0"]
     assert listed["hgrn"][1] == "32*" and listed["sliding_window"][2:4] == ["4.1kw", "64w"]
+
+
+class Unsourced(mixer_class(Part("gla"))):
+    """A mixer of somebody's own that names neither paper nor family."""
+
+    source, family = LayerPart.source, Mixer.family
+
+
+def test_a_mixer_of_ones_own_need_not_say_where_it_is_from():
+    text = printed("mixers", f"{__name__}:Unsourced")
+    assert "source:  not stated" in text and "of no family" in text
 
 
 def test_one_mixer_with_its_documentation_options_and_sizes():

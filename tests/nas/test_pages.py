@@ -150,7 +150,7 @@ def test_the_charts_show_all_layouts_and_the_layers_of_the_front(window, sent, a
 def test_the_table_has_columns_for_what_is_traded(window, sent, addresses):
     window.resize(4000, 1400)  # the UI leaves out columns that are out of sight
     window.open(addresses[0].replace("compareRunsMode=CHART", "compareRunsMode=TABLE"))
-    heads = ("layout", "recall", "recall_spread", "decode_ms", "sure", "front", "origin")
+    heads = ("layout", "recall", "recall_spread", "decode_ms", "confidence", "front", "origin")
     knee = next(p for p in json.loads(sent.folder.front_json.read_text())["points"] if p["knee"])
 
     def shown():

@@ -16,7 +16,7 @@ from search_space.model import build_model
 from search_space.parts.part import Part
 from search_space.scale import FOLLOWED, TOLERANCE, Proxy, Scale
 
-PRESETS = ["smoke", "laptop", "gpu"]
+PRESETS = ["smoke", "laptop", "overnight", "gpu"]
 
 
 SMALL = Scale(TARGETS["study_1p3b"], Proxy(), 48)

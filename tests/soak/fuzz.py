@@ -1,6 +1,6 @@
-"""More draws than the fast suite has: 10,000 in a process of its own, 300 through the command line.
+"""More draws than the fast suite has: 10,000 in a process of its own, 300 through the command line, 10,000 over HTTP.
 
-    python -m tests.soak.fuzz [draws in the process] [draws through the command line]
+    python -m tests.soak.fuzz [draws in the process] [draws through the command line] [requests]
 
 Each process has limits of the operating system: on memory and on time.
 """
@@ -28,6 +28,12 @@ def limited() -> None:
 def in_process(draws: int) -> None:
     environment = {**os.environ, "FUZZ_DRAWS": str(draws)}
     command = [sys.executable, "-m", "pytest", "-q", "--timeout", "36000", "tests/nas/test_fuzz.py"]
+    subprocess.run(command, env=environment, preexec_fn=limited, check=True)
+
+
+def over_http(requests: int) -> None:
+    environment = {**os.environ, "FUZZ_REQUESTS": str(requests)}
+    command = [sys.executable, "-m", "pytest", "-q", "-s", "tests/nas/service/test_fuzz.py"]
     subprocess.run(command, env=environment, preexec_fn=limited, check=True)
 
 
@@ -64,3 +70,4 @@ if __name__ == "__main__":
     more = [int(argument) for argument in sys.argv[1:]]
     in_process(more[0] if more else 10_000)
     through_the_command_line(more[1] if len(more) > 1 else 300)
+    over_http(more[2] if len(more) > 2 else 10_000)

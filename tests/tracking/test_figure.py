@@ -146,7 +146,7 @@ def test_a_third_objective_is_a_column_and_the_size_of_the_marks(tmp_path, chart
         trial(1, on_front=True, recall=0.5, decode_ms=2.0, largest_batch=1234.0),
     ]
     texts = drawn(tmp_path / "front.svg", trials, objectives=chosen)
-    assert {"recall", "ms", "sequences", "1234", "sure"} <= set(texts)
+    assert {"recall", "ms", "sequences", "1234", "confidence"} <= set(texts)
     assert any("larger marks: better sequences that fit" in text for text in texts)
     draw_chart(chart, trials, chosen, colours(trials), [])
     marks = [c for c in chart.collections if isinstance(c, PathCollection) and len(c.get_offsets())]

@@ -69,7 +69,7 @@ def test_a_trial_is_a_run(folder):
     assert run.data.metrics == {
         "recall": 0.5,
         "recall_spread": 0.03,
-        "sure": 0.75,
+        "confidence": 0.75,
         "text_loss": 3.0,
         "decode_ms": 2.5,
         "log2 decode_ms": math.log2(2.5),
@@ -227,7 +227,7 @@ def test_the_front_moves_on(folder):
     assert tracker.finish("complete")
     _, trials = parent_and_trials(folder)
     assert [trials[i].data.tags["front"] for i in (0, 1)] == ["false", "true"]
-    assert trials[0].data.metrics["sure"] == 0.0
+    assert trials[0].data.metrics["confidence"] == 0.0
 
 
 def test_a_search_goes_on_with_another_budget(folder):

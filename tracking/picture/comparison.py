@@ -1,5 +1,6 @@
 """The fronts of several searches in one picture."""
 
+import io
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -17,7 +18,7 @@ LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7b5
 def draw_comparison(
     trials: Sequence[TrialRecord],
     searches: Mapping[str, Collection[int]],
-    path: str | Path,
+    file: str | Path | io.BytesIO,
     *,
     objectives: Mapping[str, Objective],
     target: str,
@@ -27,7 +28,7 @@ def draw_comparison(
     Args:
         trials: complete ones of all searches, with the front of all marked.
         searches: name -> numbers of the trials that it tried; one that several tried has the marks of all.
-        path: of the file; SVG.
+        file: to write it to; SVG.
         objectives: name -> what the searches trade.
         target: what costs are stated for.
     """
@@ -52,7 +53,7 @@ def draw_comparison(
         chart.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, frameon=False, fontsize=8, borderaxespad=0.2)
         figure.text(0.02, 0.955, f"{len(searches)} searches", fontsize=13, fontweight="bold", color=INK)
         figure.text(0.02, 0.915, f"{target}   ·   broad: the front of all", color="#555555")
-        save(figure, path)
+        save(figure, file)
 
 
 def _draw_steps(chart, trials, axes, objectives, colour, width, alpha=1.0) -> None:

@@ -13,7 +13,7 @@ ROWS = 32.0
 """Lines of text that the key has room for: a dozen members, two lines each, and the mixers."""
 STRIP = {2: (0.09, 0.37), 3: (0.09, 0.28)}
 """Number of objectives -> left edge and width of the strip of layers, in widths of the key."""
-COLUMNS = {2: (0.6, 0.86, 1.0), 3: (0.49, 0.73, 0.91, 1.0)}
+COLUMNS = {2: (0.57, 0.82, 1.0), 3: (0.46, 0.67, 0.825, 1.0)}
 """Number of objectives -> right edges of the columns of values; the spread follows the first."""
 MOST_CHARACTERS = 60
 LONGEST_NAME = 24
@@ -48,7 +48,7 @@ def draw_key(
     more = f" ({len(members)} of {in_all})" if in_all > len(members) else ""
     axes.text(0, 0.5, f"Front{more}", fontsize=9, fontweight="bold", color="#1a1a1a", va="center")
     headings = [objective.unit or name.rpartition(":")[2] for name, objective in objectives.items()]
-    for x, heading in zip(COLUMNS[len(objectives)], (*headings, "sure"), strict=True):
+    for x, heading in zip(COLUMNS[len(objectives)], (*headings, "confidence"), strict=True):
         axes.text(x, 0.5, heading, fontsize=7.5, color="#777777", va="center", ha="right")
     row = 1.7
     for member in members:

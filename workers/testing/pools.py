@@ -15,8 +15,10 @@ A pool of your own passes it too:
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from io import BytesIO
 
 import pytest
+import torch
 
 from search_space.cost.target import Target
 from search_space.layouts.block import Block
@@ -46,6 +48,11 @@ def tiny_job(trial: int, seeds: tuple[int, ...] = (0,), mixer: str = "gla") -> J
 def numbers(outcome: Outcome) -> tuple[Result, ...]:
     """The results without the time that they took."""
     return tuple(replace(result, seconds=0.0) for result in outcome.results)
+
+
+def loaded(content: bytes) -> dict[str, list]:
+    """Saved weights as plain data."""
+    return {name: x.tolist() for name, x in torch.load(BytesIO(content), weights_only=True).items()}
 
 
 class PoolContract:
@@ -90,6 +97,13 @@ class PoolContract:
             assert outcome.job == job and outcome.error is None
             assert [result.seed for result in outcome.results] == list(job.seeds)
             assert numbers(outcome) == numbers(run_job(job))
+
+    def test_weights_come_back_where_they_are_asked_for(self, pool: Pool):
+        """Those of each seed, as this process has them."""
+        job = replace(tiny_job(0, (1, 2)), keep_weights=True)
+        found = self.outcomes(pool, [job])[0].weights
+        assert [*map(loaded, found)] == [*map(loaded, run_job(job).weights)] and len(found) == 2
+        assert self.outcomes(pool, [tiny_job(1)])[1].weights == ()
 
     def test_an_error_comes_back_as_a_value(self, pool: Pool):
         """A layout that fails costs its own job and no other."""

@@ -7,6 +7,8 @@ const headers = () => {
 };
 let chosen = null; // identity of the search that is shown
 let follow = null; // ends its events
+let listed = ""; // what the list shows
+const picked = new Map(); // searches to be compared: identity -> name
 
 /** Asks the service; a problem is shown, and ends what was under way. */
 async function ask(path, options = {}) {
@@ -36,19 +38,72 @@ function made(tag, text, kind) {
 const short = (value) => (typeof value === "number" ? String(Number(value.toPrecision(4))) : value ?? "");
 const stated = (search) => (search.state === "running" && search.wanted !== "run" ? `${search.state}, ${search.wanted}` : search.state);
 
-async function list() {
-  const page = await (await ask("/v1/searches?limit=100")).json();
-  at("searches").replaceChildren(...page.searches.map((search) => {
-    const row = document.createElement("tr"), now = search.progress || {};
-    const name = document.createElement("td"), button = made("button", search.name);
-    button.addEventListener("click", () => run(() => show(search.id)));
-    name.append(button);
-    const best = Object.entries(now.best || {}).map(([key, value]) => `${key} ${short(value)}`).join(", ");
-    const cells = [[search.owner], [stated(search)], [now.trials, "number"], [now.on_front, "number"], [best], [now.elapsed && Math.round(now.elapsed), "number"]];
-    row.append(name, ...cells.map(([text, kind]) => made("td", text ?? "", kind)));
-    return row;
+/** A row of a table: texts, [text, class] or elements. */
+function row(...cells) {
+  const found = document.createElement("tr");
+  found.append(...cells.map((cell) => {
+    if (!(cell instanceof Element)) return made("td", ...[cell ?? ""].flat());
+    const around = document.createElement("td");
+    around.append(cell);
+    return around;
   }));
+  return found;
 }
+
+/** The list, drawn anew where something has changed; what had the focus keeps it. */
+async function list() {
+  const page = await (await ask("/v1/searches?limit=100")).json(), text = JSON.stringify(page);
+  if (text === listed) return;
+  listed = text;
+  for (const id of [...picked.keys()]) if (!page.searches.some((search) => search.id === id)) pick({ id }, false);
+  const focused = document.activeElement?.id;
+  at("searches").replaceChildren(...page.searches.map((search) => {
+    const now = search.progress || {}, button = made("button", search.name), box = document.createElement("input");
+    button.id = `show-${search.id}`;
+    button.addEventListener("click", () => run(() => show(search.id)));
+    Object.assign(box, { type: "checkbox", id: `pick-${search.id}`, checked: picked.has(search.id) });
+    box.setAttribute("aria-label", `Compare ${search.name}`);
+    box.addEventListener("change", () => pick(search, box.checked));
+    const best = Object.entries(now.best || {}).map(([key, value]) => `${key} ${short(value)}`).join(", ");
+    const seconds = now.elapsed && Math.round(now.elapsed);
+    return row(box, button, search.owner, stated(search), [now.trials ?? "", "number"], [now.on_front ?? "", "number"], best, [seconds ?? "", "number"]);
+  }));
+  if (focused) at(focused)?.focus({ preventScroll: true });
+}
+
+function pick(search, wanted) {
+  if (wanted) picked.set(search.id, search.name); else picked.delete(search.id);
+  at("compare").disabled = picked.size < 2;
+  at("picked").textContent = picked.size < 2 ? "Tick two searches or more." : [...picked.values()].join(", ");
+}
+
+/** Several searches on one front. */
+async function compare() {
+  const which = [...picked.keys()].map((identity) => `search=${identity}`).join("&");
+  const [found, picture] = await Promise.all([
+    ask(`/v1/compare?${which}`).then((response) => response.json()),
+    ask(`/v1/compare?${which}&format=svg`).then((response) => response.blob()),
+  ]);
+  URL.revokeObjectURL(at("picture").src);
+  at("picture").src = URL.createObjectURL(picture);
+  at("target").textContent = `${found.target}; hypervolume of all together: ${short(found.hypervolume)}.`;
+  heads("shares-head", ["Search", "Layouts", "Runs", "On the front", "Hypervolume"]);
+  at("shares").replaceChildren(...found.searches.map((part) => row(part.name,
+    ...[part.layouts, part.runs, part.on_front, short(part.hypervolume)].map((value) => [value, "number"]))));
+  heads("all-head", [...found.objectives, "Sure", "Found by", "Layout"]);
+  at("all-front").replaceChildren(...found.points.map((point) => row(
+    ...found.objectives.map((name) => [short(point[name]), "number"]), [percent(point.confidence), "number"],
+    Object.entries(point.found_by).map(([name, trial]) => `${name}: trial ${trial}`).join(", "), point.layout)));
+  at("both").hidden = false;
+  at("both").focus();
+}
+
+const percent = (share) => `${Math.round(100 * share)}%`;
+const heads = (id, names) => at(id).replaceChildren(...names.map((name) => {
+  const head = made("th", name);
+  head.scope = "col";
+  return head;
+}));
 
 async function show(identity) {
   chosen = identity;
@@ -56,6 +111,8 @@ async function show(identity) {
   at("log").textContent = "";
   at("front").replaceChildren();
   at("chart").replaceChildren();
+  at("whole").open = false;
+  at("one").focus();
   follow?.abort();
   follow = new AbortController();
   await Promise.all([front(identity), watch(identity, follow.signal)]);
@@ -87,65 +144,51 @@ async function watch(identity, signal) {
   }
 }
 
+/** The use that things are priced for, as a query. */
+const use = () => at("set").value.split(/\s+/).filter(Boolean).map((each) => `set=${encodeURIComponent(each)}`).join("&");
+
 async function front(identity) {
-  const set = at("set").value.split(/\s+/).filter(Boolean).map((each) => `set=${encodeURIComponent(each)}`).join("&");
+  const set = use();
   const [found, all] = await Promise.all([
     ask(`/v1/searches/${identity}/front?${set}`).then((response) => response.json()),
     ask(`/v1/searches/${identity}/trials?${set}`).then((response) => response.json()),
   ]);
   if (identity !== chosen) return;
   const names = found.objectives.map((objective) => objective.name);
-  at("head").replaceChildren(...["Trial", ...names, "Sure", "Layout", ""].map((name) => made("th", name)));
+  at("use").textContent = `${set ? "Priced for" : "As searched:"} ${found.target}; ${found.points.length} layouts on the front.`;
+  heads("head", ["Trial", ...names, "Sure", "Layout", "Config"]);
   at("front").replaceChildren(...found.points.map((point) => {
-    const row = document.createElement("tr"), save = document.createElement("td"), button = made("button", "Save");
+    const button = made("button", "Save");
     button.setAttribute("aria-label", `Save the layout of trial ${point.trial}`);
     button.addEventListener("click", () => run(() => download(identity, point.trial)));
-    save.append(button);
-    row.append(made("td", point.trial), ...names.map((name) => made("td", short(point.objectives[name]), "number")),
-      made("td", `${Math.round(100 * point.confidence)}%`, "number"), made("td", point.label), save);
-    return row;
+    return row(point.trial, ...names.map((name) => [short(point.objectives[name]), "number"]), [percent(point.confidence), "number"], point.label, button);
   }));
   draw(found.objectives, all.trials);
 }
 
 async function download(identity, trial) {
-  const response = await ask(`/v1/searches/${identity}/layouts/${trial}`);
+  const response = await ask(`/v1/searches/${identity}/layouts/${trial}?${use()}`);
+  save(await response.blob(), `${identity}_trial_${trial}.yaml`);
+}
+
+function save(blob, name) {
   const link = document.createElement("a");
-  link.href = URL.createObjectURL(await response.blob());
-  link.download = `${identity}_trial_${trial}.yaml`;
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
   link.click();
   URL.revokeObjectURL(link.href);
 }
 
-/** The trials in the first two objectives, the second across; those on the front are drawn last. */
-function draw([up, across], trials) {
-  const svg = at("chart"), known = trials.filter((t) => t.objectives[up.name] !== null && t.objectives[across.name] !== null);
-  const element = (tag, values, text) => {
-    const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
-    for (const [name, value] of Object.entries(values)) made.setAttribute(name, value);
-    if (text !== undefined) made.textContent = text;
-    return made;
-  };
-  const scale = (name, from, to) => {
-    const values = known.map((t) => t.objectives[name]), low = Math.min(...values), high = Math.max(...values);
-    return { low, high, place: (value) => from + (to - from) * (high > low ? (value - low) / (high - low) : 0.5) };
-  };
-  if (!known.length) return svg.replaceChildren();
-  const x = scale(across.name, 60, 620), y = scale(up.name, 270, 20);
-  const unit = ({ name, unit }) => (unit ? `${name} (${unit})` : name);
-  svg.replaceChildren(
-    element("line", { x1: 50, y1: 280, x2: 630, y2: 280 }), element("line", { x1: 50, y1: 10, x2: 50, y2: 280 }),
-    element("text", { x: 340, y: 312, "text-anchor": "middle" }, unit(across)),
-    element("text", { x: 14, y: 145, "text-anchor": "middle", transform: "rotate(-90 14 145)" }, unit(up)),
-    element("text", { x: 55, y: 296 }, short(x.low)), element("text", { x: 625, y: 296, "text-anchor": "end" }, short(x.high)),
-    element("text", { x: 46, y: 276, "text-anchor": "end" }, short(y.low)), element("text", { x: 46, y: 22, "text-anchor": "end" }, short(y.high)),
-    ...known.sort((a, b) => a.on_front - b.on_front).map((t) => {
-      const dot = element("circle", { cx: x.place(t.objectives[across.name]), cy: y.place(t.objectives[up.name]), r: t.on_front ? 5 : 3.5 });
-      if (t.on_front) dot.classList.add("front");
-      dot.append(element("title", {}, `trial ${t.trial}: ${t.layout}`));
-      return dot;
-    }),
-  );
+/** The page of `nas report`, in a frame that may run its own script and do nothing else. */
+async function report() {
+  const identity = chosen, page = await (await ask(`/v1/searches/${identity}/report?${use()}`)).blob();
+  if (identity !== chosen) return;
+  URL.revokeObjectURL(at("report").src);
+  at("report").src = URL.createObjectURL(page);
+}
+
+async function keep() {
+  save(await (await ask(`/v1/searches/${chosen}/report?${use()}`)).blob(), `${chosen}.html`);
 }
 
 async function act(what) {
@@ -162,6 +205,7 @@ async function begin() {
   at("enter").hidden = true;
   at("me").textContent = `${me.name} (${me.scope})`;
   at("preset").replaceChildren(...known.presets.map((name) => made("option", name)));
+  at("preset").value = "laptop";
   document.querySelector("main").hidden = false;
   await list();
 }
@@ -181,7 +225,13 @@ at("submit").addEventListener("submit", (event) => {
     await show(search.id);
   });
 });
-at("priced").addEventListener("submit", (event) => { event.preventDefault(); run(() => front(chosen)); });
+at("priced").addEventListener("submit", (event) => {
+  event.preventDefault();
+  run(() => Promise.all([front(chosen), at("whole").open && report()]));
+});
+at("whole").addEventListener("toggle", () => { if (at("whole").open) run(report); });
+at("keep").addEventListener("click", () => run(keep));
+at("compare").addEventListener("click", () => run(compare));
 at("actions").addEventListener("click", (event) => { if (event.target.dataset.do) run(() => act(event.target.dataset.do)); });
 setInterval(() => { if (!document.hidden && at("enter").hidden) list().catch(() => {}); }, 3000);
 run(begin);

@@ -36,13 +36,15 @@ def readyz(house: HouseHere):
 def metrics(who: Reader, house: HouseHere) -> str:
     """Numbers of the service, in the text format of Prometheus."""
     counts, (_, leases) = house.queue.counts(), house.leases.all()
-    mine = [lease.cores for lease in leases if lease.server == house.keeper.name]
+    mine = [lease for lease in leases if lease.server == house.keeper.name]
     lines = ["# HELP nas_searches Searches by state.", "# TYPE nas_searches gauge"]
     lines += [f'nas_searches{{state="{state}"}} {counts.get(state, 0)}' for state in STATES]
     for name, text, value in (
         ("nas_server_searches", "Searches that this server runs.", len(mine)),
-        ("nas_server_cores_used", "Cores of this server that they take.", sum(mine)),
+        ("nas_server_cores_used", "Cores of this server that they take.", sum(lease.cores for lease in mine)),
         ("nas_server_cores", "Cores of this server.", house.settings.cores),
+        ("nas_server_gpus_used", "GPUs of this server that they take.", sum(lease.gpus for lease in mine)),
+        ("nas_server_gpus", "GPUs of this server.", house.settings.gpus),
     ):
         lines += [f"# HELP {name} {text}", f"# TYPE {name} gauge", f"{name} {value}"]
     lines += ["# HELP nas_responses_total Responses by status.", "# TYPE nas_responses_total counter"]

@@ -1,27 +1,28 @@
-"""What a search found: front, trials, layouts in export formats, picture, log."""
+"""What a search found: front, trials, layouts in export formats, picture, report, log."""
 
 import json
-import math
 from typing import Annotated, Literal
 
+from anyio.to_thread import run_sync
 from fastapi import APIRouter, Query
-from fastapi.responses import PlainTextResponse, Response
+from fastapi.responses import HTMLResponse, PlainTextResponse, Response
 
+import nas
 from nas.results.exporters import EXPORTERS
-from nas.results.front import front_csv, front_json, front_table
-from nas.results.trials import Trial
 from nas.service.errors import Missing
+from nas.service.kept import REPORT, TRIALS, trials_json
 from nas.service.routes.common import Found, HouseHere
-from nas.service.schemas import Override, Trials, TrialShown
+from nas.service.schemas import Override, Trials
 from search_space.errors import InputError, one_of
 
 router = APIRouter(prefix="/v1/searches/{identity}", tags=["results"])
 
-FORMS = {
-    "json": (front_json, "application/json"),
-    "csv": (front_csv, "text/csv"),
-    "table": (front_table, "text/plain; charset=utf-8"),
+KINDS = {"json": "application/json", "csv": "text/csv", "table": "text/plain; charset=utf-8"}
+ALONE = {
+    "Content-Security-Policy": "sandbox allow-scripts; default-src 'none'; img-src data:; "
+    "script-src 'unsafe-inline'; style-src 'unsafe-inline'; frame-ancestors 'self'"
 }
+"""Of a page that asks the service for nothing, and may not."""
 LOG_BYTES = 2**16
 """Most of a log that is sent at once."""
 Priced = Annotated[
@@ -33,7 +34,7 @@ Priced = Annotated[
 @router.get(
     "/front",
     response_class=Response,
-    responses={200: {"content": {kind: {} for _, kind in FORMS.values()}, "description": "The front."}},
+    responses={200: {"content": {kind: {} for kind in KINDS.values()}, "description": "The front."}},
 )
 def front(
     search: Found,
@@ -42,8 +43,7 @@ def front(
     overrides: Priced = [],  # noqa: B006
 ) -> Response:
     """The front, and the published layouts beside it, as `nas front` writes it."""
-    opened, (write, kind) = house.open(search, overrides), FORMS[format]
-    return Response(write(opened.trials, opened.config), media_type=kind)
+    return Response(house.written(search, format, overrides), media_type=KINDS[format])
 
 
 @router.get("/front.svg", response_class=Response, responses={200: {"content": {"image/svg+xml": {}}}})
@@ -56,20 +56,26 @@ def picture(search: Found, house: HouseHere) -> Response:
     return Response(content, media_type="image/svg+xml")
 
 
-@router.get("/trials")
+@router.get("/report", response_class=HTMLResponse)
+async def report(search: Found, house: HouseHere, overrides: Priced = []) -> HTMLResponse:  # noqa: B006
+    """The page that `nas report` writes: it loads nothing, and works offline."""
+    page = await run_sync(house.made, search, REPORT, nas.Search.report, overrides, limiter=house.long)
+    return HTMLResponse(page, headers=ALONE)
+
+
+@router.get("/trials", response_model=Trials)
 def trials(
     search: Found,
     house: HouseHere,
     after: Annotated[int, Query(ge=-1, le=10**9, description="`next` of the page before.")] = -1,
     limit: Annotated[int, Query(ge=1, le=1000)] = 500,
     overrides: Priced = [],  # noqa: B006
-) -> Trials:
+) -> Response:
     """The layouts that were trained, by their numbers."""
-    opened = house.open(search, overrides)
-    rest = [trial for trial in opened.trials if trial.number > after]
-    names = opened.config.search.objectives
-    page = [_shown(trial, names) for trial in rest[:limit]]
-    return Trials(trials=page, next=page[-1].trial if len(rest) > limit else None)
+    found = json.loads(house.made(search, TRIALS, trials_json, overrides))
+    rest = [trial for trial in found if trial["trial"] > after]
+    page = {"trials": rest[:limit], "next": rest[limit - 1]["trial"] if len(rest) > limit else None}
+    return Response(json.dumps(page), media_type="application/json")
 
 
 @router.get(
@@ -117,17 +123,3 @@ def read_log(house: HouseHere, identity: str, offset: int) -> bytes:
             return file.read(LOG_BYTES)
     except OSError:
         return b""
-
-
-def _shown(trial: Trial, names: list[str]) -> TrialShown:
-    values = {name: trial.value(name) for name in names}
-    return TrialShown(
-        trial=trial.number,
-        origin=trial.name,
-        state=trial.state,
-        layout=str(trial.design),
-        objectives={name: value if math.isfinite(value) else None for name, value in values.items()},
-        seeds=trial.seeds,
-        on_front=trial.on_front,
-        confidence=trial.confidence,
-    )

@@ -1,4 +1,4 @@
-"""The report as text: a table for the terminal, Markdown and JSON."""
+"""The report as text: tables for the terminal, Markdown and JSON."""
 
 import json
 import math
@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from nas.results.table import Row, Table
 from nas.study.fidelity.agreement import FEWEST_SOURCES
 from nas.study.fidelity.baselines import BASELINES
 from nas.study.fidelity.report import NEAR, Axis, Report
@@ -19,21 +20,31 @@ def to_json(report: Report) -> str:
     return json.dumps(_finite(asdict(report)), indent=1) + "\n"
 
 
-def to_table(report: Report) -> str:
+def to_tables(report: Report) -> list[Table]:
     """The report for a terminal."""
-    axes = [[axis.name, *_axis_cells(axis)] for axis in report.axes]
-    parts = [*_counts(report), "", *_columns(["axis", *AXIS_COLUMNS], axes), "", *_notes(report)]
+    above = tuple(_counts(report))
+    rows = [_axis_row(axis) for axis in report.axes]
+    heads = ("axis", "statements", "sources", "proxies", "ties", "baselines; proxies above the best of these")
+    found = [Table(heads=heads, rows=tuple(rows), above=above, below=tuple(_notes(report)), words=(0,))]
     sources = _source_rows(report)
     if sources:
-        parts += ["", *_columns(["source", *(axis.name for axis in report.axes)], sources)]
+        rows = [Row(cells=tuple(row)) for row in sources]
+        found.append(Table(heads=("source", *(a.name for a in report.axes)), rows=tuple(rows), words=(0,)))
     tasks = _task_rows(report)
     if tasks:
-        parts += ["", "single scores, which decide nothing:", *_columns(_task_columns(report), tasks)]
-    left_out = [f"  {text}: {count} statements; {why}" for text, (count, why) in report.unmapped.items()]
+        rows, above = [Row(cells=tuple(row)) for row in tasks], ("single scores, which decide nothing:",)
+        found.append(Table(heads=tuple(_task_columns(report)), rows=tuple(rows), above=above, words=(0,)))
+    left_out = [Row(text=f"{text}: {count} statements; {why}") for text, (count, why) in report.unmapped.items()]
     if left_out:
-        more = [f"  and {len(left_out) - MOST_LISTED} more (report.md)"] if len(left_out) > MOST_LISTED else []
-        parts += ["", "cannot be trained:", *left_out[:MOST_LISTED], *more]
-    return "\n".join(parts) + "\n"
+        more = (f"and {len(left_out) - MOST_LISTED} more (report.md)",) if len(left_out) > MOST_LISTED else ()
+        found.append(Table(above=("cannot be trained:",), rows=tuple(left_out[:MOST_LISTED]), below=more))
+    return found
+
+
+def _axis_row(axis: Axis) -> Row:
+    statements, sources, proxies, ties, *shares, above = _axis_cells(axis)
+    text = ", ".join(f"{name} {share}" for name, share in zip(BASELINES, shares, strict=True))
+    return Row(cells=(axis.name, statements, sources, proxies, ties), text=f"{text}; {above}")
 
 
 def to_markdown(report: Report) -> str:
@@ -136,12 +147,6 @@ def _task_rows(report: Report) -> list[list[str]]:
 
 def _number(value: float | None, form: str = ".3f") -> str:
     return "" if value is None else format(value, form)
-
-
-def _columns(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    table = [list(header), *map(list, rows)]
-    widths = [max(len(row[i]) for row in table) for i in range(len(header))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
 
 
 def _markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

@@ -1,5 +1,6 @@
 """Bad input: one clear line that names the key, the value and what was expected; code 2; nothing written."""
 
+import os
 import subprocess
 import sys
 
@@ -22,6 +23,8 @@ OVERRIDES = {
     "impossible count": ("space.constraints.at_least={attention: 9}", "at_least", "at most 4"),
     "impossible budget": ("space.constraints.max_decode_ms=0.001", "max_decode_ms=0.001", "cheapest"),
     "word for a number": ("search.seeds=many", "search.seeds=many", "an integer"),
+    "key without its section": ("seconds=60", "seconds=60", "did you mean search.seconds?"),
+    "key of several sections": ("steps=9", "steps=9", "did you mean training.steps or loss.steps?"),
     "no key": ("=3", "=3", "key=value"),
     "no value": ("smoke", "smoke", "key=value"),
     "empty value": ("training.steps=", "training.steps", "an integer"),
@@ -162,6 +165,30 @@ def test_unknown_exporter_and_pick(tmp_path):
     (tmp_path / "config.yaml").write_text(load("smoke", TINY).to_yaml())
     assert "--format=onnx" in run("export", tmp_path, "--format", "onnx")
     assert "at least one layout" in run("export", tmp_path)
+
+
+def test_a_package_in_the_current_folder_is_not_searched(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lies_here.py").write_text("class Mine: pass")
+    line = run("search", "--config", "smoke", *TINY, "space.choices=['lies_here:Mine', gla]")
+    assert "No module named 'lies_here': the current folder is not searched" in line and "PYTHONPATH=." in line
+
+
+def test_a_package_that_has_the_name_of_one_of_ours(tmp_path):
+    (tmp_path / "kernels").mkdir()
+    (tmp_path / "kernels" / "__init__.py").write_text("")
+    path = os.pathsep.join((str(tmp_path), os.getcwd()))
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "nas", "cost", "gla*24"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
+        check=False,
+    )
+    assert done.returncode == 1 and done.stdout == "" and len(done.stderr.splitlines()) == 1
+    assert (
+        done.stderr.startswith(f"nas: kernels={tmp_path}/kernels: expected") and "pip uninstall kernels" in done.stderr
+    )
 
 
 def test_no_traceback_from_the_shell():

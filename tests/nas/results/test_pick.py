@@ -1,6 +1,7 @@
 import pytest
 
-from nas.results.front import front_dict, front_table
+from nas.results.front import front_dict
+from nas.results.front_table import front_table
 from nas.results.pick import knee, pick
 from nas.results.standing import mark_front
 from search_space.errors import InputError
@@ -106,5 +107,5 @@ def test_conditions_that_cannot_be_met_say_what_can():
 def test_the_knee_is_marked_in_table_and_json():
     trials, chosen = searched("decode_ms", (1.0, 2.0, 10.0))
     assert [p["knee"] for p in front_dict(trials, chosen)["points"]] == [False, True, False]
-    marked = [line for line in front_table(trials, chosen).splitlines() if "[knee: the best trade]" in line]
+    marked = [line for line in front_table(trials, chosen).to_text().splitlines() if "[knee: the best trade]" in line]
     assert len(marked) == 1 and marked[0].split()[0] == "1"

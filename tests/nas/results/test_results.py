@@ -10,7 +10,8 @@ from itertools import product
 import pytest
 
 from nas.results.folder import Folder
-from nas.results.front import front_csv, front_dict, front_json, front_table, record, write
+from nas.results.front import front_csv, front_dict, front_json, record, write
+from nas.results.front_table import front_table
 from nas.results.records import Failure, RunRecord
 from nas.results.standing import mark_front
 from nas.results.trials import Trial, TrialBook, front_of, seed_spread
@@ -45,7 +46,7 @@ def test_front_of_every_pair_of_directions(pair):
     assert [p["trial"] for p in found["points"]] == order
     rows = list(csv.DictReader(io.StringIO(front_csv(trials, config(*pair)))))
     assert [int(row["trial"]) for row in rows] == order
-    assert [line.split()[0] for line in front_table(trials, config(*pair)).splitlines()[1:4]] == list(map(str, order))
+    assert [row.cells[0] for row in front_table(trials, config(*pair)).rows] == list(map(str, order))
 
 
 @pytest.mark.parametrize("names", [("recall", "decode_ms", "largest_batch"), ("recall", "text_loss", "decode_ms")])
@@ -137,7 +138,7 @@ def test_an_objective_from_outside(tmp_path):
     assert trials[2].value(OWN) == pytest.approx((0.1 + 2.0) / 2)
     expected = ((4 * 0.05**2 + 2 * (math.log(1.1) ** 2 / 2)) / 6) ** 0.5
     assert seed_spread(trials, OWN) == pytest.approx(expected)
-    assert f"a factor of {math.exp(expected):.3g} in {OWN}" in front_table(trials, config(OWN, "decode_ms"))
+    assert f"a factor of {math.exp(expected):.3g} in {OWN}" in front_table(trials, config(OWN, "decode_ms")).below[-1]
     assert f"{OWN}_spread" in front_csv(trials, config(OWN, "decode_ms")).splitlines()[0]
     write(trials, config("recall", "decode_ms", OWN), Folder.create(tmp_path / "run", config().to_yaml()))
     assert "larger marks: better speed" in (tmp_path / "run" / "front.svg").read_text()
@@ -203,12 +204,25 @@ def test_the_csv_has_a_column_for_every_objective(marked):
 
 
 def test_the_table_is_for_people(marked):
-    lines = front_table(marked, config()).splitlines()
-    assert lines[0].split() == ["trial", "recall", "spread", "decode_ms", "(ms)", "seeds", "sure", "layout"]
-    assert lines[1].split()[:5] == ["0", "0.500", "0.141", "1", "2"]
-    assert lines[3] == "published layouts that are not on the front:" and lines[4].endswith("[Known]")
-    assert lines[-1].startswith("sure: ") and "in recall" in lines[-1]
-    assert front_table([], config()) == "No layout has been trained to its end yet.\n"
+    table = front_table(marked, config())
+    above, heads, *lines = table.to_text().splitlines()
+    assert "B 8, n 32768" in above and "proxies of 6 layers" in above
+    assert heads.split() == ["trial", "recall", "spread", "decode_ms", "seeds", "confidence", "layout"]
+    assert lines[0].split()[:5] == ["0", "0.500", "0.141", "1", "2"]
+    assert lines[2] == "published layouts that are not on the front:" and lines[3].endswith("[Known]")
+    assert lines[-1].startswith("confidence: ") and "in recall" in lines[-1]
+    assert len(table.rows[0].layers) == config().target.layers and set(table.rows[0].layers) <= set(table.colours)
+    assert front_table([], config()).to_text() == "No layout has been trained to its end yet.\n"
+
+
+def test_a_short_table_has_the_ends_of_the_front_and_nothing_else():
+    names = ["recall", "decode_ms"]
+    trials = [trial(i, result(recall=0.1 * i), decode_ms=1.0 + i) for i in range(9)]
+    trials.append(trial(9, result(recall=0.0), decode_ms=3.0, origin=Origin("Known", layout(9))))
+    mark_front(trials, names)
+    for most, expected in ((1, ["0"]), (2, ["0", "8"]), (3, ["0", "4", "8"]), (20, [str(i) for i in range(9)])):
+        table = front_table(trials, config(*names), most)
+        assert [row.cells[0] for row in table.rows] == expected and not table.below
 
 
 def test_the_front_is_written_into_the_folder(marked, tmp_path):

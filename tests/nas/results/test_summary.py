@@ -3,16 +3,21 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import asdict
 
 import pytest
 
 import nas
 from nas.results.folder import Folder
-from nas.results.front import front_csv, front_json, front_table
+from nas.results.front import front_csv, front_json
+from nas.results.front_table import front_table
 from nas.results.summarising import KeptSummary
 from nas.results.summary import SUMMARY, read_summary
+from nas.results.table import Table
 from tests.nas.examples import config, result, trial
 from tests.nas.results.test_folder import run
+
+TABLE = asdict(Table(heads=("a",)))
 
 
 @pytest.fixture
@@ -27,8 +32,9 @@ def test_a_reader_leaves_a_summary_for_the_next(folder):
     opened = nas.open(folder.path)
     made = opened.summary()
     assert read_summary(folder.path) == made and (made.runs, made.states["complete"]) == (2, 1)
-    forms = {"table": front_table, "json": front_json, "csv": front_csv}
+    forms = {"json": front_json, "csv": front_csv}
     assert made.front == {form: write(opened.trials, opened.config) for form, write in forms.items()}
+    assert made.table == front_table(opened.trials, opened.config) and made.table.rows
     status = opened.status()
     assert (status.runs, status.running, status.front) == (2, False, made.front)
 
@@ -67,9 +73,23 @@ def test_it_is_out_of_date_in_another_version(folder, monkeypatch):
         {"elapsed": "soon"},
         {"elapsed": 1e999},
         {"seconds": [1]},
-        {"front": {"table": "", "json": ""}},
-        {"front": {"table": "\x1b]0;mine\x07", "json": "", "csv": ""}},
-        {"front": {"table": 3, "json": "", "csv": ""}},
+        {"front": {"json": ""}},
+        {"front": {"json": "\x1b]0;mine\x07", "csv": ""}},
+        {"front": {"json": 3, "csv": ""}},
+        {"table": None},
+        {"table": []},
+        {"table": {"heads": []}},
+        {"table": dict(TABLE, above=["\x1b]0;mine\x07"])},
+        {"table": dict(TABLE, below="text")},
+        {"table": dict(TABLE, rows=[{"cells": [3], "text": "", "layers": []}])},
+        {
+            "table": dict(
+                TABLE, rows=[dict(cells=["a"], text="", layers=[]), dict(cells=["a", "b"], text="", layers=[])]
+            )
+        },
+        {"table": dict(TABLE, rows=[{"cells": ["a"], "text": "", "layers": ["\x1b[2J"]}])},
+        {"table": dict(TABLE, words=["x"])},
+        {"table": dict(TABLE, colours={"gla": 3})},
         {"further": 1},
         {"stamp": None},
         {"version": 3},

@@ -1,11 +1,13 @@
 import shutil
 import tempfile
+import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 
 import pytest
+import uvicorn
 from starlette.testclient import TestClient
 
 import nas
@@ -75,7 +77,7 @@ class House:
         self.folders.create(identity, configuration(tuple(overrides)), asked)
         return self.queue.submit(identity, asked)
 
-    def until(self, condition, *keepers, seconds=60.0):
+    def until(self, condition, *keepers, seconds=300.0):
         """Lets the keepers work until the condition holds."""
         end = time.monotonic() + seconds
         while not (found := condition()):
@@ -96,11 +98,9 @@ def house(tmp_path, database_url):
     house = House(settings, database, Queue(database, settings), Leases(database, settings), Folders(settings.root), [])
     yield house
     for keeper in house.keepers:
-        for held in keeper._held.values():
-            if held.started is not None and held.started.poll() is None:
-                held.started.kill()
-            if held.started is not None:
-                held.started.wait()
+        for process in getattr(keeper.runner, "started", {}).values():
+            process.kill()
+            process.wait()
     database.close()
 
 
@@ -115,6 +115,20 @@ def served(tmp_path, run=False, **settings):
     room = ServedHouse(given)
     with TestClient(create_app(room, run), base_url="http://127.0.0.1:8642", raise_server_exceptions=False) as client:
         yield client, room
+
+
+@contextmanager
+def listening(house, run=True):
+    """URL of a server that listens, in a thread."""
+    config = uvicorn.Config(create_app(house, run), host="127.0.0.1", port=0, log_level="warning", access_log=False)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.05)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    thread.join()
 
 
 def bearer(house, owner="ann", scope="submit") -> dict[str, str]:

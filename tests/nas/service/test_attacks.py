@@ -43,7 +43,8 @@ def test_settings_are_checked(override):
         load_settings(None, [override])
 
 
-PATHS = ["/v1/searches", "/v1/searches/0123456789abcdef", "/v1/searches/0123456789abcdef/front", "/v1/me", "/v1/known"]
+A_SEARCH = "/v1/searches/0123456789abcdef"
+PATHS = ["/v1/searches", A_SEARCH, f"{A_SEARCH}/front", f"{A_SEARCH}/report", "/v1/compare", "/v1/me", "/v1/known"]
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -102,8 +103,11 @@ def test_owners_see_and_change_their_own(guarded):
     theirs = client.post("/v1/searches", json={**SUBMIT, "key": "k"}, headers=bob).json()["id"]
     assert mine != theirs
     url = f"/v1/searches/{mine}"
-    for path in ("", "/front", "/trials", "/layouts/knee", "/log", "/events", "/front.svg"):
+    for path in ("", "/front", "/trials", "/layouts/knee", "/log", "/events", "/front.svg", "/report"):
         assert client.get(f"{url}{path}", headers=bob).status_code == 404
+    both = {"search": [mine, theirs]}
+    assert client.get("/v1/compare", params=both, headers=bob).status_code == 404
+    assert client.get("/v1/compare", params=both, headers=admin).status_code == 422  # nothing was trained yet
     for what in ("stop", "pause", "resume"):
         assert client.post(f"{url}/{what}", headers=bob).status_code == 404
     assert client.post(f"{url}/prolong", json={"trials": 9}, headers=bob).status_code == 404
@@ -276,11 +280,12 @@ def served_folders(client):
 
 
 def test_limits_of_size(tmp_path):
-    limits = {"trials": 10, "layers": 8, "seconds": 60, "steps": 100, "cores": 2}
+    limits = {"trials": 10, "layers": 8, "seconds": 60, "steps": 100, "cores": 2, "gpus": 1}
     with served(tmp_path, limits=limits) as (client, _):
         for override in (
             *("search.trials=11", "search.seconds=61", "space.layers=9", "target.layers=9", "training.steps=101"),
             "workers={pool: ray, count: 3}",
+            "workers={pool: ray, count: 2, cpus: 1, gpus: 0.75}",  # two in all
         ):
             refused(client, overrides=["target.layers=8", *SUBMIT["overrides"], override])
         assert client.post("/v1/layouts/cost", json={"layout": "gla*9", "target": {"layers": 8}}).status_code == 422

@@ -1,18 +1,15 @@
 """The client and its commands, against a server that listens."""
 
-import threading
 import time
 
 import pytest
-import uvicorn
 from click.testing import CliRunner
 
 import nas
 from nas.cli import main
-from nas.service.app import create_app
 from nas.service.house import House
 from nas.service.settings import Settings
-from tests.nas.service.conftest import QUICK
+from tests.nas.service.conftest import QUICK, listening
 from tests.nas.test_hostile import made, refused
 
 WAITING = [*QUICK, "workers.pool=ray", "workers.count=3"]
@@ -28,15 +25,8 @@ def house(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def server(house):
-    config = uvicorn.Config(create_app(house), host="127.0.0.1", port=0, log_level="warning", access_log=False)
-    uvicorn_server = uvicorn.Server(config)
-    thread = threading.Thread(target=uvicorn_server.run)
-    thread.start()
-    while not uvicorn_server.started:
-        time.sleep(0.05)
-    yield f"http://127.0.0.1:{uvicorn_server.servers[0].sockets[0].getsockname()[1]}"
-    uvicorn_server.should_exit = True
-    thread.join()
+    with listening(house) as url:
+        yield url
 
 
 @pytest.fixture
@@ -80,9 +70,28 @@ def test_the_calls_of_the_front_door(client, found, house, tmp_path):
     assert [trial["trial"] for trial in found.trials] == [trial.number for trial in local.trials]
     cheap = client.open(found.identity, ["target.batch=1"])
     assert cheap.front().equals(nas.open(local.path, ["target.batch=1"]).front())
+    assert found.report() == local.report() and cheap.report(tmp_path / "x.html") == (tmp_path / "x.html").read_text()
     assert client.cost("gla*3 attention", {"batch": 1}) == nas.cost("gla*3 attention", nas.Target(batch=1))
     with pytest.raises(nas.InputError, match="objectives"):
         client.open(found.identity, ["search.objectives=[recall]"]).front()
+
+
+def test_searches_are_compared(client, found, house, tmp_path):
+    other = client.submit("smoke", WAITING, name="other", priority=-10, key="other")
+    other.pause()
+    runs = made(tmp_path / "made", runs=3) / "runs.jsonl"
+    (house.folders.at(other.identity).path / "runs.jsonl").write_bytes(runs.read_bytes())
+    both = client.compare(found, other.identity, overrides=["target.batch=1"])
+    local = nas.compare(
+        *(house.folders.at(each.identity).path for each in (found, other)), overrides=["target.batch=1"]
+    )
+    assert both.to_dict()["hypervolume"] == local.hypervolume and "other" in both.to_table()
+    assert both.front().drop(columns="found_by").equals(local.front().drop(columns="found_by"))
+    assert both.to_json().startswith("{") and both.to_csv().startswith("origin,")
+    both.draw(tmp_path / "both.svg")
+    assert "2 searches" in (tmp_path / "both.svg").read_text()
+    with pytest.raises(nas.InputError, match="search"):
+        client.compare(found)
 
 
 def test_stop_resume_delete(client):
@@ -104,6 +113,7 @@ def test_commands(client, found, tmp_path):
     assert say("watch", identity) == "complete\n"
     assert "recall" in say("fetch", identity, "--front", "table")
     assert nas.Layout.from_yaml(say("fetch", found.identity))
+    assert say("fetch", found.identity, "--report").startswith("<!doctype html>")
     say("fetch", found.identity, "--pick", "all", "-o", tmp_path / "all")
     assert len(list((tmp_path / "all").iterdir())) == len(found.front())
 

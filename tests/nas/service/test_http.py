@@ -1,11 +1,15 @@
 """The service over HTTP, in this process."""
 
 import json
+import os
 
 import pytest
 import yaml
 
 import nas
+from nas.results.records import RunRecord
+from nas.service.kept import REPORT, TRIALS
+from tests.nas.examples import layout, result
 from tests.nas.service.conftest import LONG, SUBMIT, bearer, served
 from tests.nas.test_hostile import made
 
@@ -19,6 +23,7 @@ def submitted(client, **changes):
 def ready(client, house, tmp_path, **changes):
     """A search with six runs on record, that nobody ran."""
     search = submitted(client, **changes)
+    tmp_path.mkdir(exist_ok=True)
     folder = made(tmp_path / "made")
     (house.folders.at(search["id"]).path / "runs.jsonl").write_bytes((folder / "runs.jsonl").read_bytes())
     return f"/v1/searches/{search['id']}"
@@ -125,6 +130,62 @@ def test_what_was_found_is_read_and_priced_anew(tmp_path):
         assert client.get(f"{url}/front", params={"set": "search.seconds=3"}).status_code == 422
 
 
+def test_the_report_is_the_page_of_the_command_line(tmp_path):
+    with served(tmp_path) as (client, house):
+        url = ready(client, house, tmp_path)
+        folder = house.folders.at(url.rpartition("/")[2]).path
+        for overrides in ([], ["target.batch=1", "target.context=4096"]):
+            page = client.get(f"{url}/report", params={"set": overrides})
+            assert page.headers["content-type"].startswith("text/html")
+            assert page.text == nas.open(folder, overrides).report()
+            allowed = page.headers["content-security-policy"]
+            assert allowed.startswith("sandbox allow-scripts;") and "default-src 'none'" in allowed
+        assert client.get(f"{url}/report", params={"set": "search.seconds=3"}).status_code == 422
+
+
+def test_what_was_made_of_a_record_is_kept_until_it_grows(tmp_path):
+    with served(tmp_path) as (client, house):
+        url = ready(client, house, tmp_path)
+        place = house.folders.at(url.rpartition("/")[2])
+        counted = lambda: len(client.get(f"{url}/trials").json()["trials"])  # noqa: E731
+        assert counted() == 6 and client.get(f"{url}/report").status_code == 200
+        for name, text in ((TRIALS, "[]"), (REPORT, "kept")):
+            kept = place.own / f"{nas.__version__}-{name}"
+            time = kept.stat().st_mtime_ns
+            kept.write_text(text)
+            os.utime(kept, ns=(time, time))
+        assert counted() == 0 and client.get(f"{url}/report").text == "kept"
+        assert len(client.get(f"{url}/trials", params={"set": "target.batch=1"}).json()["trials"]) == 6
+        record = RunRecord(trial=6, origin=None, layout=layout(6), seed=0, elapsed=1.0, result=result())
+        nas.open(place.path).folder.append([record])
+        assert counted() == 7 and "7 layouts" in client.get(f"{url}/report").text
+
+
+def test_searches_are_compared(tmp_path):
+    with served(tmp_path) as (client, house):
+        urls = [ready(client, house, tmp_path / str(n), name=name) for n, name in enumerate(("one", "two", "two"))]
+        ids = [url.rpartition("/")[2] for url in urls]
+        found = client.get("/v1/compare", params={"search": ids}).json()
+        names = ["one", f"two {ids[1]}", f"two {ids[2]}"]
+        assert [part["name"] for part in found["searches"]] == names and found["comparable"]
+        local = nas.compare(*(nas.open(house.folders.at(identity).path) for identity in ids))
+        assert found["hypervolume"] == local.to_dict()["hypervolume"]
+        assert [point["design"] for point in found["points"]] == [t.design.to_dict() for t in local.members]
+        asked = {"search": ids[:2], "set": ["target.batch=1"]}
+        cheap = client.get("/v1/compare", params=asked).json()
+        assert cheap["points"][0]["decode_ms"] < found["points"][0]["decode_ms"]
+        assert client.get("/v1/compare", params={**asked, "format": "csv"}).text.startswith("origin,recall,decode_ms")
+        assert "2 searches" in client.get("/v1/compare", params={**asked, "format": "table"}).text
+        picture = client.get("/v1/compare", params={**asked, "format": "svg"})
+        assert picture.headers["content-type"] == "image/svg+xml" and "one" in picture.text
+        other = ready(client, house, tmp_path / "x", overrides=[*SUBMIT["overrides"], "target.batch=2"])
+        said = client.get("/v1/compare", params={"search": [ids[0], other.rpartition("/")[2]]})
+        assert said.status_code == 422 and said.json()["key"] == "target.batch"
+        for wrong in (ids[:1], [ids[0], ids[0]], [ids[0], "../x"], ids * 7):
+            assert client.get("/v1/compare", params={"search": wrong}).status_code == 422, wrong
+        assert client.get("/v1/compare", params={"search": [ids[0], "0" * 16]}).status_code == 404
+
+
 def test_layouts_are_priced_and_scored(local):
     found = local.post("/v1/layouts/cost", json={"layout": "(gla*3 attention)*6", "target": {"batch": 1}}).json()
     price = nas.cost("(gla*3 attention)*6", nas.Target(batch=1))
@@ -167,5 +228,5 @@ def test_the_page_is_served_whole(local):
     page = local.get("/")
     assert page.status_code == 200 and "default-src 'self'" in page.headers["content-security-policy"]
     assert "//" not in page.text.replace("<!doctype", "").replace("http://www.w3.org", "")
-    for name in ("page.js", "page.css"):
+    for name in ("page.js", "chart.js", "page.css"):
         assert name in page.text and local.get(f"/{name}").status_code == 200

@@ -103,7 +103,7 @@ def test_a_second_process_leaves_the_search_alone(house, monkeypatch):
         "import nas.service.child as c, sys; c.PATIENCE = 0; sys.exit(c.main(sys.argv[1], False))",
     ]
     again = subprocess.run([*command, str(place.path)], env={**os.environ, "PYTHONPATH": os.getcwd()}, check=False)
-    assert again.returncode == 3 and place.process.pid == keeper._held[A].started.pid
+    assert again.returncode == 3 and place.process.pid == keeper.runner.started[place.path].pid
     house.queue.want(A, "ann", "run", "ann", "prolonged")  # its process ends, and another one begins
     house.until(lambda: house.queue.get(A).starts == 2, keeper)
     house.queue.want(A, "ann", "stop", "ann")

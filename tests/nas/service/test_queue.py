@@ -18,10 +18,10 @@ def put(house, number, **fields):
     return house.submit(identity(number), created=float(number), **fields)[0]
 
 
-def taken(house, server="a", cores=4):
+def taken(house, server="a", cores=4, gpus=0):
     """The numbers of the searches that a server takes, in order."""
     found = []
-    while (search := house.leases.claim(server, cores)) is not None:
+    while (search := house.leases.claim(server, cores, gpus)) is not None:
         found.append(int(search.id, 16))
     return found
 
@@ -72,6 +72,32 @@ def test_quota_of_a_user(house):
     for number, owner in ((1, "ann"), (2, "ann"), (3, "ann"), (4, "bob"), (5, "bob")):
         put(house, number, owner=owner)
     assert taken(house, cores=9) == [1, 4, 2]
+
+
+def test_quota_of_gpus(house):
+    house.leases.settings = house.settings.model_copy(update={"gpu_quota": 2, "gpu_quotas": {"bob": 0, "eve": 4}})
+    for number, owner, gpus in (
+        (1, "ann", 1),
+        (2, "ann", 2),
+        (3, "ann", 1),
+        (4, "bob", 1),
+        (5, "bob", 0),
+        (6, "eve", 3),
+    ):
+        put(house, number, owner=owner, gpus=gpus)
+    assert taken(house, cores=9, gpus=9) == [1, 5, 6, 3]
+    house.leases.release(identity(1), "a", "complete", None, None, True)
+    house.leases.release(identity(3), "a", "complete", None, None, True)
+    assert taken(house, cores=9, gpus=9) == [2]
+
+
+def test_gpus_of_a_server(house):
+    for number, gpus in ((1, 2), (2, 2), (3, 1), (4, 0)):
+        put(house, number, gpus=gpus)
+    assert taken(house) == [4]  # a server without GPUs leaves the others to those that have some
+    assert taken(house, "b", 9, 3) == [1]  # the second is waited for
+    house.leases.release(identity(1), "b", "complete", None, None, True)
+    assert taken(house, "b", 9, 3) == [2, 3]
 
 
 def test_a_large_search_is_waited_for(house):
