@@ -1,4 +1,4 @@
-"""`nas ui`: MLflow's pages of one search, or of several."""
+"""Commands that open pages of MLflow: ui."""
 
 import os
 from collections.abc import Sequence
