@@ -16,6 +16,8 @@ from nas.config import Config
 from nas.config.loading import load_written
 
 RECORD = Path(__file__).with_name("known.yaml")
+FEWEST = 5
+"""Statements; fewer of them are not put into a line."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +43,7 @@ class Known:
         parts = [
             f"{each['share']:.0%} on {name} ({each['untrained']:.0%} without training)"
             for name, each in self.axes.items()
-            if not name.endswith("-loss")
+            if not name.endswith("-loss") and each["statements"] >= FEWEST
         ]
         return f"proxies like these order published statements as published: {', '.join(parts)}"
 
@@ -86,4 +88,6 @@ if __name__ == "__main__":
     on_record = yaml.safe_load(RECORD.read_text()) if RECORD.exists() else []
     new = entry_of(Path(sys.argv[1]))
     kept = [each for each in on_record or () if (each["proxies"], each["group"]) != (new["proxies"], new["group"])]
-    RECORD.write_text(yaml.safe_dump([*kept, new], sort_keys=False, default_flow_style=None, width=110))
+    # Of two groups, the one that nothing was chosen on comes first, which is the one that is shown.
+    entries = sorted([*kept, new], key=lambda each: each["group"] == "choose")
+    RECORD.write_text(yaml.safe_dump(entries, sort_keys=False, default_flow_style=None, width=110))
