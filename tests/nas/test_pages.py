@@ -30,7 +30,7 @@ pytestmark = pytest.mark.skipif(not installed(), reason="needs chromium and chro
 PATIENCE = 300
 """Seconds for a page of MLflow's to be drawn, on a busy machine too."""
 COLOURS = """return [...document.querySelectorAll('.scatterlayer .point')].map(e => '#' +
-  getComputedStyle(e).fill.match(/\\d+/g).map(x => Number(x).toString(16).padStart(2, '0')).join(''))"""
+  (getComputedStyle(e).fill.match(/\\d+/g) || []).map(x => Number(x).toString(16).padStart(2, '0')).join(''))"""
 TITLES = "return ['.xtitle', '.ytitle'].map(s => document.querySelector(s)?.textContent)"
 TICKS = "return [...document.querySelectorAll('.dimension')].map(e => e.querySelectorAll('.tick').length)"
 BOXES = """return [...document.querySelectorAll(SELECTOR)].map(e => {

@@ -19,6 +19,9 @@ ARGUMENTS = [
     *("disable-quic", "disable-background-networking", "disable-component-update", "disable-sync"),
 ]
 
+PATIENCE = 300
+"""Seconds that a page may take for an answer, on a machine that others use too."""
+
 
 def installed() -> bool:
     """Whether this machine has the browser and its driver; where all has to be tested, it must."""
@@ -34,13 +37,14 @@ class Browser:
     def __init__(self, driver: str):
         self._driver = driver
         options = {"args": [f"--{a}" for a in ARGUMENTS], "binary": shutil.which("chromium")}
-        wanted = {"capabilities": {"alwaysMatch": {"goog:chromeOptions": options}}}
+        always = {"goog:chromeOptions": options, "timeouts": {"script": 1000 * PATIENCE, "pageLoad": 1000 * PATIENCE}}
+        wanted = {"capabilities": {"alwaysMatch": always}}
         self._session = f"/session/{self._call('POST', '/session', wanted)['sessionId']}"
 
     def _call(self, method: str, path: str, body: Any = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self._driver + path, data, {"Content-Type": "application/json"}, method=method)
-        with urllib.request.urlopen(request, timeout=60) as response:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as response:
             return json.load(response)["value"]
 
     def open(self, address: str) -> None:
