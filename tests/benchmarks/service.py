@@ -1,6 +1,6 @@
 """What a service that holds much costs: reads of all kinds, and many clients that follow searches.
 
-    python -m tests.benchmarks.service [--searches 1000] [--trials 500] [--reads 4000] [--streams 100] [--out FILE]
+    python -m tests.benchmarks.service [--searches 1000] [--trials 500] [--reads 5000] [--made 20] [--streams 100]
 
 Writes tests/benchmarks/results/service.md. The searches are those of tests/benchmarks/made_up.py, recorded and kept by
 the code that does so for real ones; a few are made, each is copied many times. The server is a process of its own, on
@@ -45,13 +45,14 @@ READS = {
     "a search": "/v1/searches/{id}",
     "its front": "/v1/searches/{id}/front",
     "its trials": "/v1/searches/{id}/trials",
-    "its best trade as YAML": "/v1/searches/{id}/layouts/knee",
     "its log": "/v1/searches/{id}/log",
-    "its front for another use": "/v1/searches/{id}/front?set=target.batch=1",
-    "its report": "/v1/searches/{id}/report",
 }
-SHARES = {"its front for another use": 0.02, "its report": 0.02}
-"""Of the reads; the others share the rest."""
+MADE = {
+    "its best trade as YAML": "/v1/searches/{id}/layouts/knee",
+    "its front for another use": "/v1/searches/{id}/front?set=target.batch=1",
+    "its report, never read before": "/v1/searches/{id}/report",
+}
+"""What the record of the search has to be read for, unless it is in memory."""
 
 
 def make(folder: Path, trials: int) -> Progress:
@@ -146,16 +147,15 @@ def memory_of(pid: int) -> float:
     raise OSError("no memory")
 
 
-def read(identities: list[str], count: int, pid: int) -> Iterator[str]:
-    """Lines of the record."""
-    rng, connection = random.Random(1), http.client.HTTPConnection("127.0.0.1", PORT, timeout=120)
-    rest = (1 - sum(SHARES.values())) / (len(READS) - len(SHARES))
-    weights = [SHARES.get(name, rest) for name in READS]
-    clock: dict[str, list[float]] = {name: [] for name in READS}
-    used: dict[str, list[float]] = {name: [] for name in READS}
+def read(paths: dict[str, str], identities: list[str], count: int, pid: int) -> Iterator[str]:
+    """Lines of the record: `count` reads, drawn from the paths; of each kind one more is not counted, as it imports."""
+    rng, connection = random.Random(1), http.client.HTTPConnection("127.0.0.1", PORT, timeout=600)
+    clock: dict[str, list[float]] = {name: [] for name in paths}
+    used: dict[str, list[float]] = {name: [] for name in paths}
     sizes: dict[str, int] = {}
-    for name in [*READS, *READS, *rng.choices(list(READS), weights, k=count)]:
-        path, cpu, begin = READS[name].format(id=rng.choice(identities)), seconds_of(pid), time.perf_counter()
+    names = list(paths)
+    for name in [*names, *(names[number % len(names)] for number in range(count))]:
+        path, cpu, begin = paths[name].format(id=rng.choice(identities)), seconds_of(pid), time.perf_counter()
         sizes[name] = len(get(path, connection))
         clock[name].append(1e3 * (time.perf_counter() - begin))
         used[name].append(1e3 * (seconds_of(pid) - cpu))
@@ -163,13 +163,13 @@ def read(identities: list[str], count: int, pid: int) -> Iterator[str]:
         "| read | reads | median, ms | p99, ms | longest, ms | CPU of the server, ms | KB |",
         "| --- " * 7 + "|",
     )
-    every = [value for values in clock.values() for value in values[1:]]
-    for name, values in (*clock.items(), ("all", every)):
-        values = values[1:] if name in clock else values  # the first one of a kind imports
-        cpu = np.mean(used[name][1:]) if name in clock else np.mean([x for xs in used.values() for x in xs[1:]])
+    rows = {name: (clock[name][1:], used[name][1:]) for name in paths}
+    every = [[value for row in rows.values() for value in row[which]] for which in (0, 1)]
+    for name, (values, cpus) in {**rows, "all of these": every}.items():
         median, p99 = np.percentile(values, [50, 99])
         size = f"{sizes[name] / 1e3:.0f}" if name in sizes else ""
-        yield f"| {name} | {len(values)} | {median:.1f} | {p99:.1f} | {max(values):.1f} | {cpu:.1f} | {size} |"
+        times = f"{median:.1f} | {p99:.1f} | {max(values):.1f} | {np.mean(cpus):.1f}"
+        yield f"| {name} | {len(values)} | {times} | {size} |"
 
 
 def follow(count: int, pid: int) -> Iterator[str]:
@@ -209,7 +209,15 @@ def main(options: argparse.Namespace) -> None:
         identities = fill(settings, options.searches, options.trials)
         with server(settings) as pid:
             began = memory_of(pid)
-            lines = [*read(identities, options.reads, pid), "", *follow(options.streams, pid)]
+            lines = [
+                *read(READS, identities, options.reads, pid),
+                "",
+                "What the record of a search is read for:",
+                "",
+                *read(MADE, identities, options.made * len(MADE), pid),
+                "",
+                *follow(options.streams, pid),
+            ]
     command = " ".join(["python -m tests.benchmarks.service", *sys.argv[1:]])
     text = "\n".join(
         [
@@ -230,7 +238,7 @@ def main(options: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    for option, default in (("searches", 1000), ("trials", 500), ("reads", 4000), ("streams", 100)):
+    for option, default in (("searches", 1000), ("trials", 500), ("reads", 5000), ("made", 20), ("streams", 100)):
         parser.add_argument(f"--{option}", type=int, default=default)
     parser.add_argument("--out", type=Path, default=RESULTS)
     main(parser.parse_args())

@@ -56,6 +56,7 @@ def cluster(cores: int) -> Iterator[Cluster]:
         "RAY_AUTH_TOKEN_PATH": str(place / "token"),
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_raylet_start_wait_time_s": str(STARTS),
+        "RAY_agent_register_timeout_ms": str(1000 * STARTS),
     }
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)

@@ -88,6 +88,19 @@ def test_problems_say_what_the_command_line_says(local):
     assert local.post("/v1/searches", json={**SUBMIT, "config": {}}).json()["key"] == "preset"
 
 
+def test_gpus_are_counted(tmp_path):
+    with served(tmp_path, gpus=1, gpu_quota=1) as (client, house):
+        taken = lambda *more: submitted(client, overrides=[*SUBMIT["overrides"], *more])["gpus"]  # noqa: E731
+        assert taken() == 1 and taken("training.device=cpu") == 0
+        assert taken("workers={pool: ray, count: 3, gpus: 0.25}") == 1 and taken("workers={pool: ray}") == 0
+        large = {**SUBMIT, "overrides": [*SUBMIT["overrides"], "workers={pool: ray, count: 2, gpus: 1}"]}
+        said = client.post("/v1/searches", json=large)
+        assert said.status_code == 422 and said.json()["key"] == "workers.gpus"
+        house.keeper.name = "a"
+        assert house.leases.claim("a", 9, 1).gpus == 1 and house.leases.claim("a", 9, 1) is not None
+        assert "nas_server_gpus_used 1" in client.get("/metrics").text
+
+
 def test_lists_and_pages(local):
     ids = [submitted(local, name=f"s{number}", priority=-number)["id"] for number in range(3)]
     page = local.get("/v1/searches", params={"limit": 2}).json()
