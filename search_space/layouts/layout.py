@@ -17,7 +17,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from search_space.checks import instance
 from search_space.errors import InputError, one_of
 from search_space.files import read_text
 from search_space.layouts.block import Block, check_parts, find_block, parse_blocks
-from search_space.layouts.notation import parse
+from search_space.layouts.notation import parse, short
 from search_space.plain import check_plain, parse_yaml
 
 
@@ -66,13 +65,7 @@ class Layout:
 
     def __str__(self) -> str:
         """The layers in short, as in `gla*2 attention gla*3` or `(gla*2 attention)*8`; `parse` reads it."""
-        depth = len(self.layers)
-        period = next(p for p in range(1, depth + 1) if self.layers[:p] * (depth // p) == self.layers)
-        if period == 1:
-            return f"{self.layers[0]}*{depth}" if depth > 1 else str(self.layers[0])
-        runs = [(str(block), len(list(run))) for block, run in groupby(self.layers[:period])]
-        text = " ".join(f"{name}*{count}" if count > 1 else name for name, count in runs)
-        return f"({text})*{depth // period}" if period < depth else text
+        return short([str(block) for block in self.layers])
 
     @property
     def key(self) -> str:

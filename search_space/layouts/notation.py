@@ -8,6 +8,7 @@ space: `attention (gla hgrn)*2` is a block and a group.
 """
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from search_space import limits
@@ -29,6 +30,36 @@ def parse(text: str) -> tuple[Block, ...]:
     blocks = reader.layout()
     reader.expect("")
     return tuple(blocks)
+
+
+def short(names: Sequence[str]) -> str:
+    """Blocks in short notation, which `parse` reads: repeats as `gla*2` or `(gla*2 attention)*8`, the longest first.
+
+    Args:
+        names: of the blocks, layer by layer.
+    """
+    parts, place = list[str](), 0
+    while place < len(names):
+        period, count = _longest(names[place:])
+        group = names[place : place + period]
+        text = group[0] if period == 1 else f"({short(group)})"
+        parts.append(f"{text}*{count}" if count > 1 else text)
+        place += period * count
+    return " ".join(parts)
+
+
+def _longest(names: Sequence[str]) -> tuple[int, int]:
+    """Period and count of the repeats that names begin with and that reach farthest; (1, 1) where there are none."""
+    best = 1, 1
+    for period in range(1, len(names) // 2 + 1):
+        count, group = 1, names[:period]
+        while names[period * count : period * (count + 1)] == group:
+            count += 1
+        if count > 1 and period * count > best[0] * best[1]:
+            best = period, count
+        if best[0] * best[1] == len(names):
+            break
+    return best
 
 
 class _Reader:
