@@ -27,12 +27,11 @@ from tracking.ui import Shown, serve
 
 pytestmark = pytest.mark.skipif(not installed(), reason="needs chromium and chromedriver (Debian: chromium-driver)")
 
-PATIENCE = 300
+PATIENCE = 500
 """Seconds for a page of MLflow's to be drawn, on a busy machine too."""
 COLOURS = """return [...document.querySelectorAll('.scatterlayer .point')].map(e => '#' +
   (getComputedStyle(e).fill.match(/\\d+/g) || []).map(x => Number(x).toString(16).padStart(2, '0')).join(''))"""
 TITLES = "return ['.xtitle', '.ytitle'].map(s => document.querySelector(s)?.textContent)"
-TICKS = "return [...document.querySelectorAll('.dimension')].map(e => e.querySelectorAll('.tick').length)"
 BOXES = """return [...document.querySelectorAll(SELECTOR)].map(e => {
   const b = e.getBoundingClientRect(); return [b.left, b.top, b.right, b.bottom, e.textContent] })"""
 PICTURE = "return [...document.images].filter(i => i.src.includes('front.svg')).map(i => i.naturalWidth)"
@@ -141,8 +140,6 @@ def test_the_charts_show_all_layouts_and_the_layers_of_the_front(window, sent, a
     layers = [f"layer_{i:02d}" for i in range(depth)]
     axes = [*layers, f"front {len(sent.folder.read())}", "log2 decode_ms", "recall"]
     assert [title[-1] for title in titles] == axes and apart(titles)
-    blocks = [len({str(t.layout.layers[i]) for t in sent.trials if t.on_front}) for i in range(depth)]
-    assert window.run(TICKS)[:depth] == blocks, "the layers are those of the front alone"
     (left, _, right, *_), *_ = boxes(window, "#wrapper")
     assert all(left <= title[0] and title[2] <= right for title in titles)
 
