@@ -1,4 +1,4 @@
-"""The process of one search: `python -m nas.service.child FOLDER [--trust] [--address CLUSTER]`.
+"""The process of one search: `python -m nas.service.child FOLDER [--trust] [--address CLUSTER] [--job ID]`.
 
 It needs no server, and outlives the one that began it.
 """
@@ -21,22 +21,26 @@ from nas.service.kept import TRIALS, kept, trials_json
 PATIENCE = 10.0
 """Seconds to wait for the lock: somebody may be looking whether it is held."""
 BUSY = 3
-"""Exit code where another process runs the search."""
+"""Exit code where another process runs the search, or is to."""
 
 
-def main(path: str, trust: bool, address: str | None = None) -> int:
+def main(path: str, trust: bool, address: str | None = None, job: str | None = None) -> int:
     """Runs the search in a folder to its end or until it is asked to stop; what became of it stands in the folder.
 
     Args:
         path: of the folder.
         trust: as in `nas.open`.
         address: of the Ray cluster that runs are spread over, where the search names none.
+        job: of Ray that this process is; nothing is done if the search is another one's by now.
     """
     place = Place(Path(path))
     held = place.lock(PATIENCE)
     try:
         held.acquire()
     except Timeout:
+        return BUSY
+    if job is not None and place.job != job:
+        held.release()
         return BUSY
     me = Process(pid=os.getpid(), born=born(os.getpid()) or "", host=host(), record=place.record_bytes)
     place.process = me
@@ -97,4 +101,5 @@ if __name__ == "__main__":
     parser.add_argument("path")
     parser.add_argument("--trust", action="store_true")
     parser.add_argument("--address")
+    parser.add_argument("--job")
     sys.exit(main(**vars(parser.parse_args())))

@@ -123,7 +123,7 @@ class OnRay:
         place.job = identity = f"nas-{search.id}-{secrets.token_hex(4)}"
         spread = load_written(place.path / "config.yaml", (), self.trust).workers.pool == "ray"
         cores, gpus = (0, 0) if spread else (search.cores, search.gpus)  # its tasks ask for theirs
-        command = [*_command(place, self.trust), "--address", "auto"]
+        command = [*_command(place, self.trust), "--address", "auto", "--job", identity]
         self.jobs.submit(identity, command, place.log, _environment(), cores, gpus)
 
     def look(self, place: Place) -> Look:
@@ -137,9 +137,10 @@ class OnRay:
         place.job = None
 
     def kill(self, place: Place) -> None:
-        """As `Runner.kill`."""
+        """As `Runner.kill`. A job that waits for room cannot be ended: it does nothing when it finds some."""
         if place.job is not None:
             self.jobs.stop(place.job)
+            place.job = None
 
 
 def _command(place: Place, trust: bool) -> list[str]:

@@ -2,11 +2,14 @@
 
 import os
 import signal
+import subprocess
+import sys
 from contextlib import suppress
 
 import pytest
 
 import nas
+from nas.service.child import BUSY
 from nas.service.folders import born
 from nas.service.settings import load_settings
 from search_space.errors import InputError
@@ -77,6 +80,9 @@ def test_a_job_that_finds_no_room_waits_and_can_be_taken_back(house, ray):
     assert house.folders.at(A).process is None
     house.queue.want(A, "ann", "stop", "ann")
     house.until(lambda: house.state(A) == "stopped", keeper, seconds=300)
+    late = [sys.executable, "-P", "-m", "nas.service.child", str(house.folders.at(A).path), "--job", "nas-late"]
+    assert subprocess.run(late, env={**os.environ, "PYTHONPATH": os.getcwd()}, check=False).returncode == BUSY
+    assert house.folders.at(A).process is None  # the job, where it finds room after all
 
 
 def test_a_cluster_that_is_away_costs_no_search(house, ray):
