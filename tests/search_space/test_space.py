@@ -54,7 +54,7 @@ def test_tied_in_a_pattern():
     of = space(layers=5, tie="pattern", tie_size=2)
     assert [d.layers for d in of.decisions] == [(0, 2, 4), (1, 3)]
     layout = of.layout({d.name: name for d, name in zip(of.decisions, ["gla", "attention"], strict=True)})
-    assert str(layout) == "gla attention gla attention gla"
+    assert str(layout) == "(gla attention)*2 gla"
 
 
 def test_choices_of_single_layers():
