@@ -1,5 +1,6 @@
 """What the pages say is so: commands parse, links lead somewhere, code runs, generated pages are those of today."""
 
+import os
 import re
 import shlex
 import shutil
@@ -86,6 +87,14 @@ def test_the_tutorial_is_a_transcript():
     blocks = BLOCK.findall(PAGES["docs/tutorial.md"])
     assert sum(len(commands(block)) for block in blocks) >= 8
     assert all(len(block.splitlines()) > len(commands(block)) for block in blocks)  # each printed something
+
+
+@pytest.mark.skipif("WHOLE" not in os.environ, reason="takes minutes; WHOLE=1 runs it")
+def test_the_tutorial_runs():
+    page = PAGES["docs/tutorial.md"]
+    again = remade(page)
+    assert [*map(commands, BLOCK.findall(again))] == [*map(commands, BLOCK.findall(page))]
+    assert "step 2: loss" in again
 
 
 def test_transcripts_keep_commands_and_renew_outputs():

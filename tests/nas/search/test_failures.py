@@ -1,6 +1,7 @@
 """Failures of a layout and failures of a place; and a search that is interrupted goes on as the same search."""
 
 import json
+import re
 import threading
 from collections import deque
 from importlib import import_module
@@ -159,7 +160,7 @@ def test_what_runs_is_shown(tmp_path, tiny):
     front_door.search(config, out=tmp_path / "run", on_progress=look)
     text, (job,) = next((text, jobs) for text, jobs in shown if jobs)
     assert job.trial == 0 and job.seeds == (0,) and job.since > 0
-    assert f"s: trial 0, seed 0, {job.layout}" in text
+    assert re.search(rf"^ +0 +0 +\d+ s  {re.escape(job.layout)}$", text, re.M)
     assert not (tmp_path / "run" / "running.json").exists()
 
 

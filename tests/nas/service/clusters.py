@@ -60,6 +60,7 @@ def cluster(cores: int) -> Iterator[Cluster]:
     }
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
+    _forget_token()
     head, dashboard, *others = _ports(len(AGENTS) + 2)
     ray = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--include-dashboard=true"]
     ports = {"port": head, "dashboard-port": dashboard, **dict(zip(AGENTS, others, strict=True))}
@@ -84,6 +85,14 @@ def cluster(cores: int) -> Iterator[Cluster]:
             os.environ.pop(name)
             if value is not None:
                 os.environ[name] = value
+        _forget_token()
+
+
+def _forget_token() -> None:
+    """Makes Ray read the token anew: a process keeps the first one, and that may be another cluster's."""
+    from ray._raylet import AuthenticationTokenLoader
+
+    AuthenticationTokenLoader.instance().reset_cache()
 
 
 def _begins(process: subprocess.Popen, dashboard: int, log: Path) -> bool:
