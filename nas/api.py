@@ -196,11 +196,11 @@ def compare(*searches: Search | str | Path, overrides: Sequence[str] = (), trust
     from nas.handle import Search
     from nas.results.compare import Searched
     from nas.results.compare import compare as put_together
+    from nas.results.folder import short_names
     from search_space.errors import InputError
 
     opened = [each if isinstance(each, Search) else Search(each, overrides, trust=trust) for each in searches]
-    short = [each.path.resolve().name for each in opened]
-    names = [name if short.count(name) == 1 else str(each.path) for name, each in zip(short, opened, strict=True)]
+    names = short_names([each.path for each in opened])
     if len(set(names)) < len(names):
         raise InputError("DIR", ", ".join(names), "different searches")
     searched = [Searched(each.config, each.trials, each.searched_with) for each in opened]

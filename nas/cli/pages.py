@@ -33,8 +33,9 @@ def ui(folders: tuple[Path, ...], port: int | None, browser: bool, trust: bool) 
             launch_ui(Shown.search(searches[0].path, tracking.uri, tracking.experiment), port, browser)
         else:
             from nas.report.gathered import gathered
+            from nas.results.folder import short_names
 
-            names = _names(searches)
+            names = short_names([each.path.resolve() for each in searches])
             found = {
                 name: (each.trials, each.folder.read(), each.config) for name, each in zip(names, searches, strict=True)
             }
@@ -60,11 +61,3 @@ def _searches(folders: Sequence[Path], trust: bool) -> list["nas.Search"]:
     if not found:
         raise InputError("DIR", ", ".join(map(str, folders)), "a folder with searches that can be read")
     return list(found.values())
-
-
-def _names(searches: Sequence["nas.Search"]) -> list[str]:
-    """Short names that differ."""
-    short = [each.path.resolve().name for each in searches]
-    return [
-        name if short.count(name) == 1 else str(each.path.resolve()) for name, each in zip(short, searches, strict=True)
-    ]

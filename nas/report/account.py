@@ -8,7 +8,7 @@ from nas.config import Config
 from nas.report.markup import definitions
 from nas.results.known import Known
 from nas.results.records import RunRecord
-from nas.results.trials import Trial, find_objectives, seed_spread
+from nas.results.trials import Trial, seed_spreads
 from nas.version import VERSION
 from search_space.space.space import Space
 
@@ -60,11 +60,6 @@ def limits_section(trials: Sequence[Trial], config: Config, audit: str | None, k
         known: agreement with published models that is on record for these proxies.
     """
     target, training, proxy = config.target, config.training, config.proxy
-    spreads = [
-        f"{o.show(seed_spread(trials, name))} in {name}"
-        for name, o in find_objectives(config.search.objectives).items()
-        if o.measured and not o.ratio
-    ]
     how = "a roofline: no program reaches it, and some come closer than others"
     if target.measured is not None:
         how = f"times of its parts that were measured on {target.measured.about['device']}"
@@ -75,10 +70,10 @@ def limits_section(trials: Sequence[Trial], config: Config, audit: str | None, k
         "target scaled down by one rule; they say in which order layouts may stand, and not what a full model scores.",
         "A layout that the search proposed was trained at the proxies' depth and is shown, priced and exported at the "
         "target's, where its pattern is repeated or it is stretched.",
-        "<b>Sure</b> is the chance that a layout belongs on the front of these proxies, as seeds differ. It says "
+        "<b>Confidence</b> is the chance that a layout belongs on the front of these proxies, as seeds differ. It says "
         "nothing of how well proxies stand for models.",
     ]
-    if spreads:
+    if spreads := seed_spreads(trials, config.search.objectives):
         lines.append(f"Seeds of one layout differ by {escape(', '.join(spreads))} (standard deviation): less is a tie.")
     lines.append(
         f"<b>Checked by longer training:</b> {escape(audit)}"

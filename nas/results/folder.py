@@ -237,6 +237,12 @@ class Folder:
         return list(records)
 
 
+def short_names(paths: Sequence[Path]) -> list[str]:
+    """What folders of searches are called side by side: their last names, and the paths of those that share one."""
+    short = [path.resolve().name for path in paths]
+    return [name if short.count(name) == 1 else str(path) for name, path in zip(short, paths, strict=True)]
+
+
 def _append(path: Path, records: Sequence[RunRecord]) -> None:
     lines = "".join(record.to_line() + "\n" for record in records).encode()
     try:

@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +51,16 @@ class Known:
 
 def known_agreement(config: Config) -> Known | None:
     """What is on record for proxies that are built, trained and scored as those of `config`; None where nothing is."""
-    for entry in yaml.safe_load(RECORD.read_text()) or ():
-        if entry["proxies"] == _proxies(config):
+    wanted = _proxies(config)
+    for entry in _entries():
+        if entry["proxies"] == wanted:
             return Known(**{name: value for name, value in entry.items() if name != "proxies"})
     return None
+
+
+@cache
+def _entries() -> list[dict[str, Any]]:
+    return yaml.safe_load(RECORD.read_text(encoding="utf-8"))
 
 
 def _proxies(config: Config) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from nas.config import Config
 from nas.results import front
 from nas.results.folder import Folder
 from nas.results.records import RunRecord
-from nas.results.trials import Trial, find_objectives, front_of, seed_spread
+from nas.results.trials import Trial, find_objectives, front_of, seed_spreads
 from search_space.cost.objectives import Objective
 from tracking.picture.figure import spread_out
 from tracking.records import FrontRecord, TrialRecord
@@ -63,11 +63,7 @@ def _described(
     shown = spread_out(members, MOST_ROWS, best.number)
     some = f", {len(shown)} of {len(members)}" if len(members) > len(shown) else ""
     lines += [f"The front{some}, priced for {config.target.description}:", _table(shown, objectives)]
-    noise = [
-        f"{objective.show(seed_spread(trials, name))} in {name}"
-        for name, objective in objectives.items()
-        if objective.measured and not objective.ratio
-    ]
+    noise = seed_spreads(trials, config.search.objectives)
     less = f" ({', '.join(noise)}; less is a tie)" if noise else ""
     lines.append(
         "**How to read it.** No layout beats one of the front in every objective; the *knee* is the best trade. "

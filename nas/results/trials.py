@@ -187,6 +187,12 @@ def seed_spread(trials: Sequence[Trial], name: str) -> float:
     return seed_deviation(math.fsum(s for s, _ in found), sum(f for _, f in found))
 
 
+def seed_spreads(trials: Sequence[Trial], objectives: Sequence[str]) -> list[str]:
+    """How far seeds of one layout differ in each measured objective, in words; of ratio scales nothing is said."""
+    measured = {n: o for n, o in find_objectives(objectives).items() if o.measured and not o.ratio}
+    return [f"{objective.show(seed_spread(trials, name))} in {name}" for name, objective in measured.items()]
+
+
 def front_of(trials: Iterable[Trial], objectives: Sequence[str]) -> list[Trial]:
     """The trials on the front, best first in the first cost objective; where there is none, in the first objective."""
     return best_first([t for t in trials if t.on_front], objectives)

@@ -42,8 +42,8 @@ class KeptWeights:
 
     def update(self, trial: Trial, outcome: Outcome) -> None:
         """Keeps what a job of a trial brought, if its layout may be on the front; drops those that no longer may."""
-        self._kept[trial.number] = trial
-        if trial.on_front or trial.confidence >= self._above:
+        if outcome.weights and (trial.on_front or trial.confidence >= self._above):
+            self._kept[trial.number] = trial
             for result, content in zip(outcome.results, outcome.weights, strict=False):
                 if result.status == "complete":
                     self._write(_file(self._path, trial.number, result.seed), content)

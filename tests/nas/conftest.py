@@ -3,6 +3,7 @@ from click.testing import CliRunner
 
 from nas.cli import main
 from tests.conftest import TINY
+from tests.tracking.browser import browser
 
 QUIET = ["tracking.enabled=false"]
 
@@ -10,6 +11,13 @@ QUIET = ["tracking.enabled=false"]
 def nas(*arguments):
     """Runs a command in this process."""
     return CliRunner().invoke(main, [str(a) for a in arguments])
+
+
+@pytest.fixture(scope="module")
+def window():
+    """A browser's; who asks for it has looked whether there is one."""
+    with browser() as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ import nas
 from nas.report import report_page
 from nas.report.gathered import gathered
 from nas.results.sending import send
-from tests.tracking.browser import browser, installed
+from tests.tracking.browser import installed
 from tracking.chart import KNEE
 from tracking.picture.palette import INK
 from tracking.runs import Tracker
@@ -46,12 +46,6 @@ def patient():
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", str(PATIENCE))
         yield
-
-
-@pytest.fixture(scope="module")
-def window():
-    with browser() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

@@ -90,7 +90,7 @@ async function compare() {
   heads("shares-head", ["Search", "Layouts", "Runs", "On the front", "Hypervolume"]);
   at("shares").replaceChildren(...found.searches.map((part) => row(part.name,
     ...[part.layouts, part.runs, part.on_front, short(part.hypervolume)].map((value) => [value, "number"]))));
-  heads("all-head", [...found.objectives, "Sure", "Found by", "Layout"]);
+  heads("all-head", [...found.objectives, "Confidence", "Found by", "Layout"]);
   at("all-front").replaceChildren(...found.points.map((point) => row(
     ...found.objectives.map((name) => [short(point[name]), "number"]), [percent(point.confidence), "number"],
     Object.entries(point.found_by).map(([name, trial]) => `${name}: trial ${trial}`).join(", "), point.layout)));
@@ -156,7 +156,7 @@ async function front(identity) {
   if (identity !== chosen) return;
   const names = found.objectives.map((objective) => objective.name);
   at("use").textContent = `${set ? "Priced for" : "As searched:"} ${found.target}; ${found.points.length} layouts on the front.`;
-  heads("head", ["Trial", ...names, "Sure", "Layout", "Config"]);
+  heads("head", ["Trial", ...names, "Confidence", "Layout", "Config"]);
   at("front").replaceChildren(...found.points.map((point) => {
     const button = made("button", "Save");
     button.setAttribute("aria-label", `Save the layout of trial ${point.trial}`);

@@ -11,18 +11,12 @@ from nas.results.front import front_json
 from nas.search.setup import trials_of
 from search_space.layouts.layout import Layout
 from tests.nas.report.examples import made_up, page_of
-from tests.tracking.browser import browser, installed
+from tests.tracking.browser import installed
 
 pytestmark = pytest.mark.skipif(not installed(), reason="needs chromium and chromedriver (Debian: chromium-driver)")
 
 BOXES = """return [...document.querySelectorAll(arguments[0])].map(e => {
   const b = e.getBoundingClientRect(); return [b.left, b.top, b.right, b.bottom, e.textContent] })"""
-
-
-@pytest.fixture(scope="module")
-def window():
-    with browser() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")
