@@ -2,7 +2,8 @@ import shutil
 
 import pytest
 
-from nas.cli.pages import _names, _searches
+from nas.cli.pages import _searches
+from nas.results.folder import short_names
 from search_space.errors import InputError
 
 
@@ -13,7 +14,7 @@ def test_a_folder_of_searches_stands_for_all_that_can_be_read(finished, tmp_path
     shutil.copytree(finished, tmp_path / "more" / "a")
     found = _searches([tmp_path / "runs", tmp_path / "runs" / "a", tmp_path / "more" / "a"], trust=False)
     assert [each.path for each in found] == [tmp_path / "runs" / "a", tmp_path / "runs" / "b", tmp_path / "more" / "a"]
-    assert _names(found) == [str(tmp_path / "runs" / "a"), "b", str(tmp_path / "more" / "a")]
+    assert short_names([each.path for each in found]) == [str(tmp_path / "runs" / "a"), "b", str(tmp_path / "more" / "a")]
     assert f"{tmp_path / 'runs' / 'old'} is left out: " in capsys.readouterr().err
 
 
