@@ -13,8 +13,9 @@ def test_a_folder_of_searches_stands_for_all_that_can_be_read(finished, tmp_path
     (tmp_path / "runs" / "old" / "config.yaml").write_text("version: 0.2.0\n")
     shutil.copytree(finished, tmp_path / "more" / "a")
     found = _searches([tmp_path / "runs", tmp_path / "runs" / "a", tmp_path / "more" / "a"], trust=False)
-    assert [each.path for each in found] == [tmp_path / "runs" / "a", tmp_path / "runs" / "b", tmp_path / "more" / "a"]
-    assert short_names([each.path for each in found]) == [str(tmp_path / "runs" / "a"), "b", str(tmp_path / "more" / "a")]
+    paths = [each.path for each in found]
+    assert paths == [tmp_path / "runs" / "a", tmp_path / "runs" / "b", tmp_path / "more" / "a"]
+    assert short_names(paths) == [str(tmp_path / "runs" / "a"), "b", str(tmp_path / "more" / "a")]
     assert f"{tmp_path / 'runs' / 'old'} is left out: " in capsys.readouterr().err
 
 
