@@ -115,19 +115,19 @@ def attack(
     servers: Servers, folders: Folders, ray: Cluster | None, cut, kills: int, done: threading.Event
 ) -> Counter[str]:
     """Kills servers, searches and Ray's workers, and cuts connections, in turn, until enough is killed."""
-    generator, killed, turn = random.Random(0), Counter[str](), 0
-    while sum(killed.values()) < kills and not done.wait(generator.uniform(4.0, 12.0)):
-        what, turn = ("server", "search", "connections", "worker")[turn % 4], turn + 1
+    kinds = ["server", "search", "connections", *["worker"] * (ray is not None)]
+    generator, killed = random.Random(0), Counter[str]()
+    while killed.total() < kills and not done.wait(generator.uniform(4.0, 12.0)):
+        what = kinds[killed.total() % len(kinds)]
         if what == "server":
             servers.kill(generator.randrange(len(servers.running)))
         elif what == "connections":
             cut()
         elif what == "worker":
-            workers = (
-                [] if ray is None else [pid for pid in below(ray.process.pid) if _named(pid).startswith("ray::_run")]
-            )
+            assert ray is not None
+            workers = [pid for pid in below(ray.process.pid) if _named(pid).startswith("ray::_run")]
             if not workers:
-                continue
+                continue  # none trains just now
             os.kill(generator.choice(workers), signal.SIGKILL)
         else:
             alive = [place for place in map(folders.at, folders.identities()) if place.process and place.alive()]
