@@ -38,6 +38,7 @@ class Sizes:
         embedding_std: standard deviation of the embeddings, with logits scaled to start with a standard deviation of
             about 1; None leaves the embeddings as torch draws them, and logits as they are.
         zero_outputs: whether the last projections of mixers and channel mixers start at zero.
+        open_gates: whether gates of mixers start open; see `LayerPart.open_gates`.
     """
 
     width: int
@@ -52,6 +53,7 @@ class Sizes:
     embedding_skip: float = 0.0
     embedding_std: float | None = None
     zero_outputs: bool = False
+    open_gates: bool = False
 
     def dims(self, layer: int = 0, layers: int = 1) -> Dims:
         """What a part in that layer knows of the model."""
@@ -91,6 +93,8 @@ class Layer(nn.Module):
         if sizes.zero_outputs:
             for part in filter(None, (self.mixer, self.mlp)):
                 part.zero_output()
+        if sizes.open_gates and self.mixer is not None:
+            self.mixer.open_gates()
 
     def forward(self, x: Tensor, state: State | None = None, embedded: Tensor | None = None) -> tuple[Tensor, State]:
         """x [B, T, D] -> [B, T, D], continuing from `state`; `embedded` are the embeddings, for the skip."""

@@ -16,7 +16,8 @@ proxy's sizes:
   that a short run trains each; of these as near as may be to the target's share. Their hidden units make up for what is
   fewer of them, so that a token uses as many as in proportion.
 - Filters of long convolutions are as published, but no longer than a quarter of the proxy's sequences.
-- All else is as published: convolutions, gates, norms, initial values. Only the output projections start at zero.
+- All else is as published: convolutions, gates, norms, initial values. Only the output projections start at zero, and
+  gates start open.
 """
 
 import math
@@ -94,7 +95,7 @@ class Proxy:
     heads: int = 2
     state: int = 256
     mlp_scale: float = 0.3636
-    shift_width: int = 2
+    shift_width: int = 3
     shift_from: int = 1
     embedding_skip: float = 1.0
     residual: float = 6.0
@@ -195,6 +196,7 @@ class Scale:
             embedding_skip=proxy.embedding_skip,
             embedding_std=proxy.embedding_std,
             zero_outputs=True,
+            open_gates=True,
         )
 
     def layout(self, layout: Layout) -> Layout:

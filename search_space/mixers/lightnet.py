@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from search_space.checks import head_size
 from search_space.parts.base import Dims, PartCost, State
 from search_space.parts.matrix_state import MatrixStateMixer
+from search_space.parts.nn import OutputGate
 
 
 class LightNet(MatrixStateMixer):
@@ -54,6 +55,7 @@ class LightNet(MatrixStateMixer):
             norm_size=heads * value_size,
         )
         self.gate = nn.Linear(value_size, heads * value_size, bias=False)
+        self.output_gate = OutputGate()
 
     def recurrence(self, qk: Tensor, v: Tensor, extra: Tensor, position: int) -> tuple[Tensor | None, ...]:
         """Queries, shares of keys, values, and decay by key.
@@ -104,7 +106,7 @@ class LightNet(MatrixStateMixer):
 
     def read(self, o: Tensor, v: Tensor, gate: Tensor) -> Tensor:
         """One norm, then the gate."""
-        return self.norm(o.flatten(-2)) * F.silu(self.gate(gate))
+        return self.norm(o.flatten(-2)) * self.output_gate(self.gate(gate))
 
     def initial_state(self, batch: int) -> State:
         """With a sum that the first token replaces."""

@@ -9,10 +9,12 @@ from torch.nn import functional as F
 from kernels import gated_scan, gated_scan_step
 from search_space.checks import positive
 from search_space.parts.base import Dims, Mixer, PartCost, Scaling, State
-from search_space.parts.nn import ShortConvolution, step_bias
+from search_space.parts.nn import OutputGate, ShortConvolution, enlarge_steps, step_bias
 
 BLOCK = 512
 """Tokens that are scanned at once: their states, C N elements a token, are in memory together."""
+
+KEY_SIZE = 16
 
 
 class Mamba(Mixer):
@@ -46,7 +48,7 @@ class Mamba(Mixer):
         dims: Dims,
         *,
         channels: int | None = None,
-        key_size: int = 16,
+        key_size: int = KEY_SIZE,
         rank: int | None = None,
         conv: int = 4,
     ):
@@ -63,6 +65,7 @@ class Mamba(Mixer):
         # A vector, [channels key_size]: neither weight decay nor a count of products is to take it for a matrix.
         self.log_rate = nn.Parameter(torch.arange(1.0, key_size + 1).log().repeat(self.channels))
         self.skip = nn.Parameter(torch.ones(self.channels))
+        self.output_gate = OutputGate()
         self.output = nn.Linear(self.channels, dims.width, bias=False)
 
     def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
@@ -75,7 +78,7 @@ class Mamba(Mixer):
             entering, log_decay, query = self._recurrence(block)
             h, memory = gated_scan(entering, log_decay, initial_state=memory)
             outputs.append(self._read(h, query, block))
-        return self.output(torch.cat(outputs, 1) * F.silu(gate)), {"memory": memory, "conv": conv}
+        return self.output(torch.cat(outputs, 1) * self.output_gate(gate)), {"memory": memory, "conv": conv}
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Mixes a single token x [B, D]; see `Mixer.step`."""
@@ -83,7 +86,7 @@ class Mamba(Mixer):
         u, conv = self.conv.step(u, state["conv"])
         entering, log_decay, query = self._recurrence(u)
         h, memory = gated_scan_step(entering, log_decay, state["memory"])
-        return self.output(self._read(h, query, u) * F.silu(gate)), {"memory": memory, "conv": conv}
+        return self.output(self._read(h, query, u) * self.output_gate(gate)), {"memory": memory, "conv": conv}
 
     def _recurrence(self, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """What enters the state and its log decay, [..., channels key_size], and the queries [..., key_size]."""
@@ -104,6 +107,11 @@ class Mamba(Mixer):
         precision = torch.promote_types(weight.dtype, torch.float32)
         memory = weight.new_zeros(batch, self.channels * self.key_size, dtype=precision)
         return {"memory": memory, "conv": self.conv.initial_cache(weight, batch)}
+
+    def open_gates(self) -> None:
+        """And steps that are larger as keys are smaller than published: see `Mamba2.open_gates`."""
+        super().open_gates()
+        enlarge_steps(self.step_bias, self.log_rate, KEY_SIZE / self.key_size)
 
     def cost(self) -> PartCost:
         """The state; a scan costs as much at once as step by step."""

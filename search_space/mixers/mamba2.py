@@ -11,9 +11,10 @@ from search_space.checks import positive
 from search_space.errors import InputError
 from search_space.parts.base import Dims, PartCost
 from search_space.parts.matrix_state import MatrixStateMixer
-from search_space.parts.nn import step_bias
+from search_space.parts.nn import OutputGate, enlarge_steps, step_bias
 
 RATES = 1.0, 16.0
+KEY_SIZE = 128
 
 
 class Mamba2(MatrixStateMixer):
@@ -46,7 +47,7 @@ class Mamba2(MatrixStateMixer):
         dims: Dims,
         *,
         heads: int | None = None,
-        key_size: int = 128,
+        key_size: int = KEY_SIZE,
         value_size: int = 64,
         n_groups: int = 1,
         conv: int = 4,
@@ -70,6 +71,7 @@ class Mamba2(MatrixStateMixer):
         self.log_rate = nn.Parameter(torch.empty(heads).uniform_(*RATES).log())
         self.step_bias = nn.Parameter(step_bias(heads))
         self.skip = nn.Parameter(torch.ones(heads))
+        self.output_gate = OutputGate()
 
     def recurrence(self, qk: Tensor, v: Tensor, extra: Tensor, position: int) -> tuple[Tensor | None, ...]:
         """C and B for each head, dt x, decay by head."""
@@ -79,12 +81,20 @@ class Mamba2(MatrixStateMixer):
 
     def read(self, o: Tensor, v: Tensor, gate: Tensor) -> Tensor:
         """D x, the gate, then the norm of each group."""
-        y = (o + (self.skip[:, None] * v).to(v.dtype)).flatten(-2) * F.silu(gate)
+        y = (o + (self.skip[:, None] * v).to(v.dtype)).flatten(-2) * self.output_gate(gate)
         if self.key_heads == 1:
             return self.norm(y)
         y = y.unflatten(-1, (self.key_heads, -1))
         y = rms_norm(y, y.new_ones(y.shape[-1]), eps=self.norm.eps).flatten(-2)
         return (y * self.norm.weight).to(y.dtype)
+
+    def open_gates(self) -> None:
+        """And steps that are larger as keys are smaller than published.
+
+        What is read is a sum over the elements of a key, times the step. Beside D x it is as large as published.
+        """
+        super().open_gates()
+        enlarge_steps(self.step_bias, self.log_rate, KEY_SIZE / self.key_size)
 
     def cost(self) -> PartCost:
         """With the products with D."""

@@ -11,7 +11,7 @@ from search_space.checks import positive
 from search_space.errors import InputError
 from search_space.parts.base import Dims, Mixer, PartCost, Scaling, State
 from search_space.parts.matrix_state import CHUNK
-from search_space.parts.nn import RMSNorm, step_bias
+from search_space.parts.nn import OutputGate, RMSNorm, step_bias
 
 SLOWEST = 1e-4
 """Smallest rate of decay."""
@@ -60,6 +60,7 @@ class Mamba3(Mixer):
         self.biases = nn.Parameter(torch.ones(2 * self.heads * key_size))
         self.step_bias = nn.Parameter(step_bias(self.heads))
         self.skip = nn.Parameter(torch.ones(self.heads))
+        self.output_gate = OutputGate()
         self.output = nn.Linear(values, dims.width, bias=False)
 
     def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
@@ -118,7 +119,7 @@ class Mamba3(Mixer):
 
     def _read(self, o: Tensor, v: Tensor, gate: Tensor) -> Tensor:
         y = (o + (self.skip[:, None] * v).to(v.dtype)).flatten(-2)
-        return self.output(y * F.silu(gate))
+        return self.output(y * self.output_gate(gate))
 
     def initial_state(self, batch: int) -> State:
         """No memory, no token before, no angle; memory and angle are float32 at least."""

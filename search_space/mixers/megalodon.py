@@ -11,7 +11,7 @@ from search_space import limits
 from search_space.checks import head_size, positive, positive_number
 from search_space.parts.base import Cache, Dims, Mixer, PartCost, Scaling, State
 from search_space.parts.matrix_state import CHUNK
-from search_space.parts.nn import RMSNorm
+from search_space.parts.nn import OutputGate, RMSNorm
 
 SPREAD = 0.2
 """Of the initial alpha and delta."""
@@ -141,6 +141,7 @@ class Megalodon(Mixer):
         self.value = nn.Linear(width, values)
         self.input = nn.Linear(width, keys + values)
         self.key_gains, self.key_biases = (nn.Parameter(torch.zeros(2 * keys)) for _ in range(2))
+        self.output_gate = OutputGate()
         self.output = nn.Linear(width + values, width)
 
     def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
@@ -158,7 +159,7 @@ class Megalodon(Mixer):
         own = place[past:, None]
         seen = (place <= own) & (place // self.chunk == own // self.chunk)
         o = masked_attention(q, keys, values, seen, scale=1.0)
-        y = self.output(torch.cat([m, o.flatten(-2) * F.silu(gate)], -1))
+        y = self.output(torch.cat([m, o.flatten(-2) * self.output_gate(gate)], -1))
         kept = {"keys": keys[:, -self.chunk :], "values": values[:, -self.chunk :]}
         return y, {**kept, "memory": memory, "sums": sums, "position": position + x.shape[1]}
 

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from kernels import gated_scan, gated_scan_step
 from search_space.checks import positive
 from search_space.parts.base import Dims, Mixer, PartCost, Scaling, State
-from search_space.parts.nn import BlockLinear, ShortConvolution
+from search_space.parts.nn import BlockLinear, OutputGate, ShortConvolution
 
 SHARPNESS = 8.0
 RADII = 0.9, 0.999
@@ -52,6 +52,7 @@ class RGLRU(Mixer):
         low, high = RADII
         radius = torch.empty(size).uniform_(low**2, high**2).sqrt()
         self.log_rate = nn.Parameter((1 / radius - 1).log())  # softplus of it is -log radius
+        self.output_gate = OutputGate(nn.GELU(approximate="tanh"))
         self.output = nn.Linear(size, dims.width)
         nn.init.normal_(self.input.weight, std=dims.width**-0.5)
         nn.init.normal_(self.output.weight, std=(2 / (dims.layers * size)) ** 0.5)
@@ -71,7 +72,7 @@ class RGLRU(Mixer):
         if position == 0:
             share = torch.cat([torch.ones_like(share[:, :1]), share[:, 1:]], 1)
         h, memory = gated_scan(share * whole, log_decay, initial_state=state.get("memory"))
-        out = self.output(h * F.gelu(y, approximate="tanh"))
+        out = self.output(h * self.output_gate(y))
         return out, {"memory": memory, "conv": conv, "position": position + x.shape[1]}
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
@@ -81,7 +82,7 @@ class RGLRU(Mixer):
         u, conv = self.conv.step(u, state["conv"])
         whole, share, log_decay = self._recurrence(u)
         h, memory = gated_scan_step(whole if position == 0 else share * whole, log_decay, state["memory"])
-        out = self.output(h * F.gelu(y, approximate="tanh"))
+        out = self.output(h * self.output_gate(y))
         return out, {"memory": memory, "conv": conv, "position": position + 1}
 
     def _recurrence(self, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -8,7 +8,7 @@ from kernels import linear_attention, linear_attention_step
 from search_space.checks import positive
 from search_space.parts.base import Dims, Mixer, PartCost, Scaling, State
 from search_space.parts.matrix_state import CHUNK
-from search_space.parts.nn import RMSNorm, ShortConvolution, unit_length
+from search_space.parts.nn import OutputGate, RMSNorm, ShortConvolution, unit_length
 
 LEAST_RANK, WIDTH_OF_RANK = 16, 64
 SMALLEST = 1e-12
@@ -63,6 +63,7 @@ class Rodimus(Mixer):
         self.high = nn.Linear(self.rank, self.channels)
         self.skip = nn.Parameter(torch.ones(self.channels))
         self.norm = RMSNorm(self.channels)
+        self.output_gate = OutputGate()
         self.output = nn.Linear(self.channels, dims.width, bias=False)
 
     def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
@@ -91,7 +92,7 @@ class Rodimus(Mixer):
         return q, k, v, log_decay
 
     def _read(self, o: Tensor, c: Tensor, z: Tensor) -> Tensor:
-        return self.output(self.norm((o.squeeze(-2) + (self.skip * c).to(o.dtype)) * F.silu(z)))
+        return self.output(self.norm((o.squeeze(-2) + (self.skip * c).to(o.dtype)) * self.output_gate(z)))
 
     def initial_state(self, batch: int) -> State:
         """No memory, nothing convolved yet; the memory is float32 at least."""

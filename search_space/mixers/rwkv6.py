@@ -2,13 +2,12 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from kernels import linear_attention
 from search_space.checks import positive
 from search_space.parts.base import Dims, PartCost, Scaling
 from search_space.parts.matrix_state import CHUNK
-from search_space.parts.nn import BlockLinear
+from search_space.parts.nn import BlockLinear, OutputGate
 from search_space.parts.rwkv import NEAR_ZERO, LowRank, Place, TimeMixing
 
 SMALL = 0.01
@@ -72,6 +71,7 @@ class RWKV6(TimeMixing):
         self.value = nn.Linear(width, values, bias=False)
         self.receptance = nn.Linear(width, keys, bias=False)
         self.gate = nn.Linear(width, values, bias=False)
+        self.output_gate = OutputGate()
 
     def features(self, x: Tensor, delta: Tensor) -> tuple[Tensor, ...]:
         """r, k, v and log w by head; then the gate."""
@@ -79,7 +79,7 @@ class RWKV6(TimeMixing):
         mixes = self.shifts(low).to(x.dtype)  # [..., 5, D]
         w, k, v, r, g = (x.unsqueeze(-2) + delta.unsqueeze(-2) * mixes).unbind(-2)
         inputs = self.receptance(r), self.key(k), self.value(v), -self.decay(w).exp()
-        return *map(self.by_head, inputs), F.silu(self.gate(g))
+        return *map(self.by_head, inputs), self.output_gate(self.gate(g))
 
     def recur(self, features: tuple[Tensor, ...], memory: Tensor | None) -> tuple[Tensor, Tensor]:
         """By linear attention on keys, values and decays of the tokens before: it reads after it has written."""

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from search_space.parts.costs import Cache, Experts, PartCost
-from search_space.parts.nn import BlockLinear
+from search_space.parts.nn import BlockLinear, open_gates
 
 __all__ = [
     "Cache",
@@ -87,6 +87,10 @@ class LayerPart(nn.Module, ABC):
         """Makes the part answer with zeros, as it may at the start of training."""
         for parameter in self.output.parameters():  # type: ignore[union-attr]
             nn.init.zeros_(parameter)
+
+    def open_gates(self) -> None:
+        """Lets gates start open, as proxies need that are trained for some hundred steps: those of outputs at 1."""
+        open_gates(self)
 
     def weights(self) -> dict[str, Any]:
         """`parameters` and `product_flops` as `PartCost` wants them; products are `nn.Linear` and `BlockLinear`."""

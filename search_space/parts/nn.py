@@ -4,6 +4,7 @@ Shapes: B sequences, T tokens, C channels, W width of a convolution.
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,8 @@ from kernels import rms_norm, short_convolution, short_convolution_step
 from search_space.checks import count
 
 TIME_STEPS = 1e-3, 1e-1
+OPEN = 1.28
+"""Where silu is 1."""
 
 
 class RMSNorm(nn.Module):
@@ -21,16 +24,42 @@ class RMSNorm(nn.Module):
     Args:
         size: elements that are normalised together.
         eps: keeps a row of zeros finite.
+
+    Attributes:
+        gate_bias: see `OutputGate`.
     """
 
     def __init__(self, size: int, eps: float = 1e-5):
         super().__init__()
         self.eps = eps
+        self.gate_bias = 0.0
         self.weight = nn.Parameter(torch.ones(size))
 
     def forward(self, x: Tensor, gate: Tensor | None = None) -> Tensor:
         """Norm of x [..., size], times silu(gate [..., size]) if there is a gate."""
+        if gate is not None and self.gate_bias:
+            gate = gate + self.gate_bias
         return rms_norm(x, self.weight, gate, eps=self.eps)
+
+
+class OutputGate(nn.Module):
+    """What a mixer's output is multiplied by: silu(x), or another activation.
+
+    Args:
+        activation: of x.
+
+    Attributes:
+        gate_bias: a constant that is added to x. It is 0 as published, and OPEN where a proxy starts with open gates.
+    """
+
+    def __init__(self, activation: Callable[[Tensor], Tensor] = F.silu):
+        super().__init__()
+        self.activation = activation
+        self.gate_bias = 0.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [...] -> [...]."""
+        return self.activation(x + self.gate_bias if self.gate_bias else x)
 
 
 class ShortConvolution(nn.Module):
@@ -106,3 +135,17 @@ def step_bias(size: int) -> Tensor:
     """Initial biases of time steps as Mamba has them, [size]: softplus of them is log-uniform in TIME_STEPS."""
     step = torch.empty(size).uniform_(*map(math.log, TIME_STEPS)).exp()
     return step.expm1().log()
+
+
+def open_gates(part: nn.Module) -> None:
+    """Lets the gates of a part's outputs start at about 1, where silu would start near 0 with either sign."""
+    for module in part.modules():
+        if isinstance(module, RMSNorm | OutputGate):
+            module.gate_bias = OPEN
+
+
+@torch.no_grad()
+def enlarge_steps(bias: nn.Parameter, log_rate: nn.Parameter, factor: float) -> None:
+    """Makes the time steps softplus(bias) so many times larger, and rates as much smaller: the decay stays the same."""
+    bias.copy_((F.softplus(bias) * factor).expm1().log())
+    log_rate.sub_(math.log(factor))

@@ -183,6 +183,16 @@ class MixerContract:
         (y * torch.randn(y.shape, generator=torch.Generator().manual_seed(2))).sum().backward()
         assert any(p.grad is not None and p.grad.any() for p in mixer.parameters())
 
+    def test_its_gates_can_start_open(self, mixer):
+        """What proxies start with: still the same step by step."""
+        mixer.open_gates()
+        x = tokens(17)
+        y, state = mixer(x)
+        steps, stepped = by_steps(mixer, x, mixer.initial_state(BATCH))
+        assert torch.isfinite(y).all()
+        assert_close(steps, y, **CLOSE)
+        assert_same_state(stepped, state)
+
     def test_it_says_where_it_comes_from(self, mixer):
         assert mixer.source and type(mixer).__doc__
 
