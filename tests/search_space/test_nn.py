@@ -1,13 +1,16 @@
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
 from kernels import rotary
 from search_space.channel_mixers.swiglu import SwiGLU
 from search_space.errors import InputError
+from search_space.mixers.mamba import Mamba
+from search_space.mixers.mamba2 import Mamba2
 from search_space.parts.base import Dims
-from search_space.parts.nn import RMSNorm, ShortConvolution
+from search_space.parts.nn import OPEN, OutputGate, RMSNorm, ShortConvolution, enlarge_steps, open_gates, step_bias
 
 
 @pytest.mark.parametrize("activation", [False, True], ids=["plain", "silu"])
@@ -54,3 +57,33 @@ def test_swiglu_has_three_matrices():
     x = torch.randn(3, 8)
     assert_close(mlp(x), (F.silu(x @ gate.T) * (x @ value.T)) @ mlp.output.weight.T)
     assert sum(p.numel() for p in mlp.parameters()) == 3 * 8 * 20
+
+
+@pytest.mark.parametrize("gated", [RMSNorm(8), OutputGate(), OutputGate(torch.tanh)], ids=["norm", "silu", "tanh"])
+def test_an_open_gate_is_that_of_a_larger_input(gated):
+    torch.manual_seed(0)
+    x, gate = torch.randn(2, 3, 8)
+    inputs = (x,) if isinstance(gated, RMSNorm) else ()
+    closed = gated(*inputs, gate + OPEN)
+    open_gates(nn.ModuleList([gated]))
+    assert_close(gated(*inputs, gate), closed)
+    assert_close(F.silu(torch.tensor(OPEN)), torch.tensor(1.0), atol=2e-3, rtol=0)
+
+
+def test_larger_steps_decay_as_before():
+    torch.manual_seed(0)
+    bias, rate = nn.Parameter(step_bias(16)), nn.Parameter(torch.rand(16))
+    steps, decay = F.softplus(bias), F.softplus(bias) * rate.exp()
+    enlarge_steps(bias, rate, 16.0)
+    assert_close(F.softplus(bias), 16 * steps)
+    assert_close(F.softplus(bias) * rate.exp(), decay)
+
+
+@pytest.mark.parametrize(("kind", "published"), [(Mamba, 16), (Mamba2, 128)])
+@pytest.mark.parametrize("fewer", [1, 8])
+def test_with_open_gates_steps_make_up_for_fewer_elements_of_a_key(kind, published, fewer):
+    torch.manual_seed(0)
+    mixer = kind(Dims(width=64, heads=2), key_size=published // fewer)
+    before = F.softplus(mixer.step_bias.detach())
+    mixer.open_gates()
+    assert_close(F.softplus(mixer.step_bias.detach()), fewer * before)
