@@ -46,6 +46,7 @@ MIXERS = Catalogue(
         "mamba2": "search_space.mixers.mamba2:Mamba2",
         "log_linear_mamba2": "search_space.mixers.log_linear_mamba2:LogLinearMamba2",
         "mamba3": "search_space.mixers.mamba3:Mamba3",
+        "mamba3_mimo": "search_space.mixers.mamba3_mimo:Mamba3MIMO",
         "kda": "search_space.mixers.kda:KDA",
         "gdn2": "search_space.mixers.gdn2:GatedDeltaNet2",
         "rg_lru": "search_space.mixers.rg_lru:RGLRU",

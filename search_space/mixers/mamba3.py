@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kernels import linear_attention, linear_attention_step
+from kernels import linear_attention
 from search_space.checks import positive
 from search_space.errors import InputError
 from search_space.parts.base import Dims, Mixer, PartCost, Scaling, State
@@ -18,7 +18,7 @@ SLOWEST = 1e-4
 
 
 class Mamba3(Mixer):
-    """Mamba-3 (2603.15569, one input and one output a head): Mamba-2 with a trapezoid step and states that turn.
+    """Mamba-3 (2603.15569): Mamba-2 with a trapezoid step and states that turn.
 
     S_t = a_t S_{t-1} + (1 - l_t) dt_t a_t k_{t-1} x_{t-1}^T + l_t dt_t k_t x_t^T and y_t = S_t^T q_t + D x_t for each
     head, with dt = softplus(W x + b), log a = -softplus(W x) dt and l = sigmoid(W x): each token also writes the one
@@ -27,12 +27,17 @@ class Mamba3(Mixer):
     of pi tanh(W x) dt. That stands for a complex state. The output is W_o (y * silu(z)), without a norm, as in the
     released code. Initial values: softplus(b) log-uniform in [.001, .1], D = 1.
 
+    With several inputs and outputs a head (MIMO), a token writes R pairs k_r (u_r * x)^T at once and is read by R
+    queries: y_r = S^T q_r + D u_r * x, and the output is that of sum_r w_r * y_r * silu(s_r * z), with u, s and w of
+    each head, rank and value. They start at 1 / R, 1 and 1 / R. It is more work in a step for the same state.
+
     Args:
         dims: sizes of the model.
         heads: number of heads; None means one for every `value_size` of twice the width.
         key_size: of each head, N in the paper.
         value_size: of each head, P in the paper.
         n_groups: groups of heads that share queries and keys, but for their biases.
+        mimo_rank: R in the paper; 1 is one input and one output a head.
 
     Raises:
         InputError: sizes that are not positive integers or do not divide.
@@ -44,7 +49,14 @@ class Mamba3(Mixer):
     scaled = {"heads": Scaling.HEADS, "key_size": Scaling.HEAD_SIZE, "value_size": Scaling.HEAD_SIZE}
 
     def __init__(
-        self, dims: Dims, *, heads: int | None = None, key_size: int = 128, value_size: int = 64, n_groups: int = 1
+        self,
+        dims: Dims,
+        *,
+        heads: int | None = None,
+        key_size: int = 128,
+        value_size: int = 64,
+        n_groups: int = 1,
+        mimo_rank: int = 1,
     ):
         super().__init__()
         self.key_size, self.value_size = positive("key_size", key_size), positive("value_size", value_size)
@@ -53,11 +65,15 @@ class Mamba3(Mixer):
         if self.heads % n_groups:
             raise InputError("n_groups", n_groups, f"a divisor of heads={self.heads}")
         self.pairs = max(key_size // 4, min(1, key_size // 2))
-        values, keys = self.heads * value_size, n_groups * key_size
+        self.rank = positive("mimo_rank", mimo_rank)
+        values, keys = self.heads * value_size, n_groups * key_size * mimo_rank
         self.sizes = [values, values, 2 * keys, 3 * self.heads, self.pairs]
         self.input = nn.Linear(dims.width, sum(self.sizes), bias=False)
         self.norms = nn.ModuleList([RMSNorm(key_size), RMSNorm(key_size)])
-        self.biases = nn.Parameter(torch.ones(2 * self.heads * key_size))
+        self.biases = nn.Parameter(torch.ones(2 * self.rank * self.heads * key_size))
+        # What values, gates and outputs of each rank are multiplied by; vectors, as the biases are.
+        scales = [torch.full((self.rank * values,), start) for start in (1 / self.rank, 1.0, 1 / self.rank)]
+        self.scales = nn.ParameterList(map(nn.Parameter, scales)) if self.rank > 1 else None
         self.step_bias = nn.Parameter(step_bias(self.heads))
         self.skip = nn.Parameter(torch.ones(self.heads))
         self.output_gate = OutputGate()
@@ -71,14 +87,31 @@ class Mamba3(Mixer):
         q, k = self._turned(qk, angle)
         last_k, last_v = (torch.cat([state[n].unsqueeze(1), y[:, :-1]], 1) for n, y in (("key", k), ("value", v)))
         # What a token writes of itself and of the one before are two recurrences, whose outputs add up.
-        written = (now * v).to(v.dtype), (before * log_decay.exp()[..., None] * last_v).to(v.dtype)
+        written = now * self._ranked(v), before * log_decay.exp()[..., None, :, None] * self._ranked(last_v)
         memory = torch.cat([state["memory"], torch.zeros_like(state["memory"])])
+        o, memory = self._recurred(q, torch.cat([k, last_k]), torch.cat(written).to(v.dtype), log_decay, memory)
+        return self._read(o, v, gate), {"memory": memory, "key": k[:, -1], "value": v[:, -1], "angle": angle[:, -1]}
+
+    def _recurred(self, q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """What is read [B, T, R, H, P], and the memory after; k, v and memory are of two recurrences, [2 B, ...].
+
+        The ranks of a token are R tokens in a row, of which the first forgets. What a rank is to read of those behind
+        it is added.
+        """
+        first = torch.zeros(self.rank, 1, dtype=log_decay.dtype, device=log_decay.device)
+        first[0] = 1.0
+        decay = (log_decay.unsqueeze(-2) * first).flatten(1, 2)
         o, memory = linear_attention(
-            q.repeat(2, 1, 1, 1), torch.cat([k, last_k]), torch.cat(written), log_decay.repeat(2, 1, 1),
+            q.flatten(1, 2).repeat(2, 1, 1, 1), k.flatten(1, 2), v.flatten(1, 2), decay.repeat(2, 1, 1),
             scale=1.0, initial_state=memory,
         )  # fmt: skip
         o, memory = (y.unflatten(0, (2, -1)).sum(0) for y in (o, memory))
-        return self._read(o, v, gate), {"memory": memory, "key": k[:, -1], "value": v[:, -1], "angle": angle[:, -1]}
+        o = o.unflatten(1, (-1, self.rank))
+        if self.rank > 1:
+            k, v = k.unflatten(0, (2, -1)), v.unflatten(0, (2, -1))
+            seen = torch.einsum("btrhn,cbtshn->cbthrs", q, k).triu(1)  # of ranks s behind r
+            o = o + torch.einsum("cbthrs,cbtshp->btrhp", seen, v)
+        return o, memory
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Mixes a single token x [B, D]; see `Mixer.step`."""
@@ -86,40 +119,50 @@ class Mamba3(Mixer):
         angle = state["angle"] + turn
         q, k = self._turned(qk, angle)
         # The token before enters ahead of the decay, which is the a_t of its weight.
-        entered = (before * state["value"])[..., None, :]
-        memory = state["memory"] + (state["key"][..., None] * entered).to(state["memory"].dtype)
-        o, memory = linear_attention_step(q, k, (now * v).to(v.dtype), log_decay, memory, scale=1.0)
+        precision = state["memory"].dtype
+        entered = torch.einsum("brhn,brhp->bhnp", state["key"].to(precision), before * self._ranked(state["value"]))
+        memory = log_decay.exp()[..., None, None] * (state["memory"] + entered)
+        memory = memory + torch.einsum("brhn,brhp->bhnp", k.to(precision), now * self._ranked(v))
+        o = torch.einsum("brhn,bhnp->brhp", q.to(precision), memory).to(v.dtype)
         return self._read(o, v, gate), {"memory": memory, "key": k, "value": v, "angle": angle}
 
     def _inputs(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Gate [..., H P], values [..., H, P], queries and keys [..., 2 H, N], what angles grow by [..., H, pairs], log
-        decay [..., H], and the weights of the token before (without a_t) and of this one [..., H, 1]."""
+        """Gate [..., H P], values [..., H, P], queries and keys [..., 2, R, H, N], what angles grow by [..., H, pairs],
+        log decay [..., H], and the weights of the token before (without a_t) and of this one [..., 1, H, 1]."""
         gate, v, qk, scalars, turn = self.input(x).split(self.sizes, -1)
         step, rate, share = scalars.chunk(3, -1)
         step = F.softplus(step + self.step_bias)  # autocast leaves sums with parameters in float32
         log_decay = -F.softplus(rate).clamp(min=SLOWEST) * step
         share = share.sigmoid()
-        q, k = qk.unflatten(-1, (2 * self.groups, self.key_size)).chunk(2, -2)
-        qk = torch.cat([norm(y) for norm, y in zip(self.norms, (q, k), strict=True)], -2)
+        qk = qk.unflatten(-1, (2, self.rank, self.groups, self.key_size))
+        qk = torch.stack([norm(y) for norm, y in zip(self.norms, qk.unbind(-4), strict=True)], -4)
         qk = qk.repeat_interleave(self.heads // self.groups, -2)
-        qk = (qk + self.biases.unflatten(0, (2 * self.heads, -1))).to(v.dtype)
+        qk = (qk + self.biases.unflatten(0, (2, self.rank, self.heads, -1))).to(v.dtype)
         turn = math.pi * turn.tanh().unsqueeze(-2) * step[..., None]
-        before, now = (1 - share) * step, share * step
-        return gate, v.unflatten(-1, (self.heads, -1)), qk, turn, log_decay, before[..., None], now[..., None]
+        before, now = (weight[..., None, :, None] for weight in ((1 - share) * step, share * step))
+        return gate, v.unflatten(-1, (self.heads, -1)), qk, turn, log_decay, before, now
+
+    def _ranked(self, values: Tensor, which: int = 0) -> Tensor:
+        """Values or gates [..., H, P] at each rank, [..., R, H, P]."""
+        y = values.unsqueeze(-3)
+        return y if self.scales is None else y * self.scales[which].unflatten(0, (self.rank, self.heads, -1))
 
     def _turned(self, qk: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
-        """Queries and keys [..., H, N], with the first pairs of elements turned."""
-        angle = torch.cat([angle, angle], -2)  # of queries, of keys
+        """Queries and keys [..., R, H, N], with the first pairs of elements turned."""
+        angle = angle[..., None, None, :, :]
         pairs, rest = qk.split([2 * self.pairs, self.key_size - 2 * self.pairs], -1)
         even, odd = pairs.unflatten(-1, (self.pairs, 2)).unbind(-1)
         cos, sin = angle.cos().to(qk.dtype), angle.sin().to(qk.dtype)
         turned = torch.stack([even * cos - odd * sin, even * sin + odd * cos], -1).flatten(-2)
-        q, k = torch.cat([turned, rest], -1).chunk(2, -2)
+        q, k = torch.cat([turned, rest], -1).unbind(-4)
         return q, k
 
     def _read(self, o: Tensor, v: Tensor, gate: Tensor) -> Tensor:
-        y = (o + (self.skip[:, None] * v).to(v.dtype)).flatten(-2)
-        return self.output(y * self.output_gate(gate))
+        y = o + (self.skip[:, None] * self._ranked(v)).to(v.dtype)
+        y = y * self.output_gate(self._ranked(gate.unflatten(-1, (self.heads, -1)), 1))
+        if self.scales is not None:
+            y = y * self.scales[2].unflatten(0, (self.rank, self.heads, -1))
+        return self.output(y.sum(-3).flatten(-2).to(v.dtype))
 
     def initial_state(self, batch: int) -> State:
         """No memory, no token before, no angle; memory and angle are float32 at least."""
@@ -127,19 +170,20 @@ class Mamba3(Mixer):
         precision = torch.promote_types(weight.dtype, torch.float32)
         return {
             "memory": weight.new_zeros(batch, h, self.key_size, self.value_size, dtype=precision),
-            "key": weight.new_zeros(batch, h, self.key_size),
+            "key": weight.new_zeros(batch, self.rank, h, self.key_size),
             "value": weight.new_zeros(batch, h, self.value_size),
             "angle": weight.new_zeros(batch, h, self.pairs, dtype=precision),
         }
 
     def cost(self) -> PartCost:
-        """The state, written twice a token, with its angles; key and value of the token before; D."""
-        keys, values = self.heads * self.key_size, self.heads * self.value_size
-        elements, skip = keys * self.value_size, 2.0 * values
+        """The state, written twice a token and rank, with its angles; keys and value of the token before; D."""
+        keys, values = self.heads * self.key_size * self.rank, self.heads * self.value_size
+        elements, skip = self.heads * self.key_size * self.value_size, 2.0 * values * self.rank
+        ranked = 0 if self.scales is None else 3.0 * values * self.rank  # products with u, s and w
         return PartCost(
             **self.weights(),
             state_elements=elements + self.heads * self.pairs,
             conv_elements=keys + values,
-            decode_flops=7.0 * elements + skip,
-            prefill_flops=2.0 * (4 * elements + CHUNK * (keys + values)) + skip,
+            decode_flops=(1.0 + 6.0 * self.rank) * elements + skip + ranked,
+            prefill_flops=2.0 * (4 * elements * self.rank + CHUNK * (keys + values * self.rank)) + skip + ranked,
         )

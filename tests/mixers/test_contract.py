@@ -80,6 +80,9 @@ CASES = {
     "log_linear_mamba2-small": Part("log_linear_mamba2", {"heads": 4, "key_size": 6, "value_size": 5, "levels": 3}),
     "log_linear_gdn-small": Part("log_linear_gdn", {**SMALL, "levels": 3, "conv": 0}),
     "mamba3-small": Part("mamba3", {"heads": 4, "key_size": 6, "value_size": 5, "n_groups": 2}),
+    "mamba3_mimo-small": Part(
+        "mamba3_mimo", {"heads": 4, "key_size": 6, "value_size": 5, "n_groups": 2, "mimo_rank": 3}
+    ),
     "mamba3-of-one-key": Part("mamba3", {"heads": 2, "key_size": 1, "value_size": 8}),
     "mamba2-without-convolution": Part("mamba2", {"heads": 4, "key_size": 8, "value_size": 4, "conv": 0}),
     "kda-small": Part("kda", {**SMALL, "value_size": 12, "conv": 0}),

@@ -72,6 +72,7 @@ BIASED = {"mamba", "mamba2", "log_linear_mamba2", "rg_lru", "rodimus"}  # mixers
 
 OTHER_CONVOLUTIONS = {
     "mamba3",
+    "mamba3_mimo",
     "rat",
     "sse",
     "lte",

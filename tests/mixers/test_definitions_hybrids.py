@@ -172,23 +172,23 @@ def test_the_root_of_rg_lru_has_a_bounded_slope():
     assert_close(x.grad, torch.tensor([1000.0, 1000.0, 1.0, 0.5]))
 
 
-@pytest.mark.parametrize("groups", [1, 2, 4])
-def test_mamba3(groups):
+@pytest.mark.parametrize(("groups", "rank"), [(1, 1), (2, 1), (4, 1), (2, 3)])
+def test_mamba3(groups, rank):
     """With a state of complex numbers beside real ones: each pair of elements that turns is one."""
-    size, pairs = 8, 2
-    mixer, x = build("mamba3", {"heads": H, "key_size": size, "value_size": V, "n_groups": groups})
-    z, v, q, k, step, rate, share, turn = projected(
-        mixer, x, H * V, H * V, groups * size, groups * size, H, H, H, pairs
-    )
+    size, pairs, keys = 8, 2, groups * rank * 8
+    options = {"heads": H, "key_size": size, "value_size": V, "n_groups": groups, "mimo_rank": rank}
+    mixer, x = build("mamba3", options)
+    z, v, q, k, step, rate, share, turn = projected(mixer, x, H * V, H * V, keys, keys, H, H, H, pairs)
     step, share = softplus(step + mixer.step_bias), torch.sigmoid(share)
-    decay, v = torch.exp(-softplus(rate) * step), heads(v)
-    biases = heads(mixer.biases, 2 * H).split([H, H])
+    decay, v, z = torch.exp(-softplus(rate) * step), heads(v), heads(z)
+    biases = mixer.biases.unflatten(0, (2, rank, H, size))
+    scales = [s.unflatten(0, (rank, H, V)) for s in mixer.scales] if rank > 1 else torch.ones(3, 1, H, V)
     turning = torch.exp(1j * torch.pi * torch.tanh(turn)[:, :, None] * step[..., None])  # by how much a token turns
     made = []
     for y, norm, bias in zip((q, k), mixer.norms, biases, strict=True):
-        y = heads(y, groups)
+        y = y.unflatten(-1, (rank, groups, size))
         y = y / (y.square().mean(-1, keepdim=True) + 1e-5).sqrt() * norm.weight
-        y = y.repeat_interleave(H // groups, 2) + bias
+        y = y.repeat_interleave(H // groups, 3) + bias
         made.append((torch.complex(y[..., 0 : 2 * pairs : 2], y[..., 1 : 2 * pairs : 2]), y[..., 2 * pairs :]))
     (q_turned, q_still), (k_turned, k_still) = made
     turned = torch.zeros(B, H, pairs, V, dtype=torch.complex128)
@@ -202,11 +202,17 @@ def test_mamba3(groups):
             if weight is None:
                 turned, still, weight = a * turning[:, t, ..., None] * turned, a * still, now
             if s >= 0:
-                turned = turned + weight * k_turned[:, s, ..., None].conj() * v[:, s, :, None]
-                still = still + weight * k_still[:, s, ..., None] * v[:, s, :, None]
-        o = (q_turned[:, t, ..., None] * turned).real.sum(2) + (q_still[:, t, ..., None] * still).sum(2)
-        outputs.append(o + mixer.skip[:, None] * v[:, t])
-    y = torch.stack(outputs, 1).flatten(-2) * F.silu(z)
+                for r in range(rank):
+                    value = (v[:, s] * scales[0][r])[:, :, None]
+                    turned = turned + weight * k_turned[:, s, r, ..., None].conj() * value
+                    still = still + weight * k_still[:, s, r, ..., None] * value
+        y = 0
+        for r in range(rank):
+            o = (q_turned[:, t, r, ..., None] * turned).real.sum(2) + (q_still[:, t, r, ..., None] * still).sum(2)
+            o = o + mixer.skip[:, None] * v[:, t] * scales[0][r]
+            y = y + o * F.silu(z[:, t] * scales[1][r]) * scales[2][r]
+        outputs.append(y)
+    y = torch.stack(outputs, 1).flatten(-2)
     assert_close(mixer(x)[0], y @ mixer.output.weight.T, **CLOSE)
 
 
@@ -214,4 +220,6 @@ def test_initial_values_of_mamba3():
     mixer = build_mixer("mamba3", Dims(width=512, heads=2))
     step = F.softplus(mixer.step_bias)
     assert step.min() >= 0.001 and step.max() <= 0.1
-    assert (mixer.biases == 1).all() and (mixer.skip == 1).all() and mixer.pairs == 32
+    assert (mixer.biases == 1).all() and (mixer.skip == 1).all() and mixer.pairs == 32 and mixer.scales is None
+    several = build_mixer("mamba3_mimo", Dims(width=512, heads=2))
+    assert [each.unique().tolist() for each in several.scales] == [[0.25], [1.0], [0.25]]

@@ -12,6 +12,7 @@ SIZES = {"heads": 2, "key_size": 8, "value_size": 12, "conv": 3}
 
 WITHOUT_HEADS = {
     "mamba3",
+    "mamba3_mimo",
     "megalodon",
     "sse",
     "rat",
