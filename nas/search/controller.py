@@ -23,7 +23,7 @@ from search_space.layouts.published import Origin
 from workers.jobs import Job, Outcome
 from workers.pool import Pool
 
-QUEUE_SHARE = 1 / 5
+QUEUE_SHARE = 1 / 8
 """Share of the budget after which published layouts wait until nothing is left to propose."""
 AHEAD_FROM = 100
 """Layouts after which proposals are asked for ahead. Before, an ask takes a tenth of a second, and what it does not
