@@ -22,6 +22,7 @@ TINY = Target(layers=6, width=32, heads=4, kv_heads=2, mlp_width=48, vocabulary=
 SIZES = {
     "gated_deltanet": "(heads=2)",
     "sliding_window": "(window=6)",
+    "shared_window": "(window=6)",
     "mamba2": "(key_size=8, value_size=16)",
     "rg_lru": "(block_size=8)",
 }
