@@ -1,9 +1,14 @@
 import json
 
+import pytest
+
 from nas.results.exporters import EXPORTERS, find_exporter
 from search_space.cost.cost import cost
 from search_space.cost.target import Target
+from search_space.errors import InputError
+from search_space.layouts.block import Block
 from search_space.layouts.layout import Layout
+from search_space.parts.part import Part
 from tests.nas.conftest import nas
 from tests.nas.examples import TARGET
 
@@ -51,8 +56,15 @@ def test_layers_that_read_of_others(tmp_path, tiny):
     assert searched.exit_code == 0, searched.output
     refused = nas("search", "--config", "smoke", "--out", tmp_path / "none", *tiny, "space.choices=[shared_attention]")
     assert refused.exit_code == 2 and "space.choices=shared_attention" in refused.stderr
-    refused = nas("export", tmp_path / "run", "--format", "fla", "--pick", "all", "-o", tmp_path / "out")
-    assert refused.exit_code in (0, 2) and "Traceback" not in refused.output
+
+
+@pytest.mark.parametrize("name", [name for name in EXPORTERS.names() if name not in ("yaml", "hf")])
+@pytest.mark.parametrize("text", ["attention(keys_from=embedding)", "shared_attention"])
+def test_formats_refuse_layers_that_read_of_others(name, text):
+    block, mlp = Layout.parse(text).layers[0], getattr(find_exporter(name), "channel_mixers", ["swiglu"])[0]
+    with pytest.raises(InputError) as error:
+        find_exporter(name)(Layout((Layout.parse(f"attention/{mlp}").layers[0], Block(block.mixer, Part(mlp)))), TARGET)
+    assert error.value.key.startswith("layers[")
 
 
 def test_formats_lists_all():
