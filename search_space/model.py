@@ -162,7 +162,7 @@ class Model(nn.Module):
             self.head = None if sizes.tied_embeddings else nn.Linear(sizes.width, sizes.vocabulary, bias=False)
             depth = len(blocks)
             self.layers: Any = nn.ModuleList(Layer(b, sizes, i, depth, seed) for i, b in enumerate(blocks))
-        mixers = [layer.mixer for layer in self.layers]
+        mixers: list[Any] = [layer.mixer for layer in self.layers]
         missing = unmet(((), ()) if mixer is None else (mixer.offers, mixer.reads) for mixer in mixers)
         if missing:
             raise nothing_below(blocks, *missing[0])

@@ -119,10 +119,9 @@ class Attention(AttentionHeads):
                 initial_state=cache,
             )
         if self.lends and below is not None:
-            # A window keeps its last tokens alone, of which the first queries see too few.
-            seen = (keys, values) if self.window is None else (k, v)
-            if self.window is not None and cache is not None:
-                seen = torch.cat([cache[0], k], 1), torch.cat([cache[1], v], 1)
+            seen = keys, values
+            if self.window is not None:  # what it keeps lacks tokens that the first queries see
+                seen = (k, v) if cache is None else (torch.cat([cache[0], k], 1), torch.cat([cache[1], v], 1))
             below.offer(self.form, *seen)
         new = {"keys": keys, "values": values, "conv": conv, "position": position + x.shape[1]}
         return self.read(o, x), new

@@ -62,13 +62,13 @@ class NativeSparseAttention(Attention):
         self.blocks = max(ALWAYS + 1, selected // block)
         self.gates = nn.Linear(dims.width, 3 * self.heads, bias=False)
 
-    def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+    def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:  # type: ignore[override]
         """Mixes x [B, T, D]; see `Mixer.forward`."""
         state = state or self.initial_state(x.shape[0])
         features, conv = self.conv(self.input(x), state["conv"])
         return self._mixed(features, x, conv, state)
 
-    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:  # type: ignore[override]
         """Mixes a single token x [B, D]; see `Mixer.step`."""
         features, conv = self.conv.step(self.input(x), state["conv"])
         y, state = self._mixed(features.unsqueeze(1), x.unsqueeze(1), conv, state)

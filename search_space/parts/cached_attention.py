@@ -48,13 +48,13 @@ class CachedAttention(Attention):
             state: before the first token; None where nothing came before.
         """
 
-    def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+    def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:  # type: ignore[override]
         """Mixes x [B, T, D]; see `Mixer.forward`."""
         features, conv = self.conv(self.input(x), state["conv"] if state else None)
         o, new = self.attended(features, x, state)
         return self.read(o, x), {**new, "conv": conv}
 
-    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:  # type: ignore[override]
         """Mixes a single token x [B, D]; see `Mixer.step`."""
         features, conv = self.conv.step(self.input(x), state["conv"])
         o, new = self.attended(features.unsqueeze(1), x.unsqueeze(1), state)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from typing import Any
 
 FP32_BYTES = 4
 """Of an element of a recurrent state."""
@@ -148,5 +149,6 @@ class PartCost:
     def total(costs: Iterable["PartCost"]) -> "PartCost":
         """The cost of several parts of one layer together."""
         costs = list(costs)
-        sums = {f.name: [getattr(cost, f.name) for cost in costs] for f in fields(PartCost)}
-        return PartCost(**{k: sum(v, ()) if k in ("caches", "experts") else sum(v) for k, v in sums.items()})
+        each = {f.name: [getattr(cost, f.name) for cost in costs] for f in fields(PartCost)}
+        sums: dict[str, Any] = {k: sum(v, ()) if k in ("caches", "experts") else sum(v) for k, v in each.items()}
+        return PartCost(**sums)
