@@ -129,7 +129,7 @@ def cost(layout: Layout | str, target: Target | None = None) -> Cost:
         target: sizes of the model and how it is served; by default a 1.3B model on an H100.
 
     Raises:
-        InputError: the layout cannot be built at the target's sizes.
+        InputError: the layout cannot be built at the target's sizes, or a layer reads what none below it keeps.
     """
     from nas.search.evaluate import as_layout
     from search_space.checks import instance
@@ -137,7 +137,9 @@ def cost(layout: Layout | str, target: Target | None = None) -> Cost:
     from search_space.cost.target import Target
 
     target = Target() if target is None else instance("target", target, Target, "a nas.Target")
-    return price(as_layout(layout), target)
+    layout = as_layout(layout)
+    target.layout(layout)  # refuses what cannot be built
+    return price(layout, target)
 
 
 def build(layout: Layout | str, at: Target | Config | None = None, seed: int | None = None) -> Model:

@@ -16,6 +16,7 @@ from nas.results.table import Row, Table
 from search_space.errors import InputError, one_of
 from search_space.layouts.published import Published, published_layouts
 from search_space.mixers import MIXERS
+from search_space.parts.below import blank
 from search_space.parts.build import build_mixer, mixer_class, options_of
 from search_space.parts.costs import PartCost
 from search_space.parts.families import FAMILIES
@@ -82,7 +83,8 @@ def _row(name: str, config: Config) -> MixerRow:
 def _backend(part: Part, config: Config) -> str:
     mixer = build_mixer(part, config.scale.sizes(1).dims())
     with forms_on_a_gpu() as forms, torch.no_grad():
-        mixer(torch.zeros(1, 2, config.proxy.width))
+        x = torch.zeros(1, 2, config.proxy.width)
+        mixer(x, None, *([blank(mixer, x, 2)] if mixer.takes_below else []))
     return "torch" if not forms else "chunked" if "chunked" in forms else "triton"
 
 
@@ -130,9 +132,10 @@ def _cells(row: MixerRow, context: int, length: int) -> tuple[str, ...]:
 
 def _growth(cost: PartCost) -> str:
     """Elements of the caches for each token, and a letter for those that do not grow with every one of them."""
-    elements = sum(cache.elements / cache.every for cache in cost.caches)
-    level = "l" * any(cache.levels for cache in cost.caches)
-    window = "w" * (bool(cost.caches) and all(cache.window is not None for cache in cost.caches))
+    caches = [cache for cache in cost.caches if cache.owned]
+    elements = sum(cache.elements / cache.every for cache in caches)
+    level = "l" * any(cache.levels for cache in caches)
+    window = "w" * (bool(caches) and all(cache.window is not None for cache in caches))
     return _short(elements) + (level or window or " ")
 
 

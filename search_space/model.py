@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from search_space.layouts.block import Block
 from search_space.layouts.layout import Layout
-from search_space.parts.base import Dims, State
+from search_space.layouts.reading import nothing_below
+from search_space.parts.base import Below, Dims, State
+from search_space.parts.below import connect, unmet
 from search_space.parts.build import build_channel_mixer, build_mixer
 from search_space.parts.nn import RMSNorm, ShortConvolution
 
@@ -96,27 +98,32 @@ class Layer(nn.Module):
         if sizes.open_gates and self.mixer is not None:
             self.mixer.open_gates()
 
-    def forward(self, x: Tensor, state: State | None = None, embedded: Tensor | None = None) -> tuple[Tensor, State]:
-        """x [B, T, D] -> [B, T, D], continuing from `state`; `embedded` are the embeddings, for the skip."""
-        return self._run(x, state, embedded, self.mixer, self.shift)
+    @property
+    def takes_below(self) -> bool:
+        """Whether its mixer reads or shows more than its input and output."""
+        return self.mixer is not None and self.mixer.takes_below
 
-    def step(self, x: Tensor, state: State, embedded: Tensor | None = None) -> tuple[Tensor, State]:
+    def forward(self, x: Tensor, state: State | None = None, below: Below | None = None) -> tuple[Tensor, State]:
+        """x [B, T, D] -> [B, T, D], continuing from `state`; `below` has the embeddings, for the skip too."""
+        return self._run(x, state, below, self.mixer, self.shift)
+
+    def step(self, x: Tensor, state: State, below: Below | None = None) -> tuple[Tensor, State]:
         """The same for a single token x [B, D]."""
-        return self._run(x, state, embedded, self.mixer and self.mixer.step, self.shift and self.shift.step)
+        return self._run(x, state, below, self.mixer and self.mixer.step, self.shift and self.shift.step)
 
-    def _run(
-        self, x: Tensor, state: State | None, embedded: Tensor | None, mixer: Any, shift: Any
-    ) -> tuple[Tensor, State]:
+    def _run(self, x: Tensor, state: State | None, below: Below | None, mixer: Any, shift: Any) -> tuple[Tensor, State]:
         new: State = {}
         if mixer is not None:
             seen = x
-            if self.embedding_skip and embedded is not None:
-                seen = torch.add(x, embedded, alpha=self.embedding_skip)
+            if self.embedding_skip and below is not None:
+                seen = torch.add(x, below.embeddings, alpha=self.embedding_skip)
             h = self.mixer_norm(seen)
             if shift is not None:
                 shifted, new["shift"] = shift(h, state and state["shift"])
                 h = h + shifted
-            y, new["mixer"] = mixer(h, state and state["mixer"])
+            y, new["mixer"] = mixer(h, state and state["mixer"], *([below] if self.takes_below else []))
+            if below is not None:
+                below.rise()
             x = torch.add(x, y, alpha=self.scale)
         if self.mlp is not None:
             x = torch.add(x, self.mlp(self.mlp_norm(x)), alpha=self.scale)
@@ -142,6 +149,9 @@ class Model(nn.Module):
         blocks: what sits in each layer; none at all leaves the two ends.
         sizes: of the model.
         seed: of the initial values; None takes them from torch's own generator.
+
+    Raises:
+        InputError: a part cannot be built at these sizes, or reads what no layer below it keeps.
     """
 
     def __init__(self, blocks: Sequence[Block], sizes: Sizes, seed: int | None = None):
@@ -156,6 +166,11 @@ class Model(nn.Module):
             self.head = None if sizes.tied_embeddings else nn.Linear(sizes.width, sizes.vocabulary, bias=False)
             depth = len(blocks)
             self.layers: Any = nn.ModuleList(Layer(b, sizes, i, depth, seed) for i, b in enumerate(blocks))
+        mixers: list[Any] = [layer.mixer for layer in self.layers]
+        missing = unmet(((), ()) if mixer is None else (mixer.offers, mixer.reads) for mixer in mixers)
+        if missing:
+            raise nothing_below(blocks, *missing[0])
+        connect(mixers)
         self.norm = RMSNorm(sizes.width)
         self.logit_scale = 1 / (std * sizes.width**0.5) if std else 1.0
         for part in dict.fromkeys(block.mixer for block in blocks if block.mixer):
@@ -169,25 +184,28 @@ class Model(nn.Module):
             tokens: [B, T].
             scored: [B, T] bool, or the indices of the positions: rows [M], columns [M].
         """
-        x = embedded = self.embedding(tokens)
+        x = self.embedding(tokens)
+        below = Below(x)
         for layer in self.layers:
-            x, _ = layer(x, embedded=embedded)
+            x, _ = layer(x, below=below)
         return self.logits(x if scored is None else x[scored])
 
     def prefill(self, tokens: Tensor, states: Sequence[State] | None = None) -> tuple[Tensor, list[State]]:
         """Logits after the last of the tokens [B, T], as [B, V], and the states of the layers."""
-        x, new = (embedded := self.embedding(tokens)), []
+        x, new = self.embedding(tokens), []
+        below = Below(x)
         known: Sequence[State | None] = states or [None] * len(self.layers)
         for layer, state in zip(self.layers, known, strict=True):
-            x, after = layer(x, state, embedded)
+            x, after = layer(x, state, below)
             new.append(after)
         return self.logits(x[:, -1]), new
 
     def step(self, tokens: Tensor, states: Sequence[State]) -> tuple[Tensor, list[State]]:
         """Logits [B, V] after one more token of each sequence, [B], and the new states."""
-        x, new = (embedded := self.embedding(tokens)), []
+        x, new = self.embedding(tokens), []
+        below = Below(x)
         for layer, state in zip(self.layers, states, strict=True):
-            x, after = layer.step(x, state, embedded)
+            x, after = layer.step(x, state, below)
             new.append(after)
         return self.logits(x), new
 
@@ -212,7 +230,7 @@ def build_model(layout: Layout, sizes: Sizes, seed: int | None = None) -> Model:
         seed: of the initial values; None takes them from torch's own generator.
 
     Raises:
-        InputError: a part cannot be built at these sizes.
+        InputError: a part cannot be built at these sizes, or reads what no layer below it keeps.
     """
     return Model(layout.layers, sizes, seed)
 

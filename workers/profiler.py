@@ -22,7 +22,8 @@ from search_space.cost.target import Target
 from search_space.layouts.block import Block
 from search_space.layouts.layout import Layout
 from search_space.model import Layer, Model, build_model
-from search_space.parts.base import State
+from search_space.parts.base import Below, State
+from search_space.parts.below import blank
 
 STACK = 2**30
 """Bytes of a stack of layers, if the model has as many: less is read faster than a model is, out of a cache or by pages
@@ -32,6 +33,11 @@ whose addresses are at hand."""
 def layer_state(layer: Layer, batch: int, context: int) -> State:
     """The state of a layer after `context` tokens."""
     return {"mixer": layer.mixer.state_after(batch, context)} if layer.mixer is not None else {}
+
+
+def layer_below(layer: Layer, x: Tensor, tokens: int) -> Below | None:
+    """What a layer reads of layers below, so many tokens of it, for an input x [B, T, D] or [B, D]."""
+    return blank(layer.mixer, x, tokens) if layer.takes_below else None
 
 
 class Profiler:
@@ -85,7 +91,8 @@ class Profiler:
         contexts = points if remembers else sorted({(b, 1) for b, _ in points})
         for batch, context in contexts:
             kept = batch * _bytes(layer_state(layer, 1, context)) if remembers else 0
-            copies = self._copies(weights + kept)
+            read = batch * self._read_below(layer, context) if remembers else 0
+            copies = self._copies(weights + kept + read)
             if copies:
                 decode.append([batch, context, self._decode(layers(copies), batch, context)])
             if batch == points[0][0] and kept:
@@ -133,17 +140,24 @@ class Profiler:
         fitting = int(0.6 * self.memory // size)
         return min(fitting, self.target.layers, max(2, -(-STACK // size)))
 
+    def _read_below(self, layer: Layer, context: int) -> int:
+        """Bytes of a sequence of `context` tokens that a layer reads of layers below."""
+        forms = layer.mixer.reads
+        elements = sum(min(context, f.window or context) * f.kv_heads * (f.key_size + f.value_size) for f in forms)
+        return elements * self.dtype.itemsize
+
     def _decode(self, stack: list[Any], batch: int, context: int) -> float:
         if isinstance(stack[0], Model):
             tokens = torch.zeros(batch, dtype=torch.long, device=self.device)
             return self._milliseconds(lambda: [ends.step(tokens, []) for ends in stack], graph=True) / len(stack)
         x = torch.zeros(batch, self.target.width, device=self.device, dtype=self.dtype)
         states = [layer_state(each, batch, context) for each in stack]
+        beneath = [layer_below(each, x, context + 1) for each in stack]
 
         def step(x: Tensor, states: list[State]) -> tuple[Tensor, list[State]]:
             new = []
-            for each, state in zip(stack, states, strict=True):
-                x, state = each.step(x, state)
+            for each, state, below in zip(stack, states, beneath, strict=True):
+                x, state = each.step(x, state, below)
                 new.append(state)
             return x, new
 
@@ -163,11 +177,12 @@ class Profiler:
             ids = torch.zeros(1, tokens, dtype=torch.long, device=self.device)
             return lambda: [ends.prefill(ids) for ends in stack]
         x = torch.zeros(1, tokens, self.target.width, device=self.device, dtype=self.dtype)
+        below = layer_below(stack[0], x, tokens)  # a prompt computes far more than it reads: one serves all
 
         def run() -> None:
             y = x
             for layer in stack:
-                y, _ = layer(y)
+                y, _ = layer(y, None, below)
 
         return run
 

@@ -43,7 +43,8 @@ def check(config: Config) -> Space:
     _check_objectives(config, suite)
     config.scale.check(space.blocks)
     for block in space.blocks.values():
-        check_layout(config, suite, Layout((block,)), config.space.layers)
+        layers = *space.read_by(block), block
+        check_layout(config, suite, Layout(layers), -(-config.space.layers // len(layers)))
     return space
 
 

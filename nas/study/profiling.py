@@ -98,7 +98,8 @@ def _check_room(grid: Grid, blocks: Iterable[Block | None], target: Target, memo
     with torch.device("meta"):
         mixers = [build_mixer(target.part(block.mixer), dims) for block in blocks if block and block.mixer]
     for mixer in mixers:
-        if mixer.cost().cache_bytes(grid.contexts[-1], size) > memory:
+        cost = mixer.cost()
+        if max(cost.cache_bytes(grid.contexts[-1], size, read=read) for read in (False, True)) > memory:
             raise InputError("--contexts", grid.contexts[-1], "fewer: the cache of a layer does not fit in memory")
 
 

@@ -35,8 +35,8 @@ class Cost:
 
     Args:
         parameters: all parameters of the model.
-        kv_bytes: keys and values of a sequence of n tokens, or what else grows with n; read at every step, but where a
-            mixer selects.
+        kv_bytes: keys and values of a sequence of n tokens, or what else grows with n. They are read at every step, but
+            where a mixer selects; those that several layers share are kept once and read by each.
         state_bytes: what a sequence needs whatever its length: recurrent states and the inputs that short
             convolutions keep; read and written at every step.
         decode_flops: FLOPs of a token that follows n others.
@@ -135,7 +135,7 @@ def part_counts(layout: Layout, target: Target) -> Counter[str]:
 
 
 def cost(layout: Layout, target: Target) -> Cost:
-    """Cost of `layout`, resized to the target's depth.
+    """Cost of `layout`, resized to the target's depth. Whether layers find what they read is `Target.layout`'s to see.
 
     Raises:
         InputError: a part cannot be built at the target's size.

@@ -12,6 +12,7 @@ from search_space.cost.measured import SIZES, Profile, load_profile
 from search_space.errors import InputError, one_of
 from search_space.layouts.block import Block
 from search_space.layouts.layout import Layout
+from search_space.layouts.reading import check_reading
 from search_space.layouts.resize import RULES, resize
 from search_space.model import Sizes
 from search_space.parts.build import check_mixer_options
@@ -118,9 +119,15 @@ class Target:
         return part.over(self.options.get(part.kind, {}))
 
     def layout(self, layout: Layout) -> Layout:
-        """The layout as the target has it: at its depth, with `options`; `build_model(.., target.sizes)` builds it."""
+        """The layout as the target has it: at its depth, with `options`; `build_model(.., target.sizes)` builds it.
+
+        Raises:
+            InputError: a layer reads keys and values that none below it keeps.
+        """
         layers = resize(layout, self.layers, self.resize).layers
-        return Layout(tuple(Block(self.part(block.mixer), block.mlp) for block in layers))
+        found = Layout(tuple(Block(self.part(block.mixer), block.mlp) for block in layers))
+        check_reading(found, self.sizes.dims())
+        return found
 
     @cached_property
     def measured(self) -> Profile | None:

@@ -10,6 +10,8 @@ It takes published layouts to the depth of the proxy, and every layout to the de
    layers are split into as many runs of neighbours, and each run becomes one layer at its mean depth. When it gets
    more, each layer becomes one or more copies, spread evenly over its interval [i, i + 1] / layers. Layers are ordered
    by relative depth; at equal depth the one that came first in the original comes first.
+3. A stretched layer that reads what a layer below keeps (`shared_attention`) never comes ahead of the first layer of
+   the kind that it read before: the first layers of both kinds change places.
 
 At the same depth nothing changes.
 
@@ -18,13 +20,15 @@ At the same depth nothing changes.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from functools import lru_cache
 from itertools import cycle, islice
 
 from search_space.layouts.block import Block
 from search_space.layouts.layout import Layout
+from search_space.layouts.reading import borrows, reads, side_by_side
+from search_space.parts.build import mixer_class
 
 RULES = ["auto", "pattern", "stretch"]
 
@@ -78,7 +82,31 @@ def resize(layout: Layout, layers: int, rule: str = "auto") -> Layout:
         for block, count in _shares(Counter(layout.layers), layers).items()
         for depth, first in _spread(places[block], count)
     ]
-    return Layout(tuple(block for _, _, block in sorted(placed, key=lambda layer: layer[:2])))
+    stretched = [block for _, _, block in sorted(placed, key=lambda layer: layer[:2])]
+    return Layout(tuple(_readers_above(layout.layers, stretched)))
+
+
+def _readers_above(original: Sequence[Block], blocks: list[Block]) -> list[Block]:
+    """The stretched blocks, by step 3 of the rule."""
+    order = {}  # kind that reads -> kind that it reads: the nearest below it that remembers in the same way
+    for block in filter(reads, dict.fromkeys(original)):
+        families = {mixer_class(part).family for part in side_by_side(block.mixer) if borrows(part)}
+        beneath = reversed(original[: original.index(block)])
+        order[block] = next((b for b in beneath if families & _kept(b)), None)
+    swapped = True
+    while swapped:
+        swapped = False
+        for reader, read in order.items():
+            if read in blocks and reader in blocks and blocks.index(reader) < blocks.index(read):
+                i, j = blocks.index(reader), blocks.index(read)
+                blocks[i], blocks[j], swapped = blocks[j], blocks[i], True
+    return blocks
+
+
+def _kept(block: Block) -> set[str]:
+    """Families of the mixers of a layer that keep something of their own."""
+    parts = side_by_side(block.mixer) if block.mixer else []
+    return {mixer_class(part).family for part in parts if not borrows(part)}
 
 
 def keeps_shares(layout: Layout, layers: int) -> bool:

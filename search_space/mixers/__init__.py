@@ -9,6 +9,8 @@ MIXERS = Catalogue(
         "gated_attention": "search_space.mixers.gated_attention:GatedAttention",
         "lla": "search_space.mixers.local_linear_attention:LocalLinearAttention",
         "sliding_window": "search_space.mixers.sliding_window:SlidingWindow",
+        "shared_attention": "search_space.mixers.shared_attention:SharedAttention",
+        "shared_window": "search_space.mixers.shared_window:SharedWindow",
         "mla": "search_space.mixers.mla:LatentAttention",
         "lightning": "search_space.mixers.lightning:Lightning",
         "megalodon": "search_space.mixers.megalodon:Megalodon",

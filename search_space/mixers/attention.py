@@ -10,15 +10,17 @@ from kernels import (
     softmax_attention,
     softmax_attention_step,
 )
-from search_space.checks import head_size, positive, rotary_base, switch
+from search_space.checks import switch
 from search_space.errors import InputError, one_of
-from search_space.parts.base import Cache, Dims, Mixer, PartCost, Scaling, State
+from search_space.parts.base import Below, Cache, Dims, KeysForm, PartCost, State
+from search_space.parts.heads import AttentionHeads
 from search_space.parts.nn import RMSNorm, ShortConvolution
 
 ACTIVATIONS = ["softmax", "relu", "softplus", "sigmoid"]
+SOURCES = ["layer", "embedding"]
 
 
-class Attention(Mixer):
+class Attention(AttentionHeads):
     """Causal softmax attention (1706.03762) with rotary positions (2104.09864) and grouped keys (2305.13245).
 
     Weights other than the softmax of scores come from each score by itself:
@@ -28,6 +30,11 @@ class Attention(Mixer):
         softplus: softplus over the sum of all (2501.13428). Its scale, which grows with the length, and its
             powers of weights are left out: they are for longer texts than those of training.
         sigmoid: SWAT (2502.18845): sigmoid with balanced ALiBi beside the rotary positions, for sliding windows.
+
+    Keys and values may come from the token embeddings in place of the layer's input, as in InAttention (2410.07063);
+    queries come from the input all the same. The embeddings pass an RMS norm of the layer first, as the input does.
+    InAttention saves memory by keeping embeddings alone, and makes keys and values of all tokens anew at every step;
+    here they are kept, at the memory and the FLOPs of other attention.
 
     Args:
         dims: sizes of the model.
@@ -39,23 +46,15 @@ class Attention(Mixer):
         rope_theta: base of the rotary wavelengths; None means no positions.
         qk_norm: whether queries and keys of each head pass RMS norms ahead of the positions (2302.05442), as in Qwen3.
         activation: of the scores; softmax, relu, softplus or sigmoid.
-
-    Class attributes:
-        window: tokens that a token sees, itself included; None means all before it.
+        keys_from: what keys and values are made of: layer, its input; or embedding, that of the token.
 
     Raises:
-        InputError: sizes that are not positive integers, do not divide, an odd key size, or an unknown activation.
+        InputError: sizes that are not positive integers, do not divide, an odd key size, an unknown activation, or keys
+            from elsewhere.
     """
 
     source = "Attention Is All You Need (arXiv 1706.03762)"
     family = "attention"
-    scaled = {
-        "heads": Scaling.ATTENTION_HEADS,
-        "kv_heads": Scaling.ATTENTION_HEADS,
-        "key_size": Scaling.ATTENTION_HEAD_SIZE,
-        "value_size": Scaling.ATTENTION_HEAD_SIZE,
-    }
-    window: int | None = None
 
     def __init__(
         self,
@@ -69,47 +68,68 @@ class Attention(Mixer):
         rope_theta: float | None = 10000.0,
         qk_norm: bool = False,
         activation: str = "softmax",
+        keys_from: str = "layer",
     ):
         super().__init__()
-        if kv_heads is None:
-            kv_heads = dims.kv_heads if heads is None else heads
-        self.heads = positive("heads", dims.heads if heads is None else heads)
-        self.kv_heads = positive("kv_heads", self.heads if kv_heads is None else kv_heads)
-        if self.heads % self.kv_heads:
-            raise InputError("kv_heads", self.kv_heads, f"a divisor of heads={self.heads}")
-        self.key_size = head_size("key_size", key_size, self.heads, dims.width)
-        self.value_size = head_size("value_size", value_size, self.heads, dims.width)
-        self.rope_theta = None if rope_theta is None else rotary_base(rope_theta, self.key_size)
+        self.set_heads(dims, heads, kv_heads, key_size, value_size, rope_theta)
         if activation not in ACTIVATIONS:
             raise InputError("activation", activation, one_of(activation, ACTIVATIONS))
         self.activation = activation
         self.sizes = [(self.heads + self.kv_heads) * self.key_size, self.kv_heads * self.value_size]
-        self.input = nn.Linear(dims.width, sum(self.sizes), bias=False)
+        if keys_from not in SOURCES:
+            raise InputError("keys_from", keys_from, one_of(keys_from, SOURCES))
+        self.keys_from, self.lends = keys_from, False
+        of_embedding = self.kv_heads * (self.key_size + self.value_size) if keys_from == "embedding" else 0
+        self.input = nn.Linear(dims.width, sum(self.sizes) - of_embedding, bias=False)
+        made = nn.Linear(dims.width, of_embedding, bias=False) if of_embedding else None
+        self.embedded = nn.Sequential(RMSNorm(dims.width), made) if made else None
         self.conv = ShortConvolution(sum(self.sizes), conv, activation=False)
         normed = switch("qk_norm", qk_norm)
         self.norms = nn.ModuleList([RMSNorm(self.key_size), RMSNorm(self.key_size)]) if normed else None
         self.norm = RMSNorm(self.heads * self.value_size) if activation == "relu" else None
         self.output = nn.Linear(self.heads * self.value_size, dims.width, bias=False)
 
-    def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+    @property
+    def takes_below(self) -> bool:  # type: ignore[override]
+        """Where keys are made of embeddings, or layers above read them."""
+        return self.embedded is not None or self.lends
+
+    @property
+    def offers(self) -> tuple[KeysForm, ...]:  # type: ignore[override]
+        """Its keys and values, where they are those of a softmax."""
+        return (self.form,) if self.activation == "softmax" else ()
+
+    def lend(self, form: KeysForm) -> None:
+        """Shows them to layers above from now on."""
+        self.lends = True
+
+    def forward(self, x: Tensor, state: State | None = None, below: Below | None = None) -> tuple[Tensor, State]:
         """Mixes x [B, T, D]; see `Mixer.forward`."""
         position = state["position"] if state else 0
         cache = (state["keys"], state["values"]) if state else None
-        features, conv = self.conv(self.input(x), state["conv"] if state else None)
-        heads = self._heads(features, position)
+        features, conv = self.conv(self._features(x, below), state["conv"] if state else None)
+        q, k, v = self._heads(features, position)
         if self.activation == "softmax":
-            o, (keys, values) = softmax_attention(*heads, window=self.window, initial_state=cache)
+            o, (keys, values) = softmax_attention(q, k, v, window=self.window, initial_state=cache)
         else:
             o, (keys, values) = elementwise_attention(
-                *heads, self.activation, decaying=self.activation == "sigmoid", window=self.window, initial_state=cache
+                *(q, k, v, self.activation),
+                decaying=self.activation == "sigmoid",
+                window=self.window,
+                initial_state=cache,
             )
+        if self.lends and below is not None:
+            seen = keys, values
+            if self.window is not None:  # what it keeps lacks tokens that the first queries see
+                seen = (k, v) if cache is None else (torch.cat([cache[0], k], 1), torch.cat([cache[1], v], 1))
+            below.offer(self.form, *seen)
         new = {"keys": keys, "values": values, "conv": conv, "position": position + x.shape[1]}
         return self.read(o, x), new
 
-    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+    def step(self, x: Tensor, state: State, below: Below | None = None) -> tuple[Tensor, State]:
         """Mixes a single token x [B, D]; see `Mixer.step`."""
         position = state["position"]
-        features, conv = self.conv.step(self.input(x), state["conv"])
+        features, conv = self.conv.step(self._features(x, below), state["conv"])
         heads, cache = self._heads(features, position), (state["keys"], state["values"])
         if self.activation == "softmax":
             o, (keys, values) = softmax_attention_step(*heads, cache, window=self.window)
@@ -117,7 +137,17 @@ class Attention(Mixer):
             o, (keys, values) = elementwise_attention_step(
                 *heads, self.activation, cache, decaying=self.activation == "sigmoid", window=self.window
             )
+        if self.lends and below is not None:
+            below.offer(self.form, keys, values)
         return self.read(o, x), {"keys": keys, "values": values, "conv": conv, "position": position + 1}
+
+    def _features(self, x: Tensor, below: Below | None) -> Tensor:
+        """Projections to queries, keys and values, of x [..., D] and where it is asked for of embeddings [..., D]."""
+        if self.embedded is None:
+            return self.input(x)
+        if below is None:
+            raise ValueError("keys from embeddings: expected them, in a Below, beside the input")
+        return torch.cat([self.input(x), self.embedded(below.embeddings)], -1)
 
     def read(self, o: Tensor, x: Tensor) -> Tensor:
         """Output [..., D] from what each head read, o [..., heads, value_size], at the inputs x [..., D]."""

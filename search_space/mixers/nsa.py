@@ -11,7 +11,8 @@ from search_space import limits
 from search_space.checks import positive
 from search_space.errors import InputError
 from search_space.mixers.attention import Attention
-from search_space.parts.base import Cache, Dims, PartCost, Scaling, State
+from search_space.parts.base import Cache, Dims, KeysForm, PartCost, Scaling, State
+from search_space.parts.cached_attention import own_keys
 
 ALWAYS = 3
 """Blocks that are always selected: the first, the one before, and the token's own."""
@@ -33,7 +34,7 @@ class NativeSparseAttention(Attention):
         block: tokens of a block.
         selected: tokens of the selected blocks; there are `ALWAYS` + 1 blocks at least.
         window: tokens that the third look sees.
-        options: those of `Attention`, but for other activations than softmax.
+        options: those of `Attention`, but for `keys_from` and other activations than softmax.
 
     Raises:
         InputError: a size that is not a positive integer, and as `Attention`.
@@ -48,9 +49,11 @@ class NativeSparseAttention(Attention):
         "selected": Scaling.LENGTH,
         "window": Scaling.LENGTH,
     }
+    offers: tuple[KeysForm, ...] = ()
 
     def __init__(self, dims: Dims, *, block: int = 64, selected: int = 1024, window: int = 512, **options: Any):
         super().__init__(dims, **options)
+        own_keys(self.keys_from)
         if self.activation != "softmax":
             raise InputError("activation", self.activation, "softmax")
         self.block = positive("block", block, limits.TOKENS)
@@ -59,13 +62,13 @@ class NativeSparseAttention(Attention):
         self.blocks = max(ALWAYS + 1, selected // block)
         self.gates = nn.Linear(dims.width, 3 * self.heads, bias=False)
 
-    def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+    def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:  # type: ignore[override]
         """Mixes x [B, T, D]; see `Mixer.forward`."""
         state = state or self.initial_state(x.shape[0])
         features, conv = self.conv(self.input(x), state["conv"])
         return self._mixed(features, x, conv, state)
 
-    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:  # type: ignore[override]
         """Mixes a single token x [B, D]; see `Mixer.step`."""
         features, conv = self.conv.step(self.input(x), state["conv"])
         y, state = self._mixed(features.unsqueeze(1), x.unsqueeze(1), conv, state)

@@ -1,13 +1,13 @@
 """Several mixers side by side in one layer."""
 
 from collections.abc import Sequence
-from dataclasses import fields
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from search_space.errors import InputError, one_of
-from search_space.parts.base import Dims, Mixer, PartCost, State
+from search_space.parts.base import Below, Dims, KeysForm, Mixer, PartCost, State
 from search_space.parts.build import build_mixer
 from search_space.parts.nn import RMSNorm
 from search_space.parts.part import Part
@@ -47,13 +47,38 @@ class Parallel(Mixer):
         self.norms = nn.ModuleList(RMSNorm(dims.width) if norm else nn.Identity() for _ in branches)
         self.share_of_each = 1 / len(branches) if combine == "mean" else 1.0
 
-    def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+    def forward(self, x: Tensor, state: State | None = None, below: Below | None = None) -> tuple[Tensor, State]:
         """Mixes x [B, T, D]; see `Mixer.forward`."""
-        return self._combined([b(x, state and state[str(i)]) for i, b in enumerate(self.branches)])
+        inputs = [(x, state and state[str(i)], *self._seen(b, below)) for i, b in enumerate(self.branches)]
+        return self._combined([b(*each) for b, each in zip(self.branches, inputs, strict=True)])
 
-    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+    def step(self, x: Tensor, state: State, below: Below | None = None) -> tuple[Tensor, State]:
         """Mixes a single token x [B, D]; see `Mixer.step`."""
-        return self._combined([b.step(x, state[str(i)]) for i, b in enumerate(self.branches)])  # type: ignore[operator]
+        inputs = [(x, state[str(i)], *self._seen(b, below)) for i, b in enumerate(self.branches)]
+        return self._combined([b.step(*each) for b, each in zip(self.branches, inputs, strict=True)])  # type: ignore[operator]
+
+    @staticmethod
+    def _seen(branch: Any, below: Below | None) -> list[Below | None]:
+        return [below] if branch.takes_below else []
+
+    @property
+    def takes_below(self) -> bool:  # type: ignore[override]
+        """Whether a branch does."""
+        return any(branch.takes_below for branch in self.branches)
+
+    @property
+    def reads(self) -> tuple[KeysForm, ...]:  # type: ignore[override]
+        """What the branches read of layers below; none reads of one beside it."""
+        return tuple(form for branch in self.branches for form in branch.reads)  # type: ignore[union-attr]
+
+    @property
+    def offers(self) -> tuple[KeysForm, ...]:  # type: ignore[override]
+        """What the branches keep."""
+        return tuple(form for branch in self.branches for form in branch.offers)  # type: ignore[union-attr]
+
+    def lend(self, form: KeysForm) -> None:
+        """Asks the last branch that keeps it."""
+        next(branch for branch in reversed(self.branches) if form in branch.offers).lend(form)  # type: ignore
 
     def _combined(self, found: list[tuple[Tensor, State]]) -> tuple[Tensor, State]:
         y = torch.stack([norm(y) for norm, (y, _) in zip(self.norms, found, strict=True)]).sum(0)
@@ -83,8 +108,5 @@ class Parallel(Mixer):
 
     def cost(self) -> PartCost:
         """The sum over the branches, and the norms."""
-        costs = [branch.cost() for branch in self.branches]  # type: ignore[operator]
-        names = [f.name for f in fields(PartCost) if f.name not in ("caches", "experts")]
-        sums = {name: sum(getattr(cost, name) for cost in costs) for name in names}
-        sums["parameters"] += sum(p.numel() for p in self.norms.parameters())
-        return PartCost(**sums, caches=sum((c.caches for c in costs), ()), experts=sum((c.experts for c in costs), ()))
+        norms = PartCost(parameters=sum(p.numel() for p in self.norms.parameters()), product_flops=0.0)
+        return PartCost.total([*(branch.cost() for branch in self.branches), norms])  # type: ignore[operator]

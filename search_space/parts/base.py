@@ -11,14 +11,17 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from search_space.parts.below import Below, KeysForm, blank
 from search_space.parts.costs import Cache, Experts, PartCost
 from search_space.parts.nn import BlockLinear, open_gates
 
 __all__ = [
+    "Below",
     "Cache",
     "ChannelMixer",
     "Dims",
     "Experts",
+    "KeysForm",
     "LayerPart",
     "Mixer",
     "PartCost",
@@ -109,12 +112,21 @@ class Mixer(LayerPart):
     `torch.vmap` (no branch on what a tensor holds), so that several seeds can be trained as one stack.
     `search_space.testing.MixerContract` is the suite that every mixer passes, a user's own included.
 
+    A few read more than their input (`search_space.parts.below`). Where `takes_below` is true, `forward` and `step` are
+    called with a `Below` as a third argument.
+
     Class attributes:
         family: what it remembers, one of `search_space.parts.families.FAMILIES`; `family:NAME` stands for all of a
             family where mixers are listed.
+        takes_below: whether it wants to know what lies below its layer; may be a property.
+        reads: the keys and values that a layer below has to keep for it; may be a property.
+        offers: those that it keeps and could show to layers above; may be a property.
     """
 
     family: ClassVar[str] = ""
+    takes_below: bool = False
+    reads: tuple[KeysForm, ...] = ()
+    offers: tuple[KeysForm, ...] = ()
 
     @abstractmethod
     def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
@@ -128,6 +140,10 @@ class Mixer(LayerPart):
     def initial_state(self, batch: int) -> State:
         """The state before the first token, on the device and in the dtype of the parameters."""
 
+    def lend(self, form: KeysForm) -> None:
+        """Called where a layer above reads what this one `offers` in that form: from now on it puts it into `Below`."""
+        raise NotImplementedError(f"{type(self).__name__} offers no keys and values")
+
     def state_after(self, batch: int, context: int) -> State:
         """A state of `context` tokens, for measurements: what grows with tokens is filled up with zeros.
 
@@ -135,7 +151,7 @@ class Mixer(LayerPart):
         """
         weight = next(self.parameters())
         width: Any = self.output.out_features  # type: ignore[union-attr]
-        few, more = (self(weight.new_zeros(1, tokens, width))[1] for tokens in (2, 3))
+        few, more = (self._state_of(weight.new_zeros(1, tokens, width)) for tokens in (2, 3))
         kept = max((cache.kept(context) for cache in self.cost().caches), default=0)
         state: State = {}
         for name, value in more.items():
@@ -146,6 +162,9 @@ class Mixer(LayerPart):
             else:
                 state[name] = value.new_zeros(batch, *value.shape[1:])
         return state
+
+    def _state_of(self, x: Tensor) -> State:
+        return self(x, None, *([blank(self, x, x.shape[1])] if self.takes_below else []))[1]
 
     @classmethod
     def share(cls, mixers: Sequence[Any]) -> None:

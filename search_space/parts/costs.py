@@ -1,6 +1,8 @@
 """What a part of a layer costs, as plain numbers."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from typing import Any
 
 FP32_BYTES = 4
 """Of an element of a recurrent state."""
@@ -20,6 +22,7 @@ class Cache:
             tokens are kept.
         fp32: whether it is kept in fp32, as recurrent states are.
         prefill_flops: that a token of a prompt spends on each entry that it reads; None means as many.
+        owned: whether the part keeps it itself; else a layer below does, and only reading it costs anything.
         heads: that share the elements of an entry evenly. Several devices share them out, and where there are fewer
             heads than devices, each is kept more than once. None means that the elements can be shared out in any way.
     """
@@ -32,6 +35,7 @@ class Cache:
     levels: bool = False
     fp32: bool = False
     prefill_flops: float | None = None
+    owned: bool = True
     heads: int | None = None
 
     def copied(self, devices: int) -> int:
@@ -115,7 +119,7 @@ class PartCost:
 
     def cache_elements(self, context: int) -> int:
         """Elements that a sequence of `context` tokens keeps in the caches."""
-        return sum(cache.elements * cache.kept(context) for cache in self.caches)
+        return sum(cache.elements * cache.kept(context) for cache in self.caches if cache.owned)
 
     def cache_bytes(self, context: int, element_bytes: int, read: bool = False, devices: int = 1) -> int:
         """Bytes of the caches, or of what a step reads of them, on so many devices together.
@@ -127,7 +131,7 @@ class PartCost:
             devices: that share the heads of attention out; see `Cache.heads`.
         """
         total = 0
-        for cache in self.caches:
+        for cache in (cache for cache in self.caches if cache.owned or read):
             entries = cache.read(context) if read else cache.kept(context)
             total += cache.copied(devices) * entries * (FP32_BYTES if cache.fp32 else element_bytes)
         return total
@@ -140,3 +144,11 @@ class PartCost:
         """FLOPs of a prompt."""
         whole = tokens * (self.product_flops + self.prefill_flops)
         return whole + sum(cache.seen_flops * cache.attended(tokens) for cache in self.caches)
+
+    @staticmethod
+    def total(costs: Iterable["PartCost"]) -> "PartCost":
+        """The cost of several parts of one layer together."""
+        costs = list(costs)
+        each = {f.name: [getattr(cost, f.name) for cost in costs] for f in fields(PartCost)}
+        sums: dict[str, Any] = {k: sum(v, ()) if k in ("caches", "experts") else sum(v) for k, v in each.items()}
+        return PartCost(**sums)

@@ -12,6 +12,8 @@ from search_space.cost.target import Target
 from search_space.errors import InputError
 from search_space.layouts.block import Block
 from search_space.layouts.layout import Layout
+from search_space.layouts.reading import forms, reads
+from search_space.parts.below import Forms, unmet
 from search_space.parts.build import mixer_class
 from search_space.parts.families import family_in
 from search_space.space.choices import (
@@ -54,6 +56,7 @@ class Space:
     def __init__(self, config: SpaceConfig, target: Target):
         self.config, self.target = config, target
         self._limits = config.constraints
+        self._dims = target.sizes.dims()
         self._budgets = {key: (limit, cost_objectives()[key]) for key, limit in self._limits.budgets.items()}
         self._named = parse_choices(config.blocks)
         allowed = allowed_choices(config, self._named)
@@ -73,6 +76,7 @@ class Space:
         self.codebook = list(dict.fromkeys(row for each in rows for row in each.values()))
         self._codes = [{block: self.codebook.index(row) for block, row in each.items()} for each in rows]
         self._rules = count_rules(self._limits, self._meaning, config.layers)
+        self._reading = self._check_readers()
         self._check_counts()
         self._counting = Counting([(len(group.layers), group.blocks) for group in self._groups], self._rules)
         if not self.size:
@@ -82,7 +86,7 @@ class Space:
 
     @property
     def size(self) -> int:
-        """Number of layouts; those that break nothing but a budget are counted as well."""
+        """Number of layouts, with those that only break a budget or have a layer without what it reads below it."""
         return self._counting.size
 
     @property
@@ -151,12 +155,13 @@ class Space:
     def violations(self, layout: Layout) -> dict[str, float]:
         """How far each constraint is broken, 0 or less where it is kept; the same names for every layout.
 
-        Counts are in layers, `not_first` is 1 or 0, budgets are in shares of the limit.
+        Counts are in layers, `not_first` is 1 or 0, budgets are in shares of the limit. Where a choice reads keys and
+        values of layers below, `reading` is the number of layers that find none.
         """
         return {
             **{rule.key: float(rule.excess(layout)) for rule in self._rules},
             **{f"not_first.{name}": float(layout.layers[0] in b) for name, b in self._not_first.items()},
-            **self._budget_excess(layout),
+            **self._excess(layout),
         }
 
     def feasible(self, layout: Layout) -> bool:
@@ -176,19 +181,26 @@ class Space:
         layers = {layer: block for group, block in zip(self._groups, blocks, strict=True) for layer in group.layers}
         return Layout(tuple(layers[layer] for layer in range(self.config.layers)))
 
-    def _budget_excess(self, layout: Layout) -> dict[str, float]:
-        """For each budget "max_...", by which share of it the layout exceeds it; 0 or less where it is kept."""
-        if not self._budgets:
-            return {}
-        price = cost(layout, self.target)
-        return {f"max_{key}": of(price) / limit - 1 for key, (limit, of) in self._budgets.items()}
+    def _excess(self, layout: Layout) -> dict[str, float]:
+        """For each budget "max_...", by which share of it the layout exceeds it, 0 or less where it is kept; and how
+        many layers have nothing to read below them."""
+        excess = {"reading": float(len(unmet(map(self._forms, layout.layers))))} if self._reading else {}
+        if self._budgets:
+            price = cost(layout, self.target)
+            excess |= {f"max_{key}": of(price) / limit - 1 for key, (limit, of) in self._budgets.items()}
+        return excess
+
+    def _forms(self, block: Block) -> Forms:
+        """What layers above may read of the block, and what it reads of those below."""
+        return forms(self.target.part(block.mixer), self._dims)
 
     def _overspent(self, blocks: list[Block]) -> float:
-        """Sum of what is over budget, in shares of the budgets."""
-        return sum(max(0.0, excess) for excess in self._budget_excess(self._layout(blocks)).values())
+        """Sum of what is over budget, in shares of the budgets, and of layers with nothing to read."""
+        return sum(max(0.0, excess) for excess in self._excess(self._layout(blocks)).values())
 
     def _repaired(self, blocks: list[Block], rng: random.Random) -> list[Block] | None:
-        """`blocks` changed at random, never for the worse, until budgets are kept; None where that fails."""
+        """`blocks` changed at random, never for the worse, until budgets are kept and layers find what they read; None
+        where that fails."""
         overspent = self._overspent(blocks)
         for _ in range(CHANGES * len(blocks)):
             if not overspent:
@@ -201,6 +213,21 @@ class Space:
                 if excess <= overspent:
                     blocks, overspent = changed, excess
         return None
+
+    def read_by(self, block: Block) -> list[Block]:
+        """Blocks of the space with keys and values that a layer of `block` reads, where they lie below it."""
+        read = set(self._forms(block)[1]) if reads(block) else set()
+        return [other for other in self.blocks.values() if set(self._forms(other)[0]) & read] if read else []
+
+    def _check_readers(self) -> bool:
+        """Whether there are blocks that read of layers below; each has to have another that keeps it."""
+        readers = {name: block for name, block in self.blocks.items() if reads(block)}
+        offered = {form for block in self._all for form in self._forms(block)[0]} if readers else set()
+        for name, block in readers.items():
+            for form in self._forms(block)[1]:
+                if form not in offered:
+                    raise InputError("space.choices", name, f"beside it a choice of softmax attention with {form}")
+        return bool(readers)
 
     def _check_counts(self) -> None:
         """Looks at each limit by itself, so that the message can name it."""
@@ -232,6 +259,9 @@ class Space:
             if value > budgets[key]:
                 expected = f"at least {value:.6g}, what the cheapest layout costs ({layout})"
                 raise InputError(f"space.constraints.max_{key}", budgets[key], expected)
+        if self._reading and not budgets:
+            readers = ", ".join(name for name, block in self.blocks.items() if reads(block))
+            raise InputError("space.choices", readers, "layers below that may be what they read")
         limits = {f"max_{key}": limit for key, limit in budgets.items()}
         raise InputError("space.constraints", limits, "budgets that some layout keeps together")
 

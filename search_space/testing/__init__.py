@@ -7,5 +7,6 @@ Inherit a contract in a test file. Assertions are shown in full if the test file
 from search_space.testing.channel_mixers import ChannelMixerContract
 from search_space.testing.mixers import MixerContract
 from search_space.testing.objectives import ObjectiveContract
+from search_space.testing.tower import Tower
 
-__all__ = ["ChannelMixerContract", "MixerContract", "ObjectiveContract"]
+__all__ = ["ChannelMixerContract", "MixerContract", "ObjectiveContract", "Tower"]

@@ -9,6 +9,8 @@ A mixer of your own passes the same suite as the built-in ones:
         def build(self):
             return lambda dims: Mine(dims)
 
+One that reads from layers below passes it on top of them: `Tower([Attention(dims), Mine(dims)])`.
+
 Shapes: B sequences, T tokens, D model width.
 """
 

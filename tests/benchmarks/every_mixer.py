@@ -4,8 +4,8 @@
 
 Prints Markdown: recall, the level of a task that each mixer does best at beside that level's best trivial strategy,
 and how long a step takes. A mixer has to be above the strategy by three standard errors somewhere. Mixers that see a
-few tokens only get one attention layer, in the middle. Runs are kept in a file and not done again, so that two
-processes can share the mixers out, and a third print the whole.
+few tokens only get one attention layer, in the middle; those that read of layers below are left out. Runs are kept in a
+file and not done again, so that two processes can share the mixers out, and a third print the whole.
 """
 
 import argparse
@@ -19,7 +19,9 @@ from statistics import fmean, stdev
 
 import torch
 
+from search_space.layouts.reading import borrows
 from search_space.mixers import MIXERS
+from search_space.parts.part import Part
 from tests.benchmarks.calibrate import Runs, shown, table
 from tests.benchmarks.named import Case, stack
 
@@ -102,7 +104,8 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     args = parser.parse_intermixed_args()
     runs = Runs(args.record, args.config, args.overrides, [])
-    cases = [case(mixer, runs.config().space.layers) for mixer in args.mixers or MIXERS]
+    alone = [mixer for mixer in MIXERS if not borrows(Part(mixer))]
+    cases = [case(mixer, runs.config().space.layers) for mixer in args.mixers or alone]
     runs.train(cases, args.seeds)
     print("\n".join(report(cases, runs, args.seeds)))
 

@@ -19,7 +19,9 @@ import yaml
 from search_space.cost.target import Target
 from search_space.layouts.block import Block
 from search_space.layouts.layout import Layout
+from search_space.layouts.reading import borrows
 from search_space.mixers import MIXERS
+from search_space.parts.part import Part
 from search_space.scale import Proxy, Scale
 from workers.suite.suite import build_suite
 from workers.training import Run, Training
@@ -74,7 +76,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seeds", type=int, default=8)
-    parser.add_argument("--only", nargs="*", default=MIXERS.names(), metavar="MIXER")
+    alone = [name for name in MIXERS.names() if not borrows(Part(name))]
+    parser.add_argument("--only", nargs="*", default=alone, metavar="MIXER")
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     torch.set_num_threads(1)

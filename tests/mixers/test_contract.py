@@ -4,11 +4,12 @@ from search_space.channel_mixers import CHANNEL_MIXERS
 from search_space.mixers import MIXERS
 from search_space.parts.build import build_channel_mixer, build_mixer
 from search_space.parts.part import Part
-from search_space.testing import ChannelMixerContract, MixerContract
+from search_space.testing import ChannelMixerContract, MixerContract, Tower
 
 SMALL = {"heads": 2, "key_size": 8}
+GROUPED = {"heads": 4, "kv_heads": 2, "value_size": 4}
 CASES = {
-    **{name: Part(name) for name in MIXERS.names()},
+    **{name: Part(name) for name in MIXERS.names() if not name.startswith("shared_")},
     "lolcats": Part("lolcats", {"window": 16}),  # the default sees all tokens of the suite
     "sparsek": Part("sparsek", {"window": 8, "selected": 4}),  # likewise
     "attention-grouped": Part("attention", {"heads": 4, "kv_heads": 2, "value_size": 4, "conv": 3}),
@@ -88,6 +89,9 @@ CASES = {
     "kda-small": Part("kda", {**SMALL, "value_size": 12, "conv": 0}),
     "rg_lru-small": Part("rg_lru", {"state_size": 24, "block_size": 6, "conv": 0}),
     "attention-beside-gla": Part("parallel", {"branches": ["attention", "gla"]}),
+    "attention-of-embeddings": Part("attention", {**GROUPED, "keys_from": "embedding", "conv": 3}),
+    "gated_attention-of-embeddings": Part("gated_attention", {"keys_from": "embedding", "qk_norm": True}),
+    "sliding_window-of-embeddings": Part("sliding_window", {"window": 4, "keys_from": "embedding"}),
     "three-side-by-side": Part(
         "parallel",
         {"branches": ["hgrn", {"mixer": "sliding_window", "window": 4}, "deltanet"], "combine": "sum", "norm": False},
@@ -95,10 +99,38 @@ CASES = {
 }
 
 
+WINDOW = {**GROUPED, "window": 5}
+TOWERS = {
+    "shared_attention": [Part("attention"), Part("shared_attention")],
+    "shared_window": [Part("sliding_window"), Part("shared_window")],
+    "shared_attention-grouped": [
+        Part("gated_attention", {**GROUPED, "qk_norm": True, "conv": 3}),
+        Part("shared_attention", {**GROUPED, "qk_norm": True}),
+        Part("shared_attention", GROUPED),
+    ],
+    "shared_attention-without-positions": [
+        Part("attention", {"rope_theta": None, "keys_from": "embedding"}),
+        Part("shared_attention", {"rope_theta": None}),
+    ],
+    "shared_window-of-5": [Part("sliding_window", WINDOW), Part("shared_window", WINDOW)],
+    "shared_window-of-1": [Part("sliding_window", {"window": 1}), Part("shared_window", {"window": 1})],
+    "shared_window-in-branches": [
+        Part("parallel", {"branches": [{"mixer": "sliding_window", **WINDOW}, "gla"]}),
+        Part("parallel", {"branches": [{"mixer": "sliding_window", **WINDOW}, {"mixer": "shared_window", **WINDOW}]}),
+        Part("parallel", {"branches": ["hgrn", {"mixer": "shared_window", **WINDOW}]}),
+    ],
+}
+
+
+def tower(parts, dims):
+    mixers = [build_mixer(part, dims) for part in parts]
+    return Tower(mixers) if any(mixer.takes_below for mixer in mixers) else mixers[0]
+
+
 class TestBuiltIn(MixerContract):
-    @pytest.fixture(params=CASES.values(), ids=CASES.keys())
+    @pytest.fixture(params=[*([part] for part in CASES.values()), *TOWERS.values()], ids=[*CASES, *TOWERS])
     def build(self, request):
-        return lambda dims: build_mixer(request.param, dims)
+        return lambda dims: tower(request.param, dims)
 
 
 CHANNEL_CASES = [

@@ -86,6 +86,8 @@ OTHER_CONVOLUTIONS = {
     "jet_block",
     "hyena_se",
     "hyena_mr",
+    "shared_attention",  # none
+    "shared_window",
 }
 
 

@@ -29,6 +29,8 @@ WITHOUT_HEADS = {
     "hyena_mr",
     "hyena_li",
     "parallel",
+    "shared_attention",  # no convolution
+    "shared_window",
 }
 
 

@@ -44,7 +44,8 @@ def compare(layout, suite, training=TRAINING, seeds=SEEDS, **close):
 
 @pytest.mark.parametrize("name", MIXERS.names())
 def test_every_mixer(name, suite):
-    compare(Layout((Block(name),)), suite, rtol=1e-3, atol=2e-4)
+    below = {"shared_attention": [Block("attention")], "shared_window": [Block("sliding_window")]}.get(name, [])
+    compare(Layout((*below, Block(name))), suite, rtol=1e-3, atol=2e-4)
 
 
 def test_a_hybrid_in_either_precision(suite):

@@ -14,6 +14,7 @@ from search_space.layouts.block import Block
 from search_space.layouts.layout import Layout
 from search_space.mixers import MIXERS
 from search_space.model import Model, build_model
+from search_space.parts.base import Below
 from search_space.scale import Proxy, Scale
 from workers.jobs import Job, run_job
 from workers.stack import FlatParameters
@@ -198,7 +199,7 @@ def test_mixers_see_the_embedding_again():
     torch.nn.init.normal_(layer.mixer.output.weight)
     x, embedded = torch.randn(2, 2, 5, 16)
     expected = x + layer.mixer(layer.mixer_norm(x + 0.5 * embedded))[0]
-    torch.testing.assert_close(layer(x, embedded=embedded)[0], expected)
+    torch.testing.assert_close(layer(x, below=Below(embedded))[0], expected)
     assert not torch.allclose(layer(x)[0], expected)
 
 

@@ -37,7 +37,8 @@ def baselines_of(text: str, model: Model) -> dict[str, float]:
 
 
 def _sees_all(block, target: Target) -> bool:
-    """Whether a layer keeps every token of the context, as attention does and a window that is as long."""
+    """Whether a layer keeps every token of the context, or reads them where one below does: attention, and windows that
+    are as long."""
     caches = [cache for part in block_costs(block, target).values() for cache in part.caches]
     return any(cache.kept(target.context) == target.context for cache in caches)
 

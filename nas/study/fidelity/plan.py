@@ -16,6 +16,7 @@ from search_space.layouts.block import Block
 from search_space.layouts.layout import Layout
 from search_space.layouts.notation import parse
 from search_space.layouts.published import Origin
+from search_space.layouts.reading import reads
 from search_space.mixers import MIXERS
 from search_space.parts.base import Scaling
 from search_space.parts.build import mixer_class
@@ -179,7 +180,9 @@ class _Mapping:
             for block in dict.fromkeys(layout.layers):
                 if block not in self._checked:
                     at_target = replace(self._config, target=model.target)
-                    check_layout(at_target, self._suite, Layout((block,)), len(layout.layers))
+                    # What reads of layers below is looked at with all that the layout has.
+                    kinds = tuple(dict.fromkeys(layout.layers)) if reads(block) else (block,)
+                    check_layout(at_target, self._suite, Layout(kinds), len(layout.layers))
                     self._checked.add(block)
             number = len(self._by_proxy)
             self._by_proxy[proxy] = Run(number, proxy, layout, model.target, Origin(source, published))

@@ -22,6 +22,7 @@ TINY = Target(layers=6, width=32, heads=4, kv_heads=2, mlp_width=48, vocabulary=
 SIZES = {
     "gated_deltanet": "(heads=2)",
     "sliding_window": "(window=6)",
+    "shared_window": "(window=6)",
     "mamba2": "(key_size=8, value_size=16)",
     "rg_lru": "(block_size=8)",
 }
@@ -154,6 +155,20 @@ def test_the_trainer_trains_it(build, tmp_path, checkpointing):
     done = Trainer(model=model, args=arguments, train_dataset=[{"input_ids": row, "labels": row} for row in x]).train()
     assert done.global_step == 3 and math.isfinite(done.training_loss)
     assert all(not torch.equal(p, before[name]) for name, p in model.named_parameters())
+
+
+def test_checkpoints_of_gradients_change_none(build):
+    """Layers that read of others, and those that are read, are run as they are."""
+    text = "gla attention shared_attention gla attention(keys_from=embedding) shared_attention"
+    model, x = build(text).train(), tokens(2, 9)
+    found = []
+    for checkpointing in (False, True):
+        if checkpointing:
+            model.gradient_checkpointing_enable()
+        model.zero_grad()
+        model(x, labels=x).loss.backward()
+        found.append({name: p.grad.clone() for name, p in model.named_parameters()})
+    assert_close(found[1], found[0])
 
 
 def test_at_its_real_size_it_has_the_parameters_of_the_cost_model(build):

@@ -7,14 +7,14 @@ from tests.nas.conftest import nas
 
 SMALL = ["target.width=32", "target.heads=2", "target.mlp_width=64", "target.vocabulary=50", "target.layers=3"]
 QUICK = ["--device", "cpu", "--batches", "1,2", "--contexts", "8,32", "--prompts", "8,16"]
-SPACE = "space.choices=[attention, gated_deltanet, sliding_window]"
+SPACE = "space.choices=[attention, gated_deltanet, sliding_window, shared_attention, shared_window]"
+WINDOWS = "target.options={sliding_window: {window: 16}, shared_window: {window: 16}}"
 
 
 @pytest.fixture(scope="module")
 def profile(tmp_path_factory):
     path = tmp_path_factory.mktemp("profile") / "profile.json"
-    window = "target.options={sliding_window: {window: 16}}"
-    result = nas("profile", *SMALL, *QUICK, "--check", 2, "-o", path, SPACE, window, "search.seed=1")
+    result = nas("profile", *SMALL, *QUICK, "--check", 2, "-o", path, SPACE, WINDOWS, "search.seed=1")
     assert result.exit_code == 0, result.output
     assert "whole models" in result.stdout
     again = nas("profile", *SMALL, *QUICK, "-o", path)
@@ -24,7 +24,9 @@ def profile(tmp_path_factory):
 
 def test_every_part_is_measured(profile):
     found = load_profile(str(profile))
-    assert set(found.parts) == {"swiglu", "ends", "attention", "gated_deltanet", "sliding_window(window=16)"}
+    readers = {"shared_attention", "shared_window(window=16)"}  # they keep nothing of their own
+    assert set(found.parts) == {"swiglu", "ends", "attention", "gated_deltanet", "sliding_window(window=16)", *readers}
+    assert not any(found.parts[name].state_bytes for name in readers)
     for part in found.parts.values():
         assert all(ms > 0 for *_, ms in part.decode + part.prefill)
     attention, local = (dict(found.parts[name].state_bytes) for name in ("attention", "sliding_window(window=16)"))
@@ -34,12 +36,11 @@ def test_every_part_is_measured(profile):
 
 
 def test_a_search_uses_it(profile, tmp_path, tiny):
-    options = "target.options={sliding_window: {window: 16}}"
     arguments = [
         *tiny,
         *SMALL,
         SPACE,
-        options,
+        WINDOWS,
         f"target.profile={profile}",
         "search.trials=3",
         "tracking.enabled=false",

@@ -15,6 +15,7 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from search_space.layouts.layout import Layout
 from search_space.model import Sizes, build_model
+from search_space.parts.base import Below
 
 from .configuration_nas import NasConfig
 
@@ -155,13 +156,14 @@ class NasForCausalLM(PreTrainedModel, GenerationMixin):
         known: Any = [None] * len(self.model.layers) if states is None else states
         single = states is not None and tokens == 1
         x = x[:, 0] if single else x
+        below = Below(x)
         for layer, state in zip(self.model.layers, known, strict=True):
             if single:
-                x, state = layer.step(x, state)
-            elif self.gradient_checkpointing and self.training and not use_cache:
+                x, state = layer.step(x, state, below)
+            elif self.gradient_checkpointing and self.training and not use_cache and not layer.takes_below:
                 x, state = self._gradient_checkpointing_func(_output, layer, x), None
             else:
-                x, state = layer(x, state)
+                x, state = layer(x, state, below)  # one that reads of others, or is read, keeps what it computed
             new.append(state)
         x = x[:, None] if single else x[:, -logits_to_keep:]
         logits = self.model.logits(x)
