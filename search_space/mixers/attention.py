@@ -33,8 +33,8 @@ class Attention(AttentionHeads):
 
     Keys and values may come from the token embeddings in place of the layer's input, as in InAttention (2410.07063);
     queries come from the input all the same. The embeddings pass an RMS norm of the layer first, as the input does.
-    InAttention saves memory by keeping embeddings alone, and makes keys and values of all tokens anew at every step;
-    here they are kept, at the memory and the FLOPs of other attention.
+    InAttention saves memory by keeping what they are made of alone; here keys and values are kept, at the memory and
+    the FLOPs of other attention.
 
     Args:
         dims: sizes of the model.
