@@ -68,6 +68,7 @@ CASES = {
     "rat-of-4": Part("rat", {"heads": 4, "chunk": 4}),
     "rat-without-positions": Part("rat", {"heads": 3, "key_size": 4, "value_size": 4, "chunk": 5, "rope_theta": None}),
     "kda-that-turns": Part("kda", {**SMALL, "negative_eigenvalues": True}),
+    "kda-bounded": Part("kda", {**SMALL, "bounded": True}),
     "deltanet-that-turns": Part("deltanet", {**SMALL, "negative_eigenvalues": True}),
     "lightnet-small": Part("lightnet", {**SMALL, "value_size": 12, "conv": 3}),
     "gdn2-small": Part("gdn2", {**SMALL, "value_size": 12, "conv": 0}),

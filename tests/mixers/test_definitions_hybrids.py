@@ -106,14 +106,14 @@ def test_initial_values_of_mamba():
     assert mixer.log_rate.dim() == 1  # so that it is spared weight decay
 
 
-@pytest.mark.parametrize("conv", [0, 4])
-def test_kda(conv):
-    mixer, x = build("kda", {**SIZES, "conv": conv})
+@pytest.mark.parametrize(("conv", "bounded"), [(0, False), (4, False), (4, True)])
+def test_kda(conv, bounded):
+    mixer, x = build("kda", {**SIZES, "conv": conv, "bounded": bounded})
     qkv, gate, b, low = projected(mixer, x, H * (2 * K + V), V, H, V)
     q, k, v = F.silu(convolved(mixer, qkv) if conv else qkv).split([H * K, H * K, H * V], -1)
     q, k = (heads(y) / (heads(y).square().sum(-1, keepdim=True) + 1e-6).sqrt() for y in (q, k))
-    step = heads(softplus(low @ mixer.decay.weight.T + mixer.step_bias))
-    decay = torch.exp(-mixer.log_rate.exp()[:, None] * step)[..., None]
+    step, rate = heads(low @ mixer.decay.weight.T + mixer.step_bias), mixer.log_rate.exp()[:, None]
+    decay = torch.exp(-5 * torch.sigmoid(rate * step) if bounded else -rate * softplus(step))[..., None]
     o = remembered(q, k, heads(v), decay, torch.sigmoid(b))
     o = o / (o.square().mean(-1, keepdim=True) + 1e-5).sqrt() * mixer.norm.weight
     o = o.flatten(-2) * torch.sigmoid(gate @ mixer.gate.weight.T)
@@ -125,6 +125,7 @@ def test_initial_decays_of_kda():
     rate, step = mixer.log_rate.exp(), F.softplus(mixer.step_bias)
     assert 1 <= rate.min() < 4 and 12 < rate.max() <= 16
     assert 0.001 <= step.min() < 0.002 and 0.05 < step.max() <= 0.1
+    assert (build_mixer(Part("kda", {"bounded": True}), Dims(width=64, heads=2)).log_rate == 0).all()
 
 
 @pytest.mark.parametrize("conv", [0, 4])
