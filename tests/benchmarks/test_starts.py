@@ -8,7 +8,17 @@ from nas.config import load
 from search_space.cost.target import Target
 from search_space.layouts.block import Block
 from search_space.layouts.layout import Layout
-from tests.benchmarks import cpu_step, efficiency, mixed_proxy, placement, rates, robustness, samplers, stacked
+from tests.benchmarks import (
+    cpu_step,
+    efficiency,
+    every_mixer,
+    mixed_proxy,
+    placement,
+    rates,
+    robustness,
+    samplers,
+    stacked,
+)
 from tests.conftest import TINY
 
 SHORT = ["training.steps=4", "training.batch=4", "training.evaluations=2", "training.test_sequences=12"]
@@ -43,7 +53,9 @@ def test_robustness(monkeypatch):
 @pytest.mark.usefixtures("tiny")
 def test_placement(monkeypatch):
     monkeypatch.setattr(placement, "MIXERS", ("hgrn",))
-    recall = np.array([placement.run(("hgrn", place, seed)) for place in range(2) for seed in (0, 1)])
+    monkeypatch.setattr(placement, "LAYERS", 3)
+    monkeypatch.setattr(placement, "PLACES", {"none": [], "middle": [1]})
+    recall = np.array([placement.run(("hgrn", place, seed)) for place in placement.PLACES for seed in (0, 1)])
     assert "| hgrn |" in placement.report(recall.reshape(1, 2, 2))
 
 
@@ -78,3 +90,12 @@ def test_mixed_proxy(monkeypatch):
     monkeypatch.setattr(mixed_proxy, "SEEDS", 2)
     row = {"device": "CPU", "precision": "fp32", **mixed_proxy.measure("fp32")}
     assert "| CPU | fp32 |" in mixed_proxy.table({"CPU, fp32": row})
+
+
+def test_every_mixer(tmp_path):
+    runs = every_mixer.Runs(tmp_path / "record.jsonl", "laptop", SHORT, [])
+    cases = [every_mixer.case(mixer, 2) for mixer in ("gla", "short_conv")]
+    runs.train(cases, 2)
+    text = "\n".join(every_mixer.report(cases, runs, 2))
+    assert "| gla |" in text and "| short_conv and attention |" in text
+    assert len((tmp_path / "record.jsonl").read_text().splitlines()) == 4
