@@ -123,13 +123,16 @@ TOWERS = {
 }
 
 
+STACKS = {**{name: [part] for name, part in CASES.items()}, **TOWERS}
+
+
 def tower(parts, dims):
     mixers = [build_mixer(part, dims) for part in parts]
     return Tower(mixers) if any(mixer.takes_below for mixer in mixers) else mixers[0]
 
 
 class TestBuiltIn(MixerContract):
-    @pytest.fixture(params=[*([part] for part in CASES.values()), *TOWERS.values()], ids=[*CASES, *TOWERS])
+    @pytest.fixture(params=STACKS.values(), ids=STACKS)
     def build(self, request):
         return lambda dims: tower(request.param, dims)
 

@@ -8,17 +8,16 @@ import torch
 pytest.importorskip("triton")
 
 from search_space.parts.base import Dims
-from search_space.parts.build import build_mixer
 from search_space.testing.mixers import by_steps, seeded, tokens
-from tests.mixers.test_contract import CASES
+from tests.mixers.test_contract import STACKS, tower
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", STACKS)
 @torch.no_grad()
 def test_a_prompt_and_then_steps(case, monkeypatch):
-    mixer = seeded(lambda: build_mixer(CASES[case], Dims(width=32, heads=2))).float()
+    mixer = seeded(lambda: tower(STACKS[case], Dims(width=32, heads=2))).float()
     x = tokens(21).float()
     expected, _ = mixer(x)
     monkeypatch.setenv("KERNELS_BACKEND", "triton")

@@ -36,7 +36,7 @@ def test_what_cannot_be_trained_is_counted_by_name():
     plan = plan_of(
         statement(b="comba*12"),
         statement(b="(comba ttt)*6"),
-        statement(b="kda(bounded=true)*12"),
+        statement(b="kda(squashed=true)*12"),
         statement(b="gla(heads=7)*12"),
         statement(b="titans*12", margin=0.5),
         statement(),
@@ -44,7 +44,7 @@ def test_what_cannot_be_trained_is_counted_by_name():
     assert plan.clear == 5 and len(plan.pairs) == 1 and len(plan.distinct) == 2
     assert plan.unknown_mixers() == {"comba": 2, "ttt": 1}
     assert plan.unmapped_statements() == dict.fromkeys(plan.unmapped, 1) and len(plan.unmapped) == 4
-    assert "comba" in plan.unmapped["comba*12"] and "bounded" in plan.unmapped["kda(bounded=true)*12"]
+    assert "comba" in plan.unmapped["comba*12"] and "squashed" in plan.unmapped["kda(squashed=true)*12"]
 
 
 def test_parts_of_an_average_weigh_as_one_statement():
