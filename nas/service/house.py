@@ -26,7 +26,7 @@ from nas.service.settings import Settings
 from nas.service.submission import Gate, configured, cores_of, digest_of, gpus_of, identity_of
 from nas.service.tables import Search
 
-OPENED = 64
+OPENED = 32
 """Searches whose records are kept in memory."""
 
 
@@ -150,18 +150,20 @@ class House:
         Raises:
             InputError: the overrides cannot be used, or name what may not be named.
         """
-        for content in parse_overrides(overrides):
-            self.gate(content)
         key = (search.id, search.created, *overrides)
         with self._lock:
             found = self._opened.pop(key, None)
-        if found is None:
-            found = nas.open(self.folders.at(search.id).path, list(overrides), trust=self.settings.trust)
+        found = found or self._read(search, overrides)
         with self._lock:
             self._opened[key] = found
             while len(self._opened) > OPENED:
                 self._opened.popitem(last=False)
         return found
+
+    def _read(self, search: Search, overrides: Sequence[str] = ()) -> nas.Search:
+        for content in parse_overrides(overrides):
+            self.gate(content)
+        return nas.open(self.folders.at(search.id).path, list(overrides), trust=self.settings.trust)
 
     def written(self, search: Search, form: str, overrides: Sequence[str] = ()) -> str:
         """The front of a search as `nas front --format` writes it; the overrides as in `open`."""
@@ -170,10 +172,13 @@ class House:
         return found.table.to_text() if form == "table" else found.front[form]
 
     def made(self, search: Search, name: str, make: Callable[[nas.Search], str], overrides: Sequence[str] = ()) -> str:
-        """What `make` makes of a search, kept under a name where nothing is overridden; the overrides as in `open`."""
+        """What `make` makes of a search, kept under a name where nothing is overridden; the overrides as in `open`.
+
+        It may look at all that there is, curves included, which is too much to stay in memory.
+        """
         if overrides:
-            return make(self.open(search, overrides))
-        return kept(self.folders.at(search.id), name, lambda: make(self.open(search)))
+            return make(self._read(search, overrides))
+        return kept(self.folders.at(search.id), name, lambda: make(self._read(search)))
 
     def compare(self, searches: Sequence[Search], overrides: Sequence[str] = ()) -> Comparison:
         """Several searches on one front, by their names, and where these are the same by their identities too.
