@@ -212,11 +212,13 @@ def main(options: argparse.Namespace) -> None:
             lines = [
                 *read(READS, identities, options.reads, pid),
                 "",
+                *follow(options.streams, pid),
+                "",
                 "What the record of a search is read for:",
                 "",
                 *read(MADE, identities, options.made * len(MADE), pid),
                 "",
-                *follow(options.streams, pid),
+                f"After that the server takes {memory_of(pid):.0f} MB.",
             ]
     command = " ".join(["python -m tests.benchmarks.service", *sys.argv[1:]])
     text = "\n".join(
