@@ -100,6 +100,11 @@ class Parallel(Mixer):
             else:
                 branch.zero_output()  # type: ignore[operator]
 
+    def open_gates(self) -> None:
+        """Those of the branches."""
+        for branch in self.branches:
+            branch.open_gates()  # type: ignore[operator]
+
     @classmethod
     def share(cls, mixers: Sequence["Parallel"]) -> None:
         """What each branch shares over depth."""

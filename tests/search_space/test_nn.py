@@ -10,7 +10,9 @@ from search_space.errors import InputError
 from search_space.mixers.mamba import Mamba
 from search_space.mixers.mamba2 import Mamba2
 from search_space.parts.base import Dims
+from search_space.parts.build import build_mixer
 from search_space.parts.nn import OPEN, OutputGate, RMSNorm, ShortConvolution, enlarge_steps, open_gates, step_bias
+from search_space.parts.part import Part
 
 
 @pytest.mark.parametrize("activation", [False, True], ids=["plain", "silu"])
@@ -87,3 +89,14 @@ def test_with_open_gates_steps_make_up_for_fewer_elements_of_a_key(kind, publish
     before = F.softplus(mixer.step_bias.detach())
     mixer.open_gates()
     assert_close(F.softplus(mixer.step_bias.detach()), fewer * before)
+
+
+def test_branches_open_their_gates_as_they_do_alone():
+    torch.manual_seed(0)
+    mixer = build_mixer(
+        Part("parallel", {"branches": ["attention", Part("mamba2", {"key_size": 8})]}), Dims(width=64, heads=2)
+    )
+    before = F.softplus(mixer.branches[1].step_bias.detach())
+    mixer.open_gates()
+    assert_close(F.softplus(mixer.branches[1].step_bias.detach()), 16 * before)
+    assert mixer.branches[1].output_gate.gate_bias == OPEN
