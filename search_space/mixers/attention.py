@@ -1,5 +1,7 @@
 """Softmax attention."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -60,18 +62,13 @@ class Attention(AttentionHeads):
         self,
         dims: Dims,
         *,
-        heads: int | None = None,
-        kv_heads: int | None = None,
-        key_size: int | None = None,
-        value_size: int | None = None,
         conv: int = 0,
-        rope_theta: float | None = 10000.0,
         qk_norm: bool = False,
         activation: str = "softmax",
         keys_from: str = "layer",
+        **options: Any,
     ):
-        super().__init__()
-        self.set_heads(dims, heads, kv_heads, key_size, value_size, rope_theta)
+        super().__init__(dims, **options)
         if activation not in ACTIVATIONS:
             raise InputError("activation", activation, one_of(activation, ACTIVATIONS))
         self.activation = activation

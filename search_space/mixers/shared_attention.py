@@ -1,5 +1,7 @@
 """Softmax attention that reads keys and values of a layer below."""
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from kernels import rotary, softmax_attention
@@ -36,19 +38,8 @@ class SharedAttention(AttentionHeads):
     family = "attention"
     takes_below = True
 
-    def __init__(
-        self,
-        dims: Dims,
-        *,
-        heads: int | None = None,
-        kv_heads: int | None = None,
-        key_size: int | None = None,
-        value_size: int | None = None,
-        rope_theta: float | None = 10000.0,
-        qk_norm: bool = False,
-    ):
-        super().__init__()
-        self.set_heads(dims, heads, kv_heads, key_size, value_size, rope_theta)
+    def __init__(self, dims: Dims, *, qk_norm: bool = False, **options: Any):
+        super().__init__(dims, **options)
         self.query = nn.Linear(dims.width, self.heads * self.key_size, bias=False)
         self.norm = RMSNorm(self.key_size) if switch("qk_norm", qk_norm) else None
         self.output = nn.Linear(self.heads * self.value_size, dims.width, bias=False)

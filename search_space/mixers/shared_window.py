@@ -1,14 +1,10 @@
 """Softmax attention over the last tokens only, which reads keys and values of a layer below."""
 
-from typing import Any
-
-from search_space import limits
-from search_space.checks import positive
 from search_space.mixers.shared_attention import SharedAttention
-from search_space.parts.base import Dims, Scaling
+from search_space.parts.heads import Windowed
 
 
-class SharedWindow(SharedAttention):
+class SharedWindow(Windowed, SharedAttention):
     """`shared_attention` over a window: of the nearest `sliding_window` below with the same heads, sizes and window.
 
     Hymba (2411.13676, section 2.3) so shares keys and values between pairs of neighbouring layers.
@@ -24,10 +20,3 @@ class SharedWindow(SharedAttention):
     """
 
     source = "Hymba: A Hybrid-head Architecture for Small Language Models (arXiv 2411.13676)"
-    family = "window"
-
-    scaled = {**SharedAttention.scaled, "window": Scaling.LENGTH}
-
-    def __init__(self, dims: Dims, *, window: int = 2048, **options: Any):
-        super().__init__(dims, **options)
-        self.window = positive("window", window, limits.TOKENS)

@@ -1,14 +1,10 @@
 """Softmax attention over the last tokens only."""
 
-from typing import Any
-
-from search_space import limits
-from search_space.checks import positive
 from search_space.mixers.attention import Attention
-from search_space.parts.base import Dims, Scaling
+from search_space.parts.heads import Windowed
 
 
-class SlidingWindow(Attention):
+class SlidingWindow(Windowed, Attention):
     """Attention over a window of the last tokens (2004.05150, causal).
 
     Args:
@@ -21,10 +17,3 @@ class SlidingWindow(Attention):
     """
 
     source = "Longformer: The Long-Document Transformer (arXiv 2004.05150)"
-    family = "window"
-
-    scaled = {**Attention.scaled, "window": Scaling.LENGTH}
-
-    def __init__(self, dims: Dims, *, window: int = 2048, **options: Any):
-        super().__init__(dims, **options)
-        self.window = positive("window", window, limits.TOKENS)

@@ -1,7 +1,9 @@
 """The sizes of attention's heads."""
 
 from abc import ABC
+from typing import Any
 
+from search_space import limits
 from search_space.checks import head_size, positive, rotary_base
 from search_space.errors import InputError
 from search_space.parts.base import Dims, KeysForm, Mixer, Scaling
@@ -10,8 +12,19 @@ from search_space.parts.base import Dims, KeysForm, Mixer, Scaling
 class AttentionHeads(Mixer, ABC):
     """A mixer with query heads, and keys and values that groups of them share.
 
+    Args:
+        dims: sizes of the model.
+        heads: query heads; None means those of the model.
+        kv_heads: key-value heads; None means those of the model, or `heads` where that is given.
+        key_size: of each head, even where there are positions; None means width / heads.
+        value_size: of each head; None means width / heads.
+        rope_theta: base of the rotary wavelengths; None means no positions.
+
     Class attributes:
         window: tokens that a token sees, itself included; None means all before it.
+
+    Raises:
+        InputError: sizes that are not positive integers, do not divide, or an odd key size.
     """
 
     scaled = {
@@ -22,28 +35,17 @@ class AttentionHeads(Mixer, ABC):
     }
     window: int | None = None
 
-    def set_heads(
+    def __init__(
         self,
         dims: Dims,
-        heads: int | None,
-        kv_heads: int | None,
-        key_size: int | None,
-        value_size: int | None,
-        rope_theta: float | None,
-    ) -> None:
-        """Sets the sizes.
-
-        Args:
-            dims: sizes of the model.
-            heads: query heads; None means those of the model.
-            kv_heads: key-value heads; None means those of the model, or `heads` where that is given.
-            key_size: of each head, even where there are positions; None means width / heads.
-            value_size: of each head; None means width / heads.
-            rope_theta: base of the rotary wavelengths; None means no positions.
-
-        Raises:
-            InputError: sizes that are not positive integers, do not divide, or an odd key size.
-        """
+        *,
+        heads: int | None = None,
+        kv_heads: int | None = None,
+        key_size: int | None = None,
+        value_size: int | None = None,
+        rope_theta: float | None = 10000.0,
+    ):
+        super().__init__()
         if kv_heads is None:
             kv_heads = dims.kv_heads if heads is None else heads
         self.heads = positive("heads", dims.heads if heads is None else heads)
@@ -65,3 +67,23 @@ class AttentionHeads(Mixer, ABC):
             rope_theta=self.rope_theta,
             window=self.window,
         )
+
+
+class Windowed(AttentionHeads, ABC):
+    """Ahead of a mixer of attention among the bases of a class: it sees the last tokens only.
+
+    Args:
+        dims: sizes of the model.
+        window: tokens that a token sees, itself included; the default is Samba's (2406.07522).
+        options: those of the mixer.
+
+    Raises:
+        InputError: a window that is not a positive integer, and as the mixer.
+    """
+
+    family = "window"
+    scaled = {**AttentionHeads.scaled, "window": Scaling.LENGTH}
+
+    def __init__(self, dims: Dims, *, window: int = 2048, **options: Any):
+        super().__init__(dims, **options)
+        self.window = positive("window", window, limits.TOKENS)
