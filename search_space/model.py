@@ -17,7 +17,7 @@ from search_space.layouts.reading import nothing_below
 from search_space.parts.base import Below, Dims, State
 from search_space.parts.below import connect, unmet
 from search_space.parts.build import build_channel_mixer, build_mixer
-from search_space.parts.nn import RMSNorm, ShortConvolution
+from search_space.parts.nn import RMSNorm, ShortConvolution, unit_length
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +35,8 @@ class Sizes:
         shift_width: tokens seen by a short causal convolution that is added to the input of mixers (Canon layers,
             2512.17351); 0 leaves it out.
         shift_from: index of the first layer that has it.
-        embedding_skip: what the token embedding is multiplied by before it is added to the input of every mixer, ahead
-            of the norm; 0 leaves it out.
+        embedding_skip: weight of the token embedding in the input of every mixer, beside what the layers below made of
+            it, both scaled to one length; 0 leaves it out.
         embedding_std: standard deviation of the embeddings, with logits scaled to start with a standard deviation of
             about 1; None leaves the embeddings as torch draws them, and logits as they are.
         zero_outputs: whether the last projections of mixers and channel mixers start at zero.
@@ -116,7 +116,7 @@ class Layer(nn.Module):
         if mixer is not None:
             seen = x
             if self.embedding_skip and below is not None:
-                seen = torch.add(x, below.embeddings, alpha=self.embedding_skip)
+                seen = torch.add(unit_length(x), unit_length(below.embeddings), alpha=self.embedding_skip)
             h = self.mixer_norm(seen)
             if shift is not None:
                 shifted, new["shift"] = shift(h, state and state["shift"])

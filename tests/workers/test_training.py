@@ -198,7 +198,8 @@ def test_mixers_see_the_embedding_again():
     layer = build_model(SCALE.layout(Layout.parse("gla/none*2")), sizes, seed=0).layers[1]
     torch.nn.init.normal_(layer.mixer.output.weight)
     x, embedded = torch.randn(2, 2, 5, 16)
-    expected = x + layer.mixer(layer.mixer_norm(x + 0.5 * embedded))[0]
+    x_unit, embedded_unit = (v / v.norm(dim=-1, keepdim=True) for v in (x, embedded))
+    expected = x + layer.mixer(layer.mixer_norm(x_unit + 0.5 * embedded_unit))[0]
     torch.testing.assert_close(layer(x, below=Below(embedded))[0], expected)
     assert not torch.allclose(layer(x)[0], expected)
 
