@@ -36,6 +36,7 @@ MIXERS = Catalogue(
         "based": "search_space.mixers.based:Based",
         "sse": "search_space.mixers.sse:SparseStateExpansion",
         "lightnet": "search_space.mixers.lightnet:LightNet",
+        "chela": "search_space.mixers.chela:CHELA",
         "rodimus": "search_space.mixers.rodimus:Rodimus",
         "hla2": "search_space.mixers.hla2:HLA2",
         "base_conv": "search_space.mixers.base_conv:BaseConv",

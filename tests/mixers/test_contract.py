@@ -70,6 +70,7 @@ CASES = {
     "kda-that-turns": Part("kda", {**SMALL, "negative_eigenvalues": True}),
     "kda-bounded": Part("kda", {**SMALL, "bounded": True}),
     "deltanet-that-turns": Part("deltanet", {**SMALL, "negative_eigenvalues": True}),
+    "chela-small": Part("chela", {**SMALL, "value_size": 12, "modes": 3, "conv": 0}),
     "lightnet-small": Part("lightnet", {**SMALL, "value_size": 12, "conv": 3}),
     "gdn2-small": Part("gdn2", {**SMALL, "value_size": 12, "conv": 0}),
     "rwkv6-small": Part("rwkv6", {**SMALL, "value_size": 12, "shift_rank": 2, "decay_rank": 3}),
