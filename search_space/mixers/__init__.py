@@ -11,6 +11,8 @@ MIXERS = Catalogue(
         "sliding_window": "search_space.mixers.sliding_window:SlidingWindow",
         "shared_attention": "search_space.mixers.shared_attention:SharedAttention",
         "shared_window": "search_space.mixers.shared_window:SharedWindow",
+        "gold": "search_space.mixers.gold:Gold",
+        "shared_gold": "search_space.mixers.gold:SharedGold",
         "mla": "search_space.mixers.mla:LatentAttention",
         "lightning": "search_space.mixers.lightning:Lightning",
         "megalodon": "search_space.mixers.megalodon:Megalodon",

@@ -114,6 +114,13 @@ TOWERS = {
         Part("attention", {"rope_theta": None, "keys_from": "embedding"}),
         Part("shared_attention", {"rope_theta": None}),
     ],
+    "shared_gold": [Part("gold"), Part("shared_gold")],
+    "shared_gold-small": [
+        Part("gold", {"heads": 4, "rank": 3, "shift_rank": 2, "expansion_rank": 5}),
+        Part("gla"),
+        Part("shared_gold", {"shift_rank": 3}),
+        Part("shared_gold", {"heads": 1, "expansion_rank": 4}),
+    ],
     "shared_window-of-5": [Part("sliding_window", WINDOW), Part("shared_window", WINDOW)],
     "shared_window-of-1": [Part("sliding_window", {"window": 1}), Part("shared_window", {"window": 1})],
     "shared_window-in-branches": [
