@@ -147,11 +147,11 @@ class Gold(GoldAttention):
     are `shared_gold`. They read e_t through an RMS norm without gains. The body has the attention of them all
     (`GoldAttention`).
 
-    Equations are those of the released code (recursal/GoldFinch-paper), which departs from them in two places: there
-    c_t is made of the residual stream, here of the layer's input, which is its norm; and there the layer norm of
-    embeddings is the model's, ahead of the first layer, too. As there, a step makes keys and values of all tokens anew:
-    memory is saved, FLOPs are not. A prompt runs through all layers here; that the upper ones could be spared it but
-    for its last tokens is in no cost.
+    Equations are those of the released code (recursal/GoldFinch-paper), but for two: c_t is made of the layer's input,
+    which passed a norm, where theirs is made of the residual stream; and the layer norm of embeddings is this layer's
+    own, where theirs is the model's, ahead of its first layer. As there, a step makes keys and values of all tokens
+    anew: that saves memory, and costs far more FLOPs than attention does. A prompt runs through all layers, and is
+    priced so; the paper spares it the upper ones, but for its last tokens.
 
     Args:
         dims: sizes of the model, and the place in it.
