@@ -185,7 +185,7 @@ class Model(nn.Module):
             scored: [B, T] bool, or the indices of the positions: rows [M], columns [M].
         """
         x = self.embedding(tokens)
-        below = Below(x)
+        below = Below(x, tokens, self.embedding)
         for layer in self.layers:
             x, _ = layer(x, below=below)
         return self.logits(x if scored is None else x[scored])
@@ -193,7 +193,7 @@ class Model(nn.Module):
     def prefill(self, tokens: Tensor, states: Sequence[State] | None = None) -> tuple[Tensor, list[State]]:
         """Logits after the last of the tokens [B, T], as [B, V], and the states of the layers."""
         x, new = self.embedding(tokens), []
-        below = Below(x)
+        below = Below(x, tokens, self.embedding)
         known: Sequence[State | None] = states or [None] * len(self.layers)
         for layer, state in zip(self.layers, known, strict=True):
             x, after = layer(x, state, below)
@@ -203,7 +203,7 @@ class Model(nn.Module):
     def step(self, tokens: Tensor, states: Sequence[State]) -> tuple[Tensor, list[State]]:
         """Logits [B, V] after one more token of each sequence, [B], and the new states."""
         x, new = self.embedding(tokens), []
-        below = Below(x)
+        below = Below(x, tokens, self.embedding)
         for layer, state in zip(self.layers, states, strict=True):
             x, after = layer.step(x, state, below)
             new.append(after)
