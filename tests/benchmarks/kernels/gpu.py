@@ -23,7 +23,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.nn.functional import logsigmoid, normalize, scaled_dot_product_attention
+from torch.nn.functional import conv1d, logsigmoid, normalize, pad, scaled_dot_product_attention
 
 import kernels
 
@@ -203,6 +203,25 @@ def scan(model: str, width: int) -> list[Case]:
     ]
 
 
+def convolution(model: str, width: int, taps: int) -> list[Case]:
+    """The long convolution, with filters of 16 channels each."""
+
+    def draw(batch: int, length: int) -> Inputs:
+        # Filters have a dimension in front, in place of sequences.
+        return {"x": random(batch, length, width), "h": random(1, width // 16, taps)}
+
+    def plain(x: Inputs) -> Tensor:
+        weight = x["h"][0].flip(1).repeat_interleave(16, 0)[:, None]
+        return conv1d(pad(x["x"].mT, (taps - 1, 0)), weight, groups=width).mT
+
+    name, ours = "Hyena MR: long convolution", lambda x: kernels.long_convolution(x["x"], x["h"][0])[0]
+    flops, read = 2.0 * taps * width, 2.0 * taps * width / 16
+    return [
+        Case(name, model, "forward", draw, ours, None, plain, lambda n: Work(flops, 4 * width + read / n)),
+        Case(name, model, "both", draw, ours, None, plain, lambda n: Work(3 * flops, 10 * width + 3 * read / n)),
+    ]
+
+
 def attention(model: str, heads: int, size: int, window: int | None) -> list[Case]:
     """Softmax attention, full or within a window."""
     from fla.ops.attn import parallel_attn
@@ -279,6 +298,7 @@ def cases() -> list[Case]:
         found += delta("DeltaNet: delta rule", model, width // 128, 128, 128, decayed=False)
         found += delta("Gated DeltaNet: delta rule with decay", model, width // 256, 256, 256, decayed=True)
         found += scan(model, width)
+        found += convolution(model, width, 128)
         found += attention(model, width // 64, 64, WINDOW)
         found += attention(model, width // 64, 64, None)
     return found

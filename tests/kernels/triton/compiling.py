@@ -191,8 +191,20 @@ def cases() -> Iterator[Case]:
     yield matrix_step("delta_rule", "KDA", 16, 128, 128, [bf16(8, 16), torch.zeros(8, 16, 128)])
     x = bf16(8, 2048)
     yield Case("gated_scan", "HGRN, step", lambda: kernels.gated_scan_step(x, x, x.float()), [], training=False)
+    yield from convolution_cases()
     yield from attention_cases()
     yield from elementwise_cases()
+
+
+def convolution_cases() -> Iterator[Case]:
+    """Convolutions with long filters, from the first token and after a past."""
+    x, filters, past = bf16(8, 1024, 2048), torch.zeros(128, 128), bf16(8, 127, 2048)
+    name = "Hyena MR, 128 taps of 128 groups"
+    yield Case("long_convolution", name, kernels.long_convolution, [x, filters])
+    yield Case(
+        "long_convolution", f"{name}, with a past",
+        lambda x, h, s: kernels.long_convolution(x, h, initial_state=s), [x, filters, past], continued=True,
+    )  # fmt: skip
 
 
 def attention_cases() -> Iterator[Case]:
