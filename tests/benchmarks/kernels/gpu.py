@@ -19,6 +19,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 import torch
@@ -203,6 +204,27 @@ def scan(model: str, width: int) -> list[Case]:
     ]
 
 
+def modes(model: str, width: int, count: int) -> list[Case]:
+    """Sums of complex modes, against the chunked form."""
+
+    def draw(batch: int, length: int) -> Inputs:
+        # Parameters have a dimension in front, in place of sequences.
+        parameters = {name: random(1, width, count, *size) for name, size in (("w", ()), ("angle", ()), ("r", (2,)))}
+        return {"x": random(batch, length, width), "a": decay(1, width, count, rate=0.3).to(DTYPE), **parameters}
+
+    def given(x: Inputs) -> tuple[Tensor, ...]:
+        return x["x"], *(x[name][0] for name in ("w", "a", "angle", "r"))
+
+    form = import_module("kernels.complex_scan").IMPLEMENTATIONS["chunked"]
+    name, ours = "Megalodon: sums of complex modes", lambda x: kernels.complex_scan(*given(x))[0]
+    plain = lambda x: form(*given(x), None)[0]  # noqa: E731
+    flops, read = (16 + 8.5 * count) * width, 10.0 * count * width
+    return [
+        Case(name, model, "forward", draw, ours, None, plain, lambda n: Work(flops, 4 * width + read / n)),
+        Case(name, model, "both", draw, ours, None, plain, lambda n: Work(3 * flops, 10 * width + 3 * read / n)),
+    ]
+
+
 def convolution(model: str, width: int, taps: int) -> list[Case]:
     """The long convolution, with filters of 16 channels each."""
 
@@ -298,6 +320,7 @@ def cases() -> list[Case]:
         found += delta("DeltaNet: delta rule", model, width // 128, 128, 128, decayed=False)
         found += delta("Gated DeltaNet: delta rule with decay", model, width // 256, 256, 256, decayed=True)
         found += scan(model, width)
+        found += modes(model, width, 16)
         found += convolution(model, width, 128)
         found += attention(model, width // 64, 64, WINDOW)
         found += attention(model, width // 64, 64, None)

@@ -191,6 +191,13 @@ def cases() -> Iterator[Case]:
     yield matrix_step("delta_rule", "KDA", 16, 128, 128, [bf16(8, 16), torch.zeros(8, 16, 128)])
     x = bf16(8, 2048)
     yield Case("gated_scan", "HGRN, step", lambda: kernels.gated_scan_step(x, x, x.float()), [], training=False)
+    x, modes = bf16(8, 1024, 2048), [*torch.zeros(3, 2048, 16).unbind(0), torch.zeros(2048, 16, 2)]
+    yield Case("complex_scan", "Megalodon, 16 modes", kernels.complex_scan, [x, *modes])
+    state = torch.zeros(8, 2048, 16, 2)
+    yield Case(
+        "complex_scan", "Megalodon, 16 modes, step", lambda: kernels.complex_scan_step(x[:, 0], *modes, state), [],
+        training=False,
+    )  # fmt: skip
     yield from convolution_cases()
     yield from attention_cases()
     yield from elementwise_cases()
