@@ -276,11 +276,6 @@ def attention(model: str, heads: int, size: int, window: int | None) -> list[Cas
         keys, values = (y[:, -window:] if window else y for y in (keys, values))
         return scaled_dot_product_attention(x["q"][:, :, None], keys.transpose(1, 2), values.transpose(1, 2))[:, :, 0]
 
-    def seen(length: int) -> float:
-        """Mean tokens that a token sees."""
-        reach = length if window is None else min(window, length)
-        return reach - reach * (reach - 1) / 2 / length
-
     def step(length: int) -> Work:
         reach = length if window is None else min(window, length)
         return Work(4.0 * heads * size * reach, heads * size * (4 * reach + 12))
@@ -288,9 +283,43 @@ def attention(model: str, heads: int, size: int, window: int | None) -> list[Cas
     name = "attention" if window is None else f"attention, window {window}"
     io = 8.0 * heads * size
     return [
-        Case(name, model, "forward", draw, ours, peer, plain, lambda n: Work(4.0 * heads * size * seen(n), io)),
-        Case(name, model, "both", draw, ours, peer, plain, lambda n: Work(14.0 * heads * size * seen(n), 3 * io)),
+        Case(name, model, "forward", draw, ours, peer, plain, lambda n: Work(io / 2 * seen(n, window), io)),
+        Case(
+            name, model, "both", draw, ours, peer, plain, lambda n: Work(1.75 * io * seen(n, window), 3 * io)
+        ),
         Case(name, model, "decode", draw_step, ours_step, None, plain_step, step),
+    ]
+
+
+def seen(length: int, window: int | None) -> float:
+    """Mean tokens that a token sees."""
+    reach = length if window is None else min(window, length)
+    return reach - reach * (reach - 1) / 2 / length
+
+
+def masked(model: str, heads: int, size: int, window: int) -> list[Case]:
+    """Attention under a mask, against the form that makes all scores."""
+
+    def draw(batch: int, length: int) -> Inputs:
+        return {n: random(batch, length, heads, size) for n in "qkv"}
+
+    def mask(x: Inputs) -> Tensor:
+        place = torch.arange(x["q"].shape[1], device=x["q"].device)
+        age = place[:, None] - place
+        return (age >= 0) & (age < window)
+
+    def ours(x: Inputs) -> Tensor:
+        return kernels.masked_attention(x["q"], x["k"], x["v"], mask(x))
+
+    def plain(x: Inputs) -> Tensor:
+        every = mask(x).expand(x["q"].shape[0], heads, -1, -1)
+        return form(x["q"], x["k"], x["v"], every, None, size**-0.5)[0]
+
+    form = import_module("kernels.masked_attention").IMPLEMENTATIONS["chunked"]
+    name, io = f"attention under a mask, window {window}", 8.0 * heads * size
+    return [
+        Case(name, model, "forward", draw, ours, None, plain, lambda n: Work(io / 2 * seen(n, window), io)),
+        Case(name, model, "both", draw, ours, None, plain, lambda n: Work(1.75 * io * seen(n, window), 3 * io)),
     ]
 
 
@@ -324,6 +353,7 @@ def cases() -> list[Case]:
         found += convolution(model, width, 128)
         found += attention(model, width // 64, 64, WINDOW)
         found += attention(model, width // 64, 64, None)
+        found += masked(model, width // 64, 64, WINDOW)
     return found
 
 

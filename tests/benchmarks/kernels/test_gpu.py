@@ -24,6 +24,7 @@ def toys(monkeypatch):
         *benchmark.convolution("toy", 32, 8),
         *benchmark.attention("toy", 2, 8, None),
         *benchmark.attention("toy", 2, 8, 8),
+        *benchmark.masked("toy", 2, 8, 8),
     ]
     monkeypatch.setattr(benchmark, "cases", lambda: cases)
     return cases

@@ -200,6 +200,7 @@ def cases() -> Iterator[Case]:
     )  # fmt: skip
     yield from convolution_cases()
     yield from attention_cases()
+    yield from masked_cases()
     yield from elementwise_cases()
 
 
@@ -232,6 +233,29 @@ def attention_cases() -> Iterator[Case]:
         yield Case("softmax_attention", name, whole, [features], quick=quick)
         inputs = [bf16(8, 32, 64), bf16(8, groups, 64), cached]
         yield Case("softmax_attention", f"{name}, step", step, inputs, training=False, quick=quick)
+
+
+def masked_cases() -> Iterator[Case]:
+    """Attention under masks, with gates and without, for one mask of all heads and for one of each."""
+    q, k = bf16(8, 1024, 32, 64), bf16(8, 1024, 8, 64)
+    seen = torch.ones(1024, 1024, dtype=torch.bool)
+    yield Case(
+        "masked_attention", "32 heads, 8 for keys", lambda q, k, v: kernels.masked_attention(q, k, v, seen), [q, k, k],
+    )  # fmt: skip
+    yield Case(
+        "masked_attention", "32 heads, 8 for keys, sums",
+        lambda q, k, v: kernels.masked_attention_with_total(q, k, v, seen), [q, k, k], continued=True, quick=False,
+    )  # fmt: skip
+    gates = bf16(8, 32, 1024, 1024)
+    yield Case(
+        "masked_attention", "32 heads, 8 for keys, gates",
+        lambda q, k, v, g: kernels.masked_attention(q, k, v, gates > 0, gates=g), [q, k, k, gates],
+    )  # fmt: skip
+    wide = bf16(8, 1024, 8, 256)
+    yield Case(
+        "masked_attention", "8 heads of 256", lambda q, k, v: kernels.masked_attention(q, k, v, seen), [wide] * 3,
+        quick=False,
+    )  # fmt: skip
 
 
 def elementwise_cases() -> Iterator[Case]:
