@@ -284,9 +284,7 @@ def attention(model: str, heads: int, size: int, window: int | None) -> list[Cas
     io = 8.0 * heads * size
     return [
         Case(name, model, "forward", draw, ours, peer, plain, lambda n: Work(io / 2 * seen(n, window), io)),
-        Case(
-            name, model, "both", draw, ours, peer, plain, lambda n: Work(1.75 * io * seen(n, window), 3 * io)
-        ),
+        Case(name, model, "both", draw, ours, peer, plain, lambda n: Work(1.75 * io * seen(n, window), 3 * io)),
         Case(name, model, "decode", draw_step, ours_step, None, plain_step, step),
     ]
 
