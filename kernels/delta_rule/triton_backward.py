@@ -207,11 +207,9 @@ def delta_rule_bwd_chunks_kernel(
     # What they do to the state and the state to them, [C, K].
     for first_key in range(0, KEYS, BLOCK_KEYS):
         key_column = first_key + tl.arange(0, BLOCK_KEYS)
-        stored = inside[:, None] & (key_column < KEYS)[None, :]
-        offset = position[:, None] * (heads * KEYS) + key_column[None, :]
-        key = load_rows(k, position, k_time, key_column, inside, KEYS)
-        query = load_rows(q, position, q_time, key_column, inside, KEYS)
         if DECAY == BY_KEY:
+            key = load_rows(k, position, k_time, key_column, inside, KEYS)
+            query = load_rows(q, position, q_time, key_column, inside, KEYS)
             log_decays = load_rows(log_decay, position, decay_time, key_column, inside, KEYS)
             of_query, of_reader, of_written, total, left = products_backward(
                 query, key, floored(log_decays), strength, position, attended, alike, PRECISION
@@ -238,33 +236,43 @@ def delta_rule_bwd_chunks_kernel(
             kept = tl.dot(write, tl.trans(d_state), acc=kept, input_precision=PRECISION)
             if DECAY:
                 survived += tl.sum(state.to(tl.float32) * d_state.to(tl.float32), 1)
+        stored = inside[:, None] & (key_column < KEYS)[None, :]
+        offset = position[:, None] * (heads * KEYS) + key_column[None, :]
+        key = load_rows(k, position, k_time, key_column, inside, KEYS)
+        query = load_rows(q, position, q_time, key_column, inside, KEYS)
         read *= scale
         if DECAY:
             read *= since_start
+        if DECAY == SCALAR:
+            later += tl.sum(query * read, 1)
+        if DECAY == BY_KEY:
+            later += query * read
+            read += of_query
+        else:
+            read = tl.dot(attended, key, acc=read, input_precision=PRECISION)
+        tl.store(d_q + token * KEYS + offset, read.to(dtype), mask=stored)
+        if DECAY:
             held *= since_start
             kept *= until_end
         through = tl.sum(key * held, 1)
         d_strength -= through
+        held *= strength[:, None]
         if DECAY == SCALAR:
-            later += tl.sum(query * read, 1) - strength * through
+            later -= strength * through
             earlier += tl.sum(key * kept, 1)
             of_end += tl.sum(survived, 0)
-        held *= strength[:, None]
         if DECAY == BY_KEY:
-            later += query * read - key * held
+            later -= key * held
             change = key * kept - later
             survived *= tl.load(gates + CHUNK + key_column, mask=key_column < KEYS, other=0.0)
             d_log = (tl.cumsum(change, 0) - change) + (tl.sum(later, 0) + survived)[None, :]
             d_log = tl.where(log_decays.to(tl.float32) > FLOOR, d_log, 0.0)
             tl.store(d_decay + offset, d_log.to(d_decay.dtype.element_ty), mask=stored)
-            read += of_query
             kept += of_key - held
         else:
-            read = tl.dot(attended, key, acc=read, input_precision=PRECISION)
             kept -= held
             kept = tl.dot(tl.trans(attended), query, acc=kept, input_precision=PRECISION)
             kept = tl.dot(both, key, acc=kept, input_precision=PRECISION)
-        tl.store(d_q + token * KEYS + offset, read.to(dtype), mask=stored)
         tl.store(d_k + token * KEYS + offset, kept.to(dtype), mask=stored)
 
     gate = token + position * heads
