@@ -85,7 +85,8 @@ def delta_rule_fwd_chunks_kernel(
             decays = floored(load_rows(log_decay, position, decay_time, column, inside, KEYS))
             attended, similar, total, left = products(query, key, decays, position, attended, similar, PRECISION)
             since_start = tl.exp(total)
-            place = ((batch * length + start + position) * heads + head)[:, None] * KEYS + column[None, :]
+            first_token = ((batch * length + start) * heads + head) * KEYS
+            place = first_token + (position[:, None] * (heads * KEYS) + column[None, :])
             stored = inside[:, None] & (column < KEYS)[None, :]
             tl.store(decayed_q + place, (query * since_start).to(key.dtype), mask=stored)
             tl.store(decayed_k + place, (key * since_start).to(key.dtype), mask=stored)
