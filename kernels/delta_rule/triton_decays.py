@@ -9,9 +9,8 @@ block of 2^(l + 1) tokens. With n the last token of the first half,
 
 both at most 1, and a level is one product of matrices, F Q by F K, of which its own pairs are taken. The exponents are
 summed from level to level over what lies between and nothing else: no small decay is lost beside a strong one, and no
-strong one overflows. That
-takes six times the FLOPs of one product, whatever the decays. The order of this computation is our own; 2312.06635,
-section 4, has two levels.
+strong one overflows. Six levels take six times the FLOPs of one product, whatever the decays. That is a choice of ours,
+for being exact without looking at the decays first; 2312.06635, section 4, has two levels.
 """
 
 import triton
