@@ -17,7 +17,7 @@ from search_space.layouts.reading import nothing_below
 from search_space.parts.base import Below, Dims, State
 from search_space.parts.below import connect, unmet
 from search_space.parts.build import build_channel_mixer, build_mixer
-from search_space.parts.nn import RMSNorm, ShortConvolution
+from search_space.parts.nn import RMSNorm, ShortConvolution, unit_length
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +35,8 @@ class Sizes:
         shift_width: tokens seen by a short causal convolution that is added to the input of mixers (Canon layers,
             2512.17351); 0 leaves it out.
         shift_from: index of the first layer that has it.
-        embedding_skip: what the token embedding is multiplied by before it is added to the input of every mixer, ahead
-            of the norm; 0 leaves it out.
+        embedding_skip: weight of the token embedding in the input of every mixer, beside what the layers below made of
+            it, both scaled to one length; 0 leaves it out.
         embedding_std: standard deviation of the embeddings, with logits scaled to start with a standard deviation of
             about 1; None leaves the embeddings as torch draws them, and logits as they are.
         zero_outputs: whether the last projections of mixers and channel mixers start at zero.
@@ -116,7 +116,7 @@ class Layer(nn.Module):
         if mixer is not None:
             seen = x
             if self.embedding_skip and below is not None:
-                seen = torch.add(x, below.embeddings, alpha=self.embedding_skip)
+                seen = torch.add(unit_length(x), unit_length(below.embeddings), alpha=self.embedding_skip)
             h = self.mixer_norm(seen)
             if shift is not None:
                 shifted, new["shift"] = shift(h, state and state["shift"])
@@ -185,7 +185,7 @@ class Model(nn.Module):
             scored: [B, T] bool, or the indices of the positions: rows [M], columns [M].
         """
         x = self.embedding(tokens)
-        below = Below(x)
+        below = Below(x, tokens, self.embedding)
         for layer in self.layers:
             x, _ = layer(x, below=below)
         return self.logits(x if scored is None else x[scored])
@@ -193,7 +193,7 @@ class Model(nn.Module):
     def prefill(self, tokens: Tensor, states: Sequence[State] | None = None) -> tuple[Tensor, list[State]]:
         """Logits after the last of the tokens [B, T], as [B, V], and the states of the layers."""
         x, new = self.embedding(tokens), []
-        below = Below(x)
+        below = Below(x, tokens, self.embedding)
         known: Sequence[State | None] = states or [None] * len(self.layers)
         for layer, state in zip(self.layers, known, strict=True):
             x, after = layer(x, state, below)
@@ -203,7 +203,7 @@ class Model(nn.Module):
     def step(self, tokens: Tensor, states: Sequence[State]) -> tuple[Tensor, list[State]]:
         """Logits [B, V] after one more token of each sequence, [B], and the new states."""
         x, new = self.embedding(tokens), []
-        below = Below(x)
+        below = Below(x, tokens, self.embedding)
         for layer, state in zip(self.layers, states, strict=True):
             x, after = layer.step(x, state, below)
             new.append(after)

@@ -77,9 +77,9 @@ class Proxy:
             to learn from positions alone.
         shift_from: index of the first layer that has it. Without it in layer 0, a mixer there retrieves only by what
             it composes itself, as in the target.
-        embedding_skip: what the token embedding is multiplied by before it is added to the input of every mixer, ahead
-            of the norm; 0 leaves it out. In a short run the layers below change while a late layer learns; with it a
-            late layer learns as soon as an early one.
+        embedding_skip: weight of the token embedding in the input of every mixer, beside what the layers below made of
+            it, both scaled to one length; 0 leaves it out. In a short run the layers below change while a late layer
+            learns; with it a late layer learns as soon as an early one.
         residual: every layer adds its output times residual / layers (2505.01618), so that models of any depth train
             well at one learning rate; models of so many layers and fewer add it as it is.
         embedding_std: standard deviation of the (tied) embeddings; logits are scaled to start with a

@@ -36,8 +36,8 @@ class Training:
         weight_decay: AdamW's, on matrices only.
         max_grad_norm: larger gradients are scaled down to this norm.
         ema_decay: decay of the running average of the weights that is scored; 0 scores the last weights.
-        evaluations: how often a full run is scored, evenly spread, the end included; the mean of the later half is its
-            recall. A run of fewer steps is scored after each.
+        evaluations: how often a full run is scored, evenly spread, the end included; their mean is its recall. A run of
+            fewer steps is scored after each.
         test_sequences: sequences that each task is scored on.
         device: "cpu" or "cuda"; null takes a GPU where there is one.
         precision: of the layers' work, "bf16" or "fp32"; null means bf16 on a GPU, fp32 on a CPU. Weights, their
@@ -82,9 +82,9 @@ class Result:
         seed: of the initial weights and the order of the data.
         steps: optimiser steps done.
         status: "complete", "paused" (steps are left) or "diverged" (loss or weights were no longer finite).
-        recall: the curve "recall", averaged over the later half of its points, in [0, 1]. It varies less between seeds
-            than the last value does; the earlier half says who learns first, which in models trained for long does not
-            matter (docs/fidelity.md). 0 for a diverged run, and before the first evaluation.
+        recall: the mean of the curve "recall", in [0, 1]: the area under it. It varies less between seeds than the last
+            value does, and tells layouts apart that end alike (docs/fidelity.md). 0 for a diverged run, and before the
+            first evaluation.
         accuracy: "task/group" -> share of labelled positions answered right, at the last evaluation; "task" -> its
             recall. A group that no test sequence has a position of is left out.
         loss: "task/group" and "task" -> mean cross-entropy in nats, at the last evaluation.
@@ -119,9 +119,9 @@ class History:
 
     @property
     def recall(self) -> float:
-        """Mean over the later half of the evaluations so far."""
+        """Mean over the evaluations so far."""
         curve = self.curves["recall"]
-        return 0.0 if self.diverged or not curve else fmean(value for _, value in curve[len(curve) // 2 :])
+        return 0.0 if self.diverged or not curve else fmean(value for _, value in curve)
 
 
 def is_evaluation(step: int, training: Training) -> bool:

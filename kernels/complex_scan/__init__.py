@@ -1,7 +1,5 @@
 """Sums of decaying complex modes of each channel: the recurrence under Megalodon's moving average.
 
-There is no Triton form yet: the chunked one runs on a GPU, too.
-
 Shapes: B sequences, T tokens, C channels, N modes of a channel.
 """
 
@@ -10,13 +8,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from kernels.backend import check_shapes, pick, state_dtype
+from kernels.backend import check_shapes, from_triton, pick, state_dtype
 from kernels.complex_scan import chunked, reference
 from kernels.vmap import stackable
 
 
 def _plain(form: Callable) -> Callable:
-    """A form with what it wants: no None, float32 at least."""
+    """A form with what it wants: no None, and float32 at least but for x."""
 
     def run(
         x: Tensor, write: Tensor, log_decay: Tensor, angle: Tensor, read: Tensor, state: Tensor | None
@@ -25,7 +23,7 @@ def _plain(form: Callable) -> Callable:
         if state is None:
             state = x.new_zeros(x.shape[0], *read.shape, dtype=dtype)
         with torch.autocast(x.device.type, enabled=False):
-            y, state = form(*(each.to(dtype) for each in (x, write, log_decay, angle, read, state)))
+            y, state = form(x, *(each.to(dtype) for each in (write, log_decay, angle, read, state)))
         return y.to(x.dtype), state
 
     return run
@@ -34,7 +32,7 @@ def _plain(form: Callable) -> Callable:
 IMPLEMENTATIONS = {
     "reference": _plain(reference.complex_scan),
     "chunked": _plain(chunked.complex_scan),
-    "triton": _plain(chunked.complex_scan),
+    "triton": _plain(from_triton("complex_scan", "complex_scan")),
 }
 
 

@@ -1,7 +1,5 @@
 """A causal depthwise convolution with filters of many taps, shared by groups of channels: the one under Hyena.
 
-Its blocks are matrix products, which torch does well on a GPU: there is no Triton form.
-
 Shapes: B sequences, T tokens, C channels in G groups, W taps.
 """
 
@@ -10,13 +8,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from kernels.backend import check_shapes, pick
+from kernels.backend import check_shapes, from_triton, pick
 from kernels.long_convolution import chunked, reference
 from kernels.vmap import stackable
 
 
 def _plain(form: Callable) -> Callable:
-    """A form that gets a past, and filters of the type of x."""
+    """A form in plain torch with what it wants: a past, and filters of the type of x."""
 
     def run(x: Tensor, filters: Tensor, past: Tensor | None) -> tuple[Tensor, Tensor]:
         width = filters.shape[1]
@@ -31,7 +29,7 @@ def _plain(form: Callable) -> Callable:
 IMPLEMENTATIONS = {
     "reference": _plain(reference.long_convolution),
     "chunked": _plain(chunked.long_convolution),
-    "triton": _plain(chunked.long_convolution),
+    "triton": from_triton("long_convolution", "long_convolution"),
 }
 
 

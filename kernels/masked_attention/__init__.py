@@ -1,35 +1,34 @@
 """Softmax attention over the keys that a mask leaves: selected blocks, checkpoints, tokens that were not evicted.
 
-All scores are made, and those that are masked thrown away: what a mask saves is not saved here. There is no Triton form
-yet. It runs under `torch.vmap` as it is.
-
 Shapes: B sequences, T queries, S keys, H query heads, G key-value heads, K key size, V value size.
 """
 
-import torch
+from collections.abc import Callable
+
 from torch import Tensor
 
-from kernels.backend import pick
-from kernels.masked_attention.reference import masked_attention as naive
+from kernels.backend import from_triton, pick
+from kernels.masked_attention import chunked, reference
+from kernels.vmap import stackable
 
 
-def _dense(
-    q: Tensor, k: Tensor, v: Tensor, seen: Tensor, gates: Tensor | None, scale: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    scores = torch.einsum("bthk,bshk->bhts", scale * q, k)
-    scores = (scores if gates is None else scores * gates).masked_fill(~seen, float("-inf"))
-    # A query that sees nothing gets zeros, not NaN; nor does its gradient.
-    blind = ~seen.any(-1, keepdim=True)
-    scores = scores.masked_fill(blind, 0.0)
-    most = scores.amax(-1, keepdim=True)
-    weights = (scores - most).exp().masked_fill(blind, 0.0)
-    total = weights.sum(-1, keepdim=True)
-    shares = weights / total.masked_fill(blind, 1.0)
-    o = torch.einsum("bhts,bshv->bthv", (shares if gates is None else shares * gates).to(v.dtype), v)
-    return o, total.transpose(1, 2), most.transpose(1, 2)
+def _plain(form: Callable) -> Callable:
+    """A form that gets keys and values of every query head."""
+
+    def run(
+        q: Tensor, k: Tensor, v: Tensor, seen: Tensor, gates: Tensor | None, scale: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        k, v = (x.repeat_interleave(q.shape[2] // k.shape[2], 2) for x in (k, v))
+        return form(q, k, v, seen, gates, scale)
+
+    return run
 
 
-IMPLEMENTATIONS = {"reference": naive, "chunked": _dense, "triton": _dense}
+IMPLEMENTATIONS = {
+    "reference": _plain(reference.masked_attention),
+    "chunked": _plain(chunked.masked_attention),
+    "triton": from_triton("masked_attention", "masked_attention"),
+}
 
 
 def masked_attention(
@@ -59,6 +58,11 @@ def masked_attention_with_total(
     Both are [B, T, H, 1], and zero for a query that sees nothing.
     """
     scale = q.shape[-1] ** -0.5 if scale is None else scale
-    seen = seen.expand(q.shape[0], q.shape[2], q.shape[1], k.shape[1])
-    k, v = (x.repeat_interleave(q.shape[2] // k.shape[2], 2) for x in (k, v))
+    return _attention(q, k, v, seen.expand(q.shape[0], q.shape[2], q.shape[1], k.shape[1]), gates, scale)
+
+
+@stackable()
+def _attention(
+    q: Tensor, k: Tensor, v: Tensor, seen: Tensor, gates: Tensor | None, scale: float
+) -> tuple[Tensor, Tensor, Tensor]:
     return pick(IMPLEMENTATIONS, q)(q, k, v, seen, gates, scale)

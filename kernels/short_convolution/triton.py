@@ -225,13 +225,17 @@ def short_convolution(
     """See `kernels.short_convolution`."""
     cached = weight.shape[1] - 1
     past = state if cached else None
-    y = _ShortConvolution.apply(x, weight, bias, past, activation)
-    if x.shape[1] < cached:
-        before = x.new_zeros(x.shape[0], cached, x.shape[2]) if past is None else past
-        return y, torch.cat([before, x], 1)[:, x.shape[1] :]
-    kept = x[:, x.shape[1] - cached :]
+    return _ShortConvolution.apply(x, weight, bias, past, activation), last_inputs(x, past, cached)
+
+
+def last_inputs(x: Tensor, past: Tensor | None, count: int) -> Tensor:
+    """Of those before x [B, T, C], zero if `past` is None, and x: the last, [B, count, C]."""
+    if x.shape[1] < count:
+        before = x.new_zeros(x.shape[0], count, x.shape[2]) if past is None else past
+        return torch.cat([before, x], 1)[:, x.shape[1] :]
+    kept = x[:, x.shape[1] - count :]
     # A view would keep all of x in memory; in training it is there for the backward pass anyway.
-    return y, kept if kept.requires_grad else kept.clone()
+    return kept if kept.requires_grad else kept.clone()
 
 
 def short_convolution_step(

@@ -58,7 +58,7 @@ def _blocks(kernel: str, width: int) -> tuple[int, int]:
     return {"fwd": (32, 32), "bwd_dq": (32, 16), "bwd_dkv": (16, 32)}[kernel]
 
 
-def _launch(kernel: str, q: Tensor, v: Tensor) -> tuple[str, int, int, dict[str, int]]:
+def launch(kernel: str, q: Tensor, v: Tensor) -> tuple[str, int, int, dict[str, int]]:
     """Which configurations, queries and keys of a tile, and the constants of a kernel."""
     heads, key_size = q.shape[2:]
     groups, value_size = v.shape[2:]
@@ -79,7 +79,7 @@ class Attention(torch.autograd.Function):
         batch, new, heads, _ = q.shape
         o = torch.empty(batch, new, heads, v.shape[-1], dtype=v.dtype, device=v.device)
         lse = torch.empty(batch, heads, new, dtype=torch.float32, device=v.device)
-        variant, queries, _, constants = _launch("fwd", q, v)
+        variant, queries, _, constants = launch("fwd", q, v)
         FORWARD[variant][(triton.cdiv(new, queries), heads, batch)](
             q, k, v, o, lse, *q.stride()[:3], *k.stride()[:3], *v.stride()[:3],
             new, k.shape[1] - new, window, scale * math.log2(math.e), **constants,
@@ -99,7 +99,7 @@ class Attention(torch.autograd.Function):
         numbers = new, total - new, ctx.window, ctx.scale * math.log2(math.e), ctx.scale
         delta = torch.empty(lse.shape, dtype=torch.float32, device=q.device)
         dq = torch.empty(q.shape, dtype=q.dtype, device=q.device) if ctx.needs_input_grad[0] else None
-        variant, queries, _, constants = _launch("bwd_dq", q, v)
+        variant, queries, _, constants = launch("bwd_dq", q, v)
         BACKWARD_DQ[variant][(triton.cdiv(new, queries), heads, batch)](
             q, k, v, o, do, lse, delta, dq, *strides, *numbers, **constants
         )
@@ -107,7 +107,7 @@ class Attention(torch.autograd.Function):
             return dq, None, None, None, None
         dk = torch.empty(k.shape, dtype=k.dtype, device=k.device)
         dv = torch.empty(v.shape, dtype=v.dtype, device=v.device)
-        variant, _, keys, constants = _launch("bwd_dkv", q, v)
+        variant, _, keys, constants = launch("bwd_dkv", q, v)
         BACKWARD_DKV[variant][(triton.cdiv(total, keys), groups, batch)](
             q, k, v, do, lse, delta, dk, dv, *strides, *numbers, **constants
         )

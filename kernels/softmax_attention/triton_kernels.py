@@ -43,7 +43,8 @@ def rows_of(
 
 
 @triton.jit
-def _store(x, tile, first, limit, row, SIZE: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr):
+def store_rows(x, tile, first, limit, row, SIZE: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr):
+    """The reverse, up to row `limit`."""
     rows, columns = tl.arange(0, ROWS), tl.arange(0, BLOCK)
     places = x + tl.cast(first, tl.int64) * row + rows[:, None] * row + columns[None, :]
     mask = (first + rows < limit)[:, None] & (columns < SIZE)[None, :]
@@ -142,7 +143,7 @@ def softmax_attention_fwd_kernel(
     )  # fmt: skip
     # Rows past the last query may have seen nothing.
     total = tl.maximum(total, 1e-30)
-    _store(o + (batch * T * heads + head) * V, sums / total[:, None], first, T, heads * V, V, BM, BV)
+    store_rows(o + (batch * T * heads + head) * V, sums / total[:, None], first, T, heads * V, V, BM, BV)
     rows = first + tl.arange(0, BM)
     tl.store(lse + (batch * heads + head) * T + rows, top + tl.log2(total), rows < T)
 
@@ -204,7 +205,7 @@ def softmax_attention_bwd_dq_kernel(
             sums, queries, into_o, logs, deltas, k, v, k_row, v_row, diagonal, end, P + rows, N, window, factor,
             K, V, BK, BV, BN, True,
         )  # fmt: skip
-        _store(dq + (batch * T * heads + head) * K, sums * scale, first, T, heads * K, K, BM, BK)
+        store_rows(dq + (batch * T * heads + head) * K, sums * scale, first, T, heads * K, K, BM, BK)
 
 
 @triton.jit
@@ -269,8 +270,8 @@ def softmax_attention_bwd_dkv_kernel(
             into_k, into_v, keys, values, query, into_o, lse + of_head, delta + of_head, q_row, do_row,
             tl.maximum(whole, right), end, place, T, P, window, factor, K, V, BK, BV, BM, True,
         )  # fmt: skip
-    _store(dk + (batch * N * groups + group) * K, into_k * scale, first, N, groups * K, K, BN, BK)
-    _store(dv + (batch * N * groups + group) * V, into_v, first, N, groups * V, V, BN, BV)
+    store_rows(dk + (batch * N * groups + group) * K, into_k * scale, first, N, groups * K, K, BN, BK)
+    store_rows(dv + (batch * N * groups + group) * V, into_v, first, N, groups * V, V, BN, BV)
 
 
 KEY = ["K", "V", "GROUP"]

@@ -48,7 +48,7 @@ def check_reading(layout: Layout, dims: Dims) -> None:
 
 def nothing_below(blocks: Sequence[Block], place: int, form: KeysForm) -> InputError:
     """The error for a layer that has nothing to read below it."""
-    return InputError(f"layers[{place}]", blocks[place], f"a layer of softmax attention below it, with {form}")
+    return InputError(f"layers[{place}]", blocks[place], f"a layer of {form.of} below it, with {form}")
 
 
 def reads(block: Block) -> bool:

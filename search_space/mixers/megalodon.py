@@ -1,58 +1,18 @@
 """Megalodon."""
 
-import math
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kernels import complex_scan, masked_attention, rms_norm, rotary
+from kernels import masked_attention, rms_norm, rotary
 from search_space import limits
 from search_space.checks import head_size, positive, positive_number
 from search_space.parts.base import Cache, Dims, Mixer, PartCost, Scaling, State
-from search_space.parts.matrix_state import CHUNK
+from search_space.parts.complex_average import ComplexAverage
 from search_space.parts.nn import OutputGate, RMSNorm
 
-SPREAD = 0.2
-"""Of the initial alpha and delta."""
-FLOPS_PER_MODE = 12
-"""Of a step: a complex product, what enters, and the real part of what is read."""
 FLOPS_OF_NORM = 10
-"""Of the norm over time and the residual connection of the moving average, for each channel."""
-
-
-class ComplexAverage(nn.Module):
-    """CEMA (2404.08801, section 3.1): a moving average of each channel by N complex modes, and the channel itself.
-
-    y_t = Re sum_n g_n h_n,t / N^1/2 + w x_t with h_n,t = (1 - a_n d_n) e^(i n b) h_n,t-1 + a_n x_t, where a, d and
-    b N / 2 pi are sigmoids. Initial values: a and d of normal values (.2), b log-spaced over the channels in random
-    order, g normal and real, w normal (.25) within [-1, 1].
-
-    Args:
-        channels: of the input.
-        modes: N.
-    """
-
-    def __init__(self, channels: int, modes: int):
-        super().__init__()
-        size = channels * modes
-        # Vectors: neither weight decay nor a count of products is to take them for matrices.
-        self.rise, self.damping = (nn.Parameter(SPREAD * torch.randn(size)) for _ in range(2))
-        wave = torch.exp(-math.log(max(channels, 2)) / channels * torch.arange(1, channels + 1))
-        wave = wave[torch.randperm(channels)]
-        self.wave = nn.Parameter((wave / (1 - wave)).log())
-        self.read = nn.Parameter(torch.cat([torch.randn(size), torch.zeros(size)]))
-        self.skip = nn.Parameter(nn.init.trunc_normal_(torch.empty(channels), std=0.25, a=-1.0, b=1.0))
-        self.modes = modes
-
-    def forward(self, x: Tensor, memory: Tensor | None) -> tuple[Tensor, Tensor]:
-        """x [B, T, C], what is remembered [B, C, N, 2] -> y, and the new memory."""
-        rise, damping = (y.sigmoid().unflatten(0, (-1, self.modes)) for y in (self.rise, self.damping))
-        numbers = torch.arange(1, self.modes + 1, device=x.device)
-        angle = self.wave.sigmoid()[:, None] * (2 * math.pi / self.modes) * numbers
-        read = torch.stack(self.read.chunk(2), -1).unflatten(0, (-1, self.modes)) * self.modes**-0.5
-        y, memory = complex_scan(x, rise, torch.log1p(-rise * damping), angle, read, initial_state=memory)
-        return y + (self.skip * x).to(y.dtype), memory
+"""Of the norm over time, for each channel."""
 
 
 class TimestepNorm(nn.Module):
@@ -186,7 +146,7 @@ class Megalodon(Mixer):
         return {
             "keys": weight.new_zeros(batch, 0, self.heads, self.key_size),
             "values": weight.new_zeros(batch, 0, self.heads, self.value_size),
-            "memory": weight.new_zeros(batch, self.output.out_features, self.modes, 2, dtype=precision),
+            "memory": self.average.initial_memory(batch),
             "sums": weight.new_zeros(batch, 2, self.time_norm.groups, dtype=precision),
             "position": 0,
         }
@@ -201,11 +161,11 @@ class Megalodon(Mixer):
             reads=max(1, self.chunk // 2),
             heads=self.heads,
         )
-        modes, others = width * self.modes, (FLOPS_OF_NORM + 2) * width
+        norm = FLOPS_OF_NORM * width
         return PartCost(
             **self.weights(),
             caches=(cache,),
-            state_elements=2 * modes + 2 * self.time_norm.groups,
-            decode_flops=float(FLOPS_PER_MODE * modes + others),
-            prefill_flops=2.0 * CHUNK * width + 8 * modes + others,
+            state_elements=self.average.state_elements + 2 * self.time_norm.groups,
+            decode_flops=self.average.decode_flops + norm,
+            prefill_flops=self.average.prefill_flops + norm,
         )

@@ -8,10 +8,7 @@ from search_space.checks import positive
 from search_space.parts.base import Dims, PartCost, Scaling
 from search_space.parts.matrix_state import CHUNK
 from search_space.parts.nn import BlockLinear, OutputGate
-from search_space.parts.rwkv import NEAR_ZERO, LowRank, Place, TimeMixing
-
-SMALL = 0.01
-"""Bound of the second factors of low-rank maps at the start."""
+from search_space.parts.rwkv import NEAR_ZERO, SMALL, LowRank, Place, TimeMixing
 
 
 class RWKV6(TimeMixing):

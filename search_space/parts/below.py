@@ -1,12 +1,13 @@
-"""What a layer may read beside its own input: the token embeddings, and keys and values that layers below it keep.
+"""What a layer may read beside its own input: tokens and their embeddings, and keys and values of layers below it.
 
 Shapes: B sequences, P cached tokens, T new tokens, D model width, G key-value heads, K key size, V value size.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 KeysAndValues = tuple[Tensor, Tensor]
@@ -23,6 +24,7 @@ class KeysForm:
         value_size: V.
         rope_theta: base of the rotary wavelengths that keys were turned by; None means no positions.
         window: tokens that are kept; None means all.
+        of: the kind of layer that keeps them.
     """
 
     heads: int
@@ -31,6 +33,7 @@ class KeysForm:
     value_size: int
     rope_theta: float | None
     window: int | None
+    of: str = "softmax attention"
 
     def __str__(self) -> str:
         theta = "null" if self.rope_theta is None else f"{self.rope_theta:g}"
@@ -43,10 +46,14 @@ class Below:
 
     Args:
         embeddings: of the new tokens, [B, T, D], or [B, D] in a step.
+        tokens: these themselves, [B, T] or [B]; None where there are embeddings alone.
+        embed: tokens [...] -> their embeddings [..., D].
     """
 
-    def __init__(self, embeddings: Tensor):
-        self.embeddings = embeddings
+    def __init__(
+        self, embeddings: Tensor, tokens: Tensor | None = None, embed: Callable[[Tensor], Tensor] | None = None
+    ):
+        self.embeddings, self.tokens, self.embed = embeddings, tokens, embed
         self._found: dict[KeysForm, KeysAndValues] = {}
         self._offered: dict[KeysForm, KeysAndValues] = {}
 
@@ -72,7 +79,8 @@ def blank(mixer: Any, x: Tensor, tokens: int) -> Below:
         x: its input, [B, T, D] or [B, D].
         tokens: so far, those of x included.
     """
-    below = Below(x.new_zeros(x.shape))
+    ids = x.new_zeros(x.shape[:-1], dtype=torch.long)
+    below = Below(torch.zeros_like(x), ids, lambda ids: x.new_zeros(*ids.shape, x.shape[-1]))
     for form in mixer.reads:
         kept = tokens if form.window is None else min(tokens, form.window + (x.shape[1] if x.dim() == 3 else 1) - 1)
         shape = x.shape[0], kept, form.kv_heads

@@ -15,6 +15,8 @@ from search_space.parts.base import Dims, Mixer, PartCost, Scaling, State
 
 NEAR_ZERO = 1e-4
 """Bound of what the papers start at zero, so that both factors of a low-rank map learn from the first step on."""
+SMALL = 0.01
+"""Bound of the second factors of low-rank maps at the start."""
 
 
 @dataclass(frozen=True)

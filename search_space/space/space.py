@@ -226,7 +226,7 @@ class Space:
         for name, block in readers.items():
             for form in self._forms(block)[1]:
                 if form not in offered:
-                    raise InputError("space.choices", name, f"beside it a choice of softmax attention with {form}")
+                    raise InputError("space.choices", name, f"beside it a choice of {form.of} with {form}")
         return bool(readers)
 
     def _check_counts(self) -> None:

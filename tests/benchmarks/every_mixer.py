@@ -19,7 +19,8 @@ from statistics import fmean, stdev
 
 import torch
 
-from search_space.layouts.reading import borrows
+from search_space.layouts.block import Block
+from search_space.layouts.reading import reads
 from search_space.mixers import MIXERS
 from search_space.parts.part import Part
 from tests.benchmarks.calibrate import Runs, shown, table
@@ -34,6 +35,11 @@ ERRORS = 3
 def case(mixer: str, depth: int) -> Case:
     """The stack that a mixer is judged by."""
     return stack(mixer, depth, [depth // 2] if mixer in SHORT else [], name=mixer)
+
+
+def alone() -> list[str]:
+    """The mixers that need no other layer to read."""
+    return [mixer for mixer in MIXERS.names() if not reads(Block(Part(mixer)))]
 
 
 def best_level(case: Case, runs: Runs, seeds: int, floors: dict[str, float]) -> tuple[str, float, float, float]:
@@ -99,13 +105,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", default="laptop")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--mixers", nargs="*", default=[], choices=list(MIXERS))
+    parser.add_argument("--mixers", nargs="*", default=[], choices=MIXERS.names())
     parser.add_argument("--record", type=Path, default=RECORD)
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     args = parser.parse_intermixed_args()
     runs = Runs(args.record, args.config, args.overrides, [])
-    alone = [mixer for mixer in MIXERS if not borrows(Part(mixer))]
-    cases = [case(mixer, runs.config().space.layers) for mixer in args.mixers or alone]
+    cases = [case(mixer, runs.config().space.layers) for mixer in args.mixers or alone()]
     runs.train(cases, args.seeds)
     print("\n".join(report(cases, runs, args.seeds)))
 

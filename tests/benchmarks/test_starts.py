@@ -99,3 +99,4 @@ def test_every_mixer(tmp_path):
     text = "\n".join(every_mixer.report(cases, runs, 2))
     assert "| gla |" in text and "| short_conv and attention |" in text
     assert len((tmp_path / "record.jsonl").read_text().splitlines()) == 4
+    assert "parallel" in every_mixer.alone() and "shared_attention" not in every_mixer.alone()

@@ -141,6 +141,8 @@ LAYOUTS = [
     "attention(keys_from=embedding) gla gated_attention(keys_from=embedding)",
     "attention shared_attention gla shared_attention",
     "sliding_window(window=3) gla/none none/swiglu shared_window(window=3) attention shared_attention",
+    "rwkv6 gold gla/none shared_gold*2",
+    "gla parallel(branches=[gold(rank=3), mamba]) shared_gold gold shared_gold(heads=2)",
     "parallel(branches=[sliding_window(window=3), mamba]) parallel(branches=[shared_window(window=3), mamba])",
 ]
 

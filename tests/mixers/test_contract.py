@@ -70,6 +70,7 @@ CASES = {
     "kda-that-turns": Part("kda", {**SMALL, "negative_eigenvalues": True}),
     "kda-bounded": Part("kda", {**SMALL, "bounded": True}),
     "deltanet-that-turns": Part("deltanet", {**SMALL, "negative_eigenvalues": True}),
+    "chela-small": Part("chela", {**SMALL, "value_size": 12, "modes": 3, "conv": 0}),
     "lightnet-small": Part("lightnet", {**SMALL, "value_size": 12, "conv": 3}),
     "gdn2-small": Part("gdn2", {**SMALL, "value_size": 12, "conv": 0}),
     "rwkv6-small": Part("rwkv6", {**SMALL, "value_size": 12, "shift_rank": 2, "decay_rank": 3}),
@@ -112,6 +113,13 @@ TOWERS = {
     "shared_attention-without-positions": [
         Part("attention", {"rope_theta": None, "keys_from": "embedding"}),
         Part("shared_attention", {"rope_theta": None}),
+    ],
+    "shared_gold": [Part("gold"), Part("shared_gold")],
+    "shared_gold-small": [
+        Part("gold", {"heads": 4, "rank": 3, "shift_rank": 2, "expansion_rank": 5}),
+        Part("gla"),
+        Part("shared_gold", {"shift_rank": 3}),
+        Part("shared_gold", {"heads": 1, "expansion_rank": 4}),
     ],
     "shared_window-of-5": [Part("sliding_window", WINDOW), Part("shared_window", WINDOW)],
     "shared_window-of-1": [Part("sliding_window", {"window": 1}), Part("shared_window", {"window": 1})],

@@ -88,6 +88,8 @@ OTHER_CONVOLUTIONS = {
     "hyena_mr",
     "shared_attention",  # none
     "shared_window",
+    "gold",
+    "shared_gold",
 }
 
 

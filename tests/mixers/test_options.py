@@ -31,6 +31,8 @@ WITHOUT_HEADS = {
     "parallel",
     "shared_attention",  # no convolution
     "shared_window",
+    "gold",
+    "shared_gold",
 }
 
 
@@ -81,6 +83,7 @@ BAD = {
     "convolution-of-the-token-alone": ("short_conv", {"conv": 1}, "blocks.a.conv", "2 at least"),
     "filter-of-the-token-alone": ("hyena_mr", {"length": 1}, "blocks.a.length", "2 taps at least"),
     "unknown-activation": ("attention", {"activation": "tanh"}, "blocks.a.activation", "one of relu, sigmoid"),
+    "heads-that-do-not-divide-the-width": ("gold", {"heads": 3}, "blocks.a.heads", "divisor of 32"),
     "norms-in-words": ("sliding_window", {"qk_norm": "yes"}, "blocks.a.qk_norm", "true or false"),
     "unknown-gate": ("gated_attention", {"gate": "token"}, "blocks.a.gate", "one of element, head"),
     "odd-shared-key": ("mla", {"rope_size": 3}, "blocks.a.rope_size", "even"),

@@ -44,7 +44,8 @@ def compare(layout, suite, training=TRAINING, seeds=SEEDS, **close):
 
 @pytest.mark.parametrize("name", MIXERS.names())
 def test_every_mixer(name, suite):
-    below = {"shared_attention": [Block("attention")], "shared_window": [Block("sliding_window")]}.get(name, [])
+    read = {"shared_attention": "attention", "shared_window": "sliding_window", "shared_gold": "gold"}.get(name)
+    below = [Block(read)] if read else []
     compare(Layout((*below, Block(name))), suite, rtol=1e-3, atol=2e-4)
 
 

@@ -19,11 +19,12 @@ import tempfile
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.nn.functional import logsigmoid, normalize, scaled_dot_product_attention
+from torch.nn.functional import conv1d, logsigmoid, normalize, pad, scaled_dot_product_attention
 
 import kernels
 
@@ -209,6 +210,46 @@ def scan(model: str, width: int) -> list[Case]:
     ]
 
 
+def modes(model: str, width: int, count: int) -> list[Case]:
+    """Sums of complex modes, against the chunked form."""
+
+    def draw(batch: int, length: int) -> Inputs:
+        # Parameters have a dimension in front, in place of sequences.
+        parameters = {name: random(1, width, count, *size) for name, size in (("w", ()), ("angle", ()), ("r", (2,)))}
+        return {"x": random(batch, length, width), "a": decay(1, width, count, rate=0.3).to(DTYPE), **parameters}
+
+    def given(x: Inputs) -> tuple[Tensor, ...]:
+        return x["x"], *(x[name][0] for name in ("w", "a", "angle", "r"))
+
+    form = import_module("kernels.complex_scan").IMPLEMENTATIONS["chunked"]
+    name, ours = "Megalodon: sums of complex modes", lambda x: kernels.complex_scan(*given(x))[0]
+    plain = lambda x: form(*given(x), None)[0]  # noqa: E731
+    flops, read = (16 + 8.5 * count) * width, 10.0 * count * width
+    return [
+        Case(name, model, "forward", draw, ours, None, plain, lambda n: Work(flops, 4 * width + read / n)),
+        Case(name, model, "both", draw, ours, None, plain, lambda n: Work(3 * flops, 10 * width + 3 * read / n)),
+    ]
+
+
+def convolution(model: str, width: int, taps: int) -> list[Case]:
+    """The long convolution, with filters of 16 channels each."""
+
+    def draw(batch: int, length: int) -> Inputs:
+        # Filters have a dimension in front, in place of sequences.
+        return {"x": random(batch, length, width), "h": random(1, width // 16, taps)}
+
+    def plain(x: Inputs) -> Tensor:
+        weight = x["h"][0].flip(1).repeat_interleave(16, 0)[:, None]
+        return conv1d(pad(x["x"].mT, (taps - 1, 0)), weight, groups=width).mT
+
+    name, ours = "Hyena MR: long convolution", lambda x: kernels.long_convolution(x["x"], x["h"][0])[0]
+    flops, read = 2.0 * taps * width, 2.0 * taps * width / 16
+    return [
+        Case(name, model, "forward", draw, ours, None, plain, lambda n: Work(flops, 4 * width + read / n)),
+        Case(name, model, "both", draw, ours, None, plain, lambda n: Work(3 * flops, 10 * width + 3 * read / n)),
+    ]
+
+
 def attention(model: str, heads: int, size: int, window: int | None) -> list[Case]:
     """Softmax attention, full or within a window."""
     from fla.ops.attn import parallel_attn
@@ -241,11 +282,6 @@ def attention(model: str, heads: int, size: int, window: int | None) -> list[Cas
         keys, values = (y[:, -window:] if window else y for y in (keys, values))
         return scaled_dot_product_attention(x["q"][:, :, None], keys.transpose(1, 2), values.transpose(1, 2))[:, :, 0]
 
-    def seen(length: int) -> float:
-        """Mean tokens that a token sees."""
-        reach = length if window is None else min(window, length)
-        return reach - reach * (reach - 1) / 2 / length
-
     def step(length: int) -> Work:
         reach = length if window is None else min(window, length)
         return Work(4.0 * heads * size * reach, heads * size * (4 * reach + 12))
@@ -253,9 +289,41 @@ def attention(model: str, heads: int, size: int, window: int | None) -> list[Cas
     name = "attention" if window is None else f"attention, window {window}"
     io = 8.0 * heads * size
     return [
-        Case(name, model, "forward", draw, ours, peer, plain, lambda n: Work(4.0 * heads * size * seen(n), io)),
-        Case(name, model, "both", draw, ours, peer, plain, lambda n: Work(14.0 * heads * size * seen(n), 3 * io)),
+        Case(name, model, "forward", draw, ours, peer, plain, lambda n: Work(io / 2 * seen(n, window), io)),
+        Case(name, model, "both", draw, ours, peer, plain, lambda n: Work(1.75 * io * seen(n, window), 3 * io)),
         Case(name, model, "decode", draw_step, ours_step, None, plain_step, step),
+    ]
+
+
+def seen(length: int, window: int | None) -> float:
+    """Mean tokens that a token sees."""
+    reach = length if window is None else min(window, length)
+    return reach - reach * (reach - 1) / 2 / length
+
+
+def masked(model: str, heads: int, size: int, window: int) -> list[Case]:
+    """Attention under a mask, against the form that makes all scores."""
+
+    def draw(batch: int, length: int) -> Inputs:
+        return {n: random(batch, length, heads, size) for n in "qkv"}
+
+    def mask(x: Inputs) -> Tensor:
+        place = torch.arange(x["q"].shape[1], device=x["q"].device)
+        age = place[:, None] - place
+        return (age >= 0) & (age < window)
+
+    def ours(x: Inputs) -> Tensor:
+        return kernels.masked_attention(x["q"], x["k"], x["v"], mask(x))
+
+    def plain(x: Inputs) -> Tensor:
+        every = mask(x).expand(x["q"].shape[0], heads, -1, -1)
+        return form(x["q"], x["k"], x["v"], every, None, size**-0.5)[0]
+
+    form = import_module("kernels.masked_attention").IMPLEMENTATIONS["chunked"]
+    name, io = f"attention under a mask, window {window}", 8.0 * heads * size
+    return [
+        Case(name, model, "forward", draw, ours, None, plain, lambda n: Work(io / 2 * seen(n, window), io)),
+        Case(name, model, "both", draw, ours, None, plain, lambda n: Work(1.75 * io * seen(n, window), 3 * io)),
     ]
 
 
@@ -286,8 +354,11 @@ def cases() -> list[Case]:
         found += delta("Gated DeltaNet: delta rule with decay", model, width // 256, 256, 256, "scalar")
         found += delta("KDA: delta rule, vector decay", model, width // 128, 128, 128, "vector")
         found += scan(model, width)
+        found += modes(model, width, 16)
+        found += convolution(model, width, 128)
         found += attention(model, width // 64, 64, WINDOW)
         found += attention(model, width // 64, 64, None)
+        found += masked(model, width // 64, 64, WINDOW)
     return found
 
 

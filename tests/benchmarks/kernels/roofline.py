@@ -66,6 +66,13 @@ def kernels() -> Iterator[tuple[str, str, Work]]:
         yield from ((name, kernel, work) for kernel, work in delta(*sizes))
     for part, flops, size in (("fwd", 3, 6), ("bwd", 5, 10), ("step", 3, 14)):
         yield "gated scan", f"gated_scan_{part}_kernel", Work(flops * width, size * width)
+    for part, flops, size in (  # 16 modes, chunks of 16
+        ("fwd_kernel", 168, 4), ("fwd_kernel, states again", 72, 10), ("bwd_dx_kernel", 168, 12),
+        ("bwd_tables_kernel", 168, 20),
+    ):  # fmt: skip
+        yield "Megalodon", f"complex_scan_{part}", Work(flops * width, size * width)
+    for part in ("fwd", "bwd_dx", "bwd_filters"):  # 64 tokens with 192 before and among them
+        yield "Hyena MR", f"long_convolution_{part}_kernel", Work(2 * 192 * width, 4 * width)
     for part, flops, size in (("fwd", 4, 8), ("bwd_dq", 6, 12), ("bwd_dkv", 8, 12)):
         work = Work(flops * WINDOW * width, size * width)
         yield f"attention, window {WINDOW}", f"softmax_attention_{part}_kernel", work

@@ -20,8 +20,11 @@ def toys(monkeypatch):
         *(case for by in ("vector", "scalar", "fixed") for case in benchmark.linear(by, "toy", 2, 8, 16, by, 0.1)),
         *(case for by in (None, "scalar", "vector") for case in benchmark.delta(f"delta {by}", "toy", 2, 8, 16, by)),
         *benchmark.scan("toy", 16),
+        *benchmark.modes("toy", 16, 4),
+        *benchmark.convolution("toy", 32, 8),
         *benchmark.attention("toy", 2, 8, None),
         *benchmark.attention("toy", 2, 8, 8),
+        *benchmark.masked("toy", 2, 8, 8),
     ]
     monkeypatch.setattr(benchmark, "cases", lambda: cases)
     return cases

@@ -195,8 +195,28 @@ def cases() -> Iterator[Case]:
     yield matrix_step("delta_rule", "KDA", 16, 128, 128, [bf16(8, 16), torch.zeros(8, 16, 128)])
     x = bf16(8, 2048)
     yield Case("gated_scan", "HGRN, step", lambda: kernels.gated_scan_step(x, x, x.float()), [], training=False)
+    x, modes = bf16(8, 1024, 2048), [*torch.zeros(3, 2048, 16).unbind(0), torch.zeros(2048, 16, 2)]
+    yield Case("complex_scan", "Megalodon, 16 modes", kernels.complex_scan, [x, *modes])
+    state = torch.zeros(8, 2048, 16, 2)
+    yield Case(
+        "complex_scan", "Megalodon, 16 modes, step", lambda: kernels.complex_scan_step(x[:, 0], *modes, state), [],
+        training=False,
+    )  # fmt: skip
+    yield from convolution_cases()
     yield from attention_cases()
+    yield from masked_cases()
     yield from elementwise_cases()
+
+
+def convolution_cases() -> Iterator[Case]:
+    """Convolutions with long filters, from the first token and after a past."""
+    x, filters, past = bf16(8, 1024, 2048), torch.zeros(128, 128), bf16(8, 127, 2048)
+    name = "Hyena MR, 128 taps of 128 groups"
+    yield Case("long_convolution", name, kernels.long_convolution, [x, filters])
+    yield Case(
+        "long_convolution", f"{name}, with a past",
+        lambda x, h, s: kernels.long_convolution(x, h, initial_state=s), [x, filters, past], continued=True,
+    )  # fmt: skip
 
 
 def attention_cases() -> Iterator[Case]:
@@ -217,6 +237,29 @@ def attention_cases() -> Iterator[Case]:
         yield Case("softmax_attention", name, whole, [features], quick=quick)
         inputs = [bf16(8, 32, 64), bf16(8, groups, 64), cached]
         yield Case("softmax_attention", f"{name}, step", step, inputs, training=False, quick=quick)
+
+
+def masked_cases() -> Iterator[Case]:
+    """Attention under masks, with gates and without, for one mask of all heads and for one of each."""
+    q, k = bf16(8, 1024, 32, 64), bf16(8, 1024, 8, 64)
+    seen = torch.ones(1024, 1024, dtype=torch.bool)
+    yield Case(
+        "masked_attention", "32 heads, 8 for keys", lambda q, k, v: kernels.masked_attention(q, k, v, seen), [q, k, k],
+    )  # fmt: skip
+    yield Case(
+        "masked_attention", "32 heads, 8 for keys, sums",
+        lambda q, k, v: kernels.masked_attention_with_total(q, k, v, seen), [q, k, k], continued=True, quick=False,
+    )  # fmt: skip
+    gates = bf16(8, 32, 1024, 1024)
+    yield Case(
+        "masked_attention", "32 heads, 8 for keys, gates",
+        lambda q, k, v, g: kernels.masked_attention(q, k, v, gates > 0, gates=g), [q, k, k, gates],
+    )  # fmt: skip
+    wide = bf16(8, 1024, 8, 256)
+    yield Case(
+        "masked_attention", "8 heads of 256", lambda q, k, v: kernels.masked_attention(q, k, v, seen), [wide] * 3,
+        quick=False,
+    )  # fmt: skip
 
 
 def elementwise_cases() -> Iterator[Case]:

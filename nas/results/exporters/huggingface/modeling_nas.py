@@ -155,8 +155,9 @@ class NasForCausalLM(PreTrainedModel, GenerationMixin):
         new: list[Any] = []
         known: Any = [None] * len(self.model.layers) if states is None else states
         single = states is not None and tokens == 1
-        x = x[:, 0] if single else x
-        below = Below(x)
+        if single:
+            x, input_ids = x[:, 0], None if input_ids is None else input_ids[:, 0]
+        below = Below(x, input_ids, self.model.embedding)
         for layer, state in zip(self.model.layers, known, strict=True):
             if single:
                 x, state = layer.step(x, state, below)
