@@ -1,8 +1,5 @@
 """The delta rule, with or without decay: the recurrence under DeltaNet, Gated DeltaNet and KDA.
 
-Whole sequences with a decay by key run in the chunked form on a GPU, too, where Triton walks over the chunks
-(`kernels.chunk_states`) and what chunks do by themselves is left to torch.
-
 Shapes: B sequences, T tokens, H heads, K key size, V value size.
 """
 
@@ -33,18 +30,10 @@ def _plain(form: Callable) -> Callable:
     return run
 
 
-def _in_triton(
-    q: Tensor, k: Tensor, v: Tensor, beta: Tensor, log_decay: Tensor | None, state: Tensor | None, scale: float
-) -> tuple[Tensor, Tensor]:
-    by_key = log_decay is not None and log_decay.dim() == 4
-    form = IMPLEMENTATIONS["chunked"] if by_key else from_triton("delta_rule", "delta_rule")
-    return form(q, k, v, beta, log_decay, state, scale)
-
-
 IMPLEMENTATIONS = {
     "reference": _plain(reference.delta_rule),
     "chunked": _plain(chunked.delta_rule),
-    "triton": _in_triton,
+    "triton": from_triton("delta_rule", "delta_rule"),
 }
 
 

@@ -1,27 +1,36 @@
 """The delta rule in Triton: whole sequences in chunks of C = 64 tokens, and a single token.
 
 With g the running sum of log decays in a chunk (its own token included), G_ij = e^{g_i - g_j} for j <= i,
-E = diag(e^g), B = diag(b) and S the state before the chunk, what its tokens write is W [C, V]:
+E = diag(e^g), L = diag(e^{g_C - g}), B = diag(b) and S the state before the chunk, what its tokens write is W [C, V]:
 
     (I + A) W = B (V - E K S),           A = strictly lower part of B (K K^T * G)
     O = scale E Q S + P W,               P = lower part of scale (Q K^T * G)
-    S' = e^{g_C} S + K^T diag(e^{g_C - g}) W
+    S' = e^{g_C} S + K^T L W
 
-g is float64, so that g_i - g_j is exact however strong the decays before both are; no log decay is below FLOOR.
-X = (I + A)^-1 comes from substitution, never from powers of A, so repeated keys are exact too.
+With decays by key, E K, E Q and L K decay each element of a key by its own g, e^{g_C} each row of S, and G stays inside
+of the products Q K^T and K K^T (triton_decays.py). The rest is the same. With one decay, E and L act on products; by
+key they act on q and k, once for all blocks of value columns, and what comes out is kept for the gradients.
+
+With one decay, g is float64, so that g_i - g_j is exact however strong the decays before both are. No log decay is
+below FLOOR. X = (I + A)^-1 comes from substitution, never from powers of A, so repeated keys are exact too.
 
 Shapes: B sequences, T tokens, H heads, N chunks of C tokens, K key size, V value size. Bytes a token and head in
 bfloat16, where f is the number of blocks into which V is split (a block but the first reads from L2, as a rule):
 
     delta_rule_fwd_chunks_kernel  parallel over chunks      reads q, k: 4K
                                                             writes X, P, gates: 4C + 16
+                                                            by key, reads log decays too: 4K
+                                                            writes E Q, E K, L K, e^{g_C}: 6K + 4K/C
     delta_rule_fwd_walk_kernel    sequential over chunks    reads q, k, v, X, P: 2V + f (4K + 4C + 12)
+                                                            by key, E Q, E K, L K for q, k: 2V + f (6K + 4C + 4)
                                                             writes o: 2V, and for gradients W: 2V, S: 2KV/C
     delta_rule_step_kernel        one token                 reads and writes the state: 8KV
 
 The state is float32 in registers from the first chunk to the last; operands of products have the dtype of the inputs.
 Products of float32 are made of three in TF32: plain ones would have no tensor cores and take minutes to compile.
 """
+
+from typing import Any
 
 import torch
 import triton
@@ -31,162 +40,10 @@ from torch.autograd.function import once_differentiable
 
 from kernels.backend import needs_gradient
 from kernels.delta_rule import IMPLEMENTATIONS
-from kernels.delta_rule.triton_backward import FLOOR, decay_between, gradients, load_rows, running_sum
+from kernels.delta_rule.triton_backward import delta_rule_bwd_chunks_kernel, delta_rule_bwd_walk_kernel
+from kernels.delta_rule.triton_decays import BY_KEY, CHUNK, NONE, SCALAR
+from kernels.delta_rule.triton_forward import delta_rule_fwd_chunks_kernel, delta_rule_fwd_walk_kernel
 from kernels.tuning import block, packed, strides, tuned
-
-CHUNK = 64
-
-
-@triton.jit
-def _doubled(inverse, lower, position, SIZE: tl.constexpr, PRECISION: tl.constexpr):
-    """Inverse of blocks of 2 SIZE from that of blocks of SIZE: [[x, 0], [-y a x, y]] for [[., 0], [a, .]]."""
-    row, column = position[:, None], position[None, :]
-    between = (row // SIZE != column // SIZE) & (row // (2 * SIZE) == column // (2 * SIZE))
-    between = tl.where(between, lower, 0.0)
-    product = tl.dot(inverse, between, input_precision=PRECISION)
-    return inverse - tl.dot(product, inverse, input_precision=PRECISION)
-
-
-@triton.jit
-def _inverse(lower, position, CHUNK: tl.constexpr, PRECISION: tl.constexpr):
-    """(I + lower)^-1 for a strictly lower triangular matrix [64, 64]."""
-    # Blocks of 16 x 16 on the diagonal, all at once. The inverses are kept transposed, [block, column, row], so that
-    # both sums of a step lie in threads of one warp, and rows of 16 are what a warp holds of a product.
-    BLOCKS: tl.constexpr = CHUNK // 16
-    number = tl.arange(0, BLOCKS)
-    diagonal = number[:, None, None, None] == number[None, None, :, None]
-    blocks = tl.sum(tl.where(diagonal, tl.reshape(lower, [BLOCKS, 16, BLOCKS, 16]), 0.0), 2)
-    index = tl.arange(0, 16)
-    first, second = index[None, :, None], index[None, None, :]
-    small = tl.where((first == second) & (number >= 0)[:, None, None], 1.0, 0.0)
-    for step in range(1, 16):
-        coefficients = tl.sum(tl.where(first == step, blocks, 0.0), 1)
-        known = tl.sum(coefficients[:, None, :] * small, 2)
-        small = tl.where(second == step, small - known[:, :, None], small)
-    inverse = tl.trans(tl.reshape(tl.where(diagonal, small[:, :, None, :], 0.0), [CHUNK, CHUNK]))
-    inverse = _doubled(inverse, lower, position, 16, PRECISION)
-    return _doubled(inverse, lower, position, 32, PRECISION)
-
-
-@tuned([(4, 2), (4, 3), (8, 2)], key=["KEYS", "DECAY"])
-@triton.jit
-def delta_rule_fwd_chunks_kernel(
-    q, k, beta, log_decay, inverses, attention, gates,
-    q_batch, q_time, q_head, k_batch, k_time, k_head,
-    beta_batch, beta_time, beta_head, decay_batch, decay_time, decay_head,
-    scale, length, chunks, heads,
-    KEYS: tl.constexpr, BLOCK_KEYS: tl.constexpr, CHUNK: tl.constexpr,
-    DECAY: tl.constexpr, PRECISION: tl.constexpr,
-):  # fmt: skip
-    """X and P of one chunk; b, log a, e^g and e^{g_C - g} as float32 with the tokens of a head side by side."""
-    program = tl.program_id(0).to(tl.int64)
-    chunk, sequence = program % chunks, program // chunks
-    batch, head = sequence // heads, sequence % heads
-    start = chunk * CHUNK
-    position = tl.arange(0, CHUNK)
-    inside = start + position < length
-    q += batch * q_batch + head * q_head + start * q_time
-    k += batch * k_batch + head * k_head + start * k_time
-    beta += batch * beta_batch + head * beta_head + start * beta_time
-    strength = tl.load(beta + position * beta_time, mask=inside, other=0.0).to(tl.float32)
-    gates += program * (4 if DECAY else 1) * CHUNK + position
-    tl.store(gates, strength)
-    similar = tl.zeros([CHUNK, CHUNK], tl.float32)
-    attended = tl.zeros([CHUNK, CHUNK], tl.float32)
-    for first in range(0, KEYS, BLOCK_KEYS):
-        column = first + tl.arange(0, BLOCK_KEYS)
-        key = load_rows(k, position, k_time, column, inside, KEYS)
-        query = load_rows(q, position, q_time, column, inside, KEYS)
-        similar += tl.dot(key, tl.trans(key), input_precision=PRECISION)
-        attended += tl.dot(query, tl.trans(key), input_precision=PRECISION)
-    attended *= scale
-    past = position[:, None] >= position[None, :]
-    if DECAY:
-        log_decay += batch * decay_batch + head * decay_head + start * decay_time
-        decays = tl.load(log_decay + position * decay_time, mask=inside, other=0.0).to(tl.float32)
-        decays = tl.where(decays < FLOOR, FLOOR, decays)  # tl.maximum would hide NaN
-        total = running_sum(decays)
-        end = tl.sum(tl.where(position == CHUNK - 1, total, 0.0), 0)
-        tl.store(gates + CHUNK, decays)
-        tl.store(gates + 2 * CHUNK, tl.exp(total.to(tl.float32)))
-        tl.store(gates + 3 * CHUNK, tl.exp((end - total).to(tl.float32)))
-        decay = decay_between(total, position)
-        similar *= decay
-        attended *= decay
-    square = program * CHUNK * CHUNK + position[:, None] * CHUNK + position[None, :]
-    tl.store(attention + square, tl.where(past, attended, 0.0).to(attention.dtype.element_ty))
-    lower = tl.where(position[:, None] > position[None, :], strength[:, None] * similar, 0.0)
-    inverse = _inverse(lower, position, CHUNK, PRECISION)
-    tl.store(inverses + square, inverse.to(inverses.dtype.element_ty))
-
-
-@tuned(
-    [(4, 2), (4, 2), (8, 2), (4, 2), (4, 1)],
-    key=["KEYS", "VALUES", "DECAY", "STORE", "crowd"],
-    BLOCK_VALUES=[64, 32, 64, 16, 16],
-)
-@triton.jit
-def delta_rule_fwd_walk_kernel(
-    q, k, v, inverses, attention, gates, initial, o, final, states, writes,
-    q_batch, q_time, q_head, k_batch, k_time, k_head, v_batch, v_time, v_head,
-    scale, length, chunks, heads, crowd,
-    KEYS: tl.constexpr, VALUES: tl.constexpr, BLOCK_KEYS: tl.constexpr, BLOCK_VALUES: tl.constexpr,
-    CHUNK: tl.constexpr, DECAY: tl.constexpr, INITIAL: tl.constexpr, STORE: tl.constexpr, PRECISION: tl.constexpr,
-):  # fmt: skip
-    """All chunks of one sequence and head, for some of its value columns."""
-    blocks = tl.cdiv(VALUES, BLOCK_VALUES)
-    sequence = (tl.program_id(0) // blocks).to(tl.int64)
-    batch, head = sequence // heads, sequence % heads
-    position = tl.arange(0, CHUNK)
-    key_column = tl.arange(0, BLOCK_KEYS)
-    column = (tl.program_id(0) % blocks) * BLOCK_VALUES + tl.arange(0, BLOCK_VALUES)
-    in_state = (key_column < KEYS)[:, None] & (column < VALUES)[None, :]
-    state_offset = key_column[:, None] * VALUES + column[None, :]
-    dtype = o.dtype.element_ty
-    q += batch * q_batch + head * q_head
-    k += batch * k_batch + head * k_head
-    v += batch * v_batch + head * v_head
-    out = (batch * length * heads + head) * VALUES
-    state = tl.zeros([BLOCK_KEYS, BLOCK_VALUES], tl.float32)
-    if INITIAL:
-        state += tl.load(initial + sequence * KEYS * VALUES + state_offset, mask=in_state, other=0.0)
-    square = position[:, None] * CHUNK + position[None, :]
-    for chunk in range(chunks):
-        start = tl.cast(chunk, tl.int64) * CHUNK
-        number = sequence * chunks + chunk
-        inside = start + position < length
-        key = load_rows(k + start * k_time, position, k_time, key_column, inside, KEYS)
-        query = load_rows(q + start * q_time, position, q_time, key_column, inside, KEYS)
-        value = load_rows(v + start * v_time, position, v_time, column, inside, VALUES)
-        inverse = tl.load(inverses + number * CHUNK * CHUNK + square)
-        attended = tl.load(attention + number * CHUNK * CHUNK + square)
-        gate = gates + number * (4 if DECAY else 1) * CHUNK
-        strength = tl.load(gate + position)
-        before = state.to(dtype)
-        if STORE:
-            tl.store(states + number * KEYS * VALUES + state_offset, before, mask=in_state)
-        held = tl.dot(key, before, input_precision=PRECISION)
-        read = tl.dot(query, before, input_precision=PRECISION) * scale
-        if DECAY:
-            since_start = tl.load(gate + 2 * CHUNK + position)[:, None]
-            held *= since_start
-            read *= since_start
-        wanted = strength[:, None] * (value.to(tl.float32) - held)
-        write = tl.dot(inverse, wanted.to(dtype), input_precision=PRECISION)
-        written = write.to(dtype)
-        read = tl.dot(attended, written, acc=read, input_precision=PRECISION)
-        if DECAY:
-            state *= tl.load(gate + 3 * CHUNK - 1)
-            kept = (write * tl.load(gate + 3 * CHUNK + position)[:, None]).to(dtype)
-        else:
-            kept = written
-        state = tl.dot(tl.trans(key), kept, acc=state, input_precision=PRECISION)
-        offset = out + (start + position)[:, None] * (heads * VALUES) + column[None, :]
-        stored = inside[:, None] & (column < VALUES)[None, :]
-        tl.store(o + offset, read.to(dtype), mask=stored)
-        if STORE:
-            tl.store(writes + offset, written, mask=stored)
-    tl.store(final + sequence * KEYS * VALUES + state_offset, state, mask=in_state)
 
 
 class _DeltaRule(torch.autograd.Function):
@@ -198,39 +55,71 @@ class _DeltaRule(torch.autograd.Function):
         chunks, sequences = triton.cdiv(length, CHUNK), batch * heads
         like = {"device": q.device, "dtype": q.dtype}
         single = {"device": q.device, "dtype": torch.float32}
-        decay = log_decay is not None
-        flags = {"CHUNK": CHUNK, "DECAY": decay, "PRECISION": "tf32x3" if q.dtype == torch.float32 else "tf32"}
+        decay = NONE if log_decay is None else SCALAR if log_decay.dim() == 3 else BY_KEY
+        width = {NONE: CHUNK, SCALAR: 4 * CHUNK, BY_KEY: CHUNK + keys}[decay]
+        flags = {
+            "CHUNK": CHUNK, "GATES": width, "DECAY": decay,
+            "PRECISION": "tf32x3" if q.dtype == torch.float32 else "tf32",
+        }  # fmt: skip
         inverses = torch.empty(sequences, chunks, CHUNK, CHUNK, **like)
         attention = torch.empty_like(inverses)
-        gates = torch.empty(sequences, chunks, 4 if decay else 1, CHUNK, **single)
+        gates = torch.empty(sequences, chunks, width, **single)
+        decayed = torch.empty(3, *q.shape, **like).unbind() if decay == BY_KEY else (None,) * 3  # E Q, E K and L K
         delta_rule_fwd_chunks_kernel[(sequences * chunks,)](
-            q, k, beta, log_decay, inverses, attention, gates,
+            q, k, beta, log_decay, inverses, attention, gates, *decayed,
             *q.stride()[:3], *k.stride()[:3], *beta.stride(), *strides(log_decay, 3),
             scale, length, chunks, heads, KEYS=keys, BLOCK_KEYS=min(64, block(keys)), **flags,
         )  # fmt: skip
+        walked: Any = decayed if decay == BY_KEY else (q, k, None)
         o = torch.empty(batch, length, heads, values, **like)
         final = torch.empty(batch, heads, keys, values, **single)
         states = torch.empty(sequences, chunks, keys, values, **like) if store else None
         writes = torch.empty_like(o) if store else None
         delta_rule_fwd_walk_kernel[lambda meta: (sequences * triton.cdiv(values, meta["BLOCK_VALUES"]),)](
-            q, k, v, inverses, attention, gates, state, o, final, states, writes,
-            *q.stride()[:3], *k.stride()[:3], *v.stride()[:3], scale, length, chunks, heads,
+            *walked, v, inverses, attention, gates, state, o, final, states, writes,
+            *walked[0].stride()[:3], *walked[1].stride()[:3], *v.stride()[:3], scale, length, chunks, heads,
             triton.next_power_of_2(sequences), KEYS=keys, VALUES=values, BLOCK_KEYS=block(keys),
             INITIAL=state is not None, STORE=store, **flags,
         )  # fmt: skip
         if store:
-            ctx.save_for_backward(q, k, v, inverses, attention, gates, states, writes)
+            kept = log_decay if decay == BY_KEY else None
+            ctx.save_for_backward(q, k, v, kept, *walked, inverses, attention, gates, states, writes)
             ctx.scale = scale
             ctx.flags = flags
-            ctx.gate_dtypes = beta.dtype, log_decay.dtype if decay else None
+            ctx.gates = [None if x is None else (x.shape, x.dtype) for x in (beta, log_decay)]
         return o, final
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, o, final):  # type: ignore[override]
-        wanted = any(ctx.needs_input_grad[:5])
-        found = gradients(ctx.saved_tensors, o, final, ctx.scale, ctx.flags, ctx.gate_dtypes, wanted)
-        return *(x if needed else None for x, needed in zip(found, ctx.needs_input_grad, strict=False)), None, None
+    def backward(ctx, d_o, d_final):  # type: ignore[override]
+        if d_o is None and d_final is None:
+            return (None,) * 8
+        q, k, v, log_decay, *walked, inverses, attention, gates, states, writes = ctx.saved_tensors
+        batch, length, heads, keys = q.shape
+        values = v.shape[-1]
+        sequences, chunks = states.shape[:2]
+        d_o = torch.zeros_like(writes) if d_o is None else packed(d_o)
+        d_final = d_final if d_final is None else d_final.contiguous()
+        d_states, d_wanted = torch.empty_like(states), torch.empty_like(writes)
+        d_initial = torch.empty(batch, heads, keys, values, device=q.device, dtype=torch.float32)
+        delta_rule_bwd_walk_kernel[lambda meta: (sequences * triton.cdiv(values, meta["BLOCK_VALUES"]),)](
+            *walked, d_o, inverses, attention, gates, d_final, d_states, d_wanted, d_initial,
+            *walked[0].stride()[:3], *walked[1].stride()[:3], *d_o.stride()[:3],
+            ctx.scale, length, chunks, heads, triton.next_power_of_2(sequences),
+            KEYS=keys, VALUES=values, BLOCK_KEYS=block(keys), FINAL=d_final is not None, **ctx.flags,
+        )  # fmt: skip
+        found: list[Tensor | None] = [None] * 5
+        if any(ctx.needs_input_grad[:5]):
+            shapes = [*((x.shape, x.dtype) for x in (q, k, v)), *ctx.gates]
+            found = [each and torch.empty(each[0], device=q.device, dtype=each[1]) for each in shapes]
+            delta_rule_bwd_chunks_kernel[(sequences * chunks,)](
+                q, k, v, log_decay, d_o, attention, gates, states, writes, d_states, d_wanted, *found,
+                *q.stride()[:3], *k.stride()[:3], *v.stride()[:3], *strides(log_decay, 3), *d_o.stride()[:3],
+                ctx.scale, length, chunks, heads,
+                KEYS=keys, VALUES=values, BLOCK_VALUES=min(64, block(values)), **ctx.flags,
+            )  # fmt: skip
+        wanted = zip((*found, d_initial), ctx.needs_input_grad, strict=False)
+        return *(x if needed else None for x, needed in wanted), None, None
 
 
 def delta_rule(
@@ -238,13 +127,16 @@ def delta_rule(
 ) -> tuple[Tensor, Tensor]:
     """Shapes as in `kernels.delta_rule.delta_rule`; log_decay None: no decay, state None: zero.
 
-    Source: 2406.06484, section 3.2, and 2412.06464, section 3.3; the order of the computation is our own.
+    Source: 2406.06484, section 3.2, 2412.06464, section 3.3, and by key 2510.26692, section 3; the order of the
+    computation is our own.
     """
     dtype = torch.promote_types(torch.promote_types(q.dtype, k.dtype), v.dtype)
     if dtype == torch.float16:  # a state can exceed its range
         dtype = torch.float32
     given = v.dtype
     q, k, v = (packed(x.to(dtype)) for x in (q, k, v))
+    if log_decay is not None and log_decay.dim() == 4:
+        log_decay = packed(log_decay)
     if state is not None:
         state = state.float().contiguous()
     inputs = (q, k, v, beta, log_decay, state)

@@ -2,13 +2,13 @@
 
 R is the gradient of the state after a chunk, Z that of B (V - E K S). From the last chunk to the first:
 
-    Z = X^T (P^T dO + diag(e^{g_C - g}) K R),    R <- e^{g_C} R + scale Q^T E dO - K^T E B Z
+    Z = X^T (P^T dO + L K R),    R <- e^{g_C} R + scale Q^T E dO - K^T E B Z
 
 With S, W, R and Z of every chunk the rest is parallel over chunks, where lower(.) keeps j <= i and strict(.) j < i:
 
     D = lower(dO W^T * G),   M = strict(-Z W^T * G)
     dQ = scale (D K + E dO S^T)
-    dK = scale D^T Q - E B Z S^T + diag(e^{g_C - g}) W R^T + (B M + M^T B) K
+    dK = scale D^T Q - E B Z S^T + L W R^T + (B M + M^T B) K
     dV = B Z
     db_i = Z_i . V_i - e^{g_i} k_i . (Z S^T)_i + sum_j M_ij k_i . k_j
 
@@ -17,43 +17,37 @@ A log decay counts wherever it lies between the writing and the reading of somet
     dlog a_t = sum_{i >= t} (sum_j (F_ij - F_ji) + e^{g_i} (scale q_i . (dO S^T)_i - b_i k_i . (Z S^T)_i))
              + sum_{j < t} e^{g_C - g_j} k_j . (W R^T)_j + e^{g_C} <S, R>,     F = (dO W^T) * P + B M * K K^T
 
+With decays by key, G stays inside of the sums over tokens D K, D^T Q, M K and M^T B K, which `products_backward` gives;
+db_i takes its last term from k_i . (M K)_i. What a token reads counts for its g and what it writes against it, so that
+with the parts Q' of dQ, K' of dK by reading and K'' of dK by being read, the token's own product left out of them,
+
+    dlog a_t = sum_{i >= t} (q_i Q'_i + k_i K'_i - k_i K''_i) + sum_{j < t} k_j (L W R^T)_j + e^{g_C} S . R,
+
+where Q' and K' count what comes from the state, K'' does not, and all is element by element, S . R a sum over V.
+
     delta_rule_bwd_walk_kernel    sequential over chunks    reads q, k, X, P, dO: 2V + f (4K + 4C + 8)
+                                                            by key, E Q, E K, L K for q, k: 2V + f (6K + 4C + 4)
                                                             writes Z: 2V, R: 2KV/C
     delta_rule_bwd_chunks_kernel  parallel over chunks      reads q, k, v, dO, W, Z, S, R, P: 4K + 8V + 4KV/C + 2C
                                                             (dO, W, Z again from L2 for each block of keys)
                                                             writes dq, dk, dv: 4K + 2V
+                                                            by key, log decays and theirs for P: 8K - 2C more
 """
 
-import torch
 import triton
 import triton.language as tl
-from torch import Tensor
 
-from kernels.chunks import STRONGEST
-from kernels.tuning import block, packed, tuned
-
-FLOOR = tl.constexpr(STRONGEST)
-
-
-@triton.jit
-def load_rows(pointer, row, stride, column, inside, WIDTH: tl.constexpr):
-    """A tile of rows whose last dimension is contiguous; 0 outside."""
-    mask = inside[:, None] & (column < WIDTH)[None, :]
-    return tl.load(pointer + row[:, None] * stride + column[None, :], mask=mask, other=0.0)
-
-
-@triton.jit
-def running_sum(decays):
-    """g in float64: 64 tokens of it cost nothing, and its differences keep all digits of float32."""
-    return tl.cumsum(decays.to(tl.float64), 0)
-
-
-@triton.jit
-def decay_between(total, position):
-    """e^{g_i - g_j} for j <= i, else 1: that difference could be large."""
-    past = position[:, None] >= position[None, :]
-    difference = (total[:, None] - total[None, :]).to(tl.float32)
-    return tl.exp(tl.where(past, difference, 0.0))
+from kernels.delta_rule.triton_decays import (
+    BY_KEY,
+    FLOOR,
+    SCALAR,
+    decay_between,
+    floored,
+    load_rows,
+    products_backward,
+    running_sum,
+)
+from kernels.tuning import tuned
 
 
 @tuned(
@@ -63,13 +57,15 @@ def decay_between(total, position):
 )
 @triton.jit
 def delta_rule_bwd_walk_kernel(
-    q, k, d_o, inverses, attention, gates, d_final, d_states, d_wanted, d_initial,
+    q, k, last_k, d_o, inverses, attention, gates, d_final, d_states, d_wanted, d_initial,
     q_batch, q_time, q_head, k_batch, k_time, k_head, o_batch, o_time, o_head,
     scale, length, chunks, heads, crowd,
     KEYS: tl.constexpr, VALUES: tl.constexpr, BLOCK_KEYS: tl.constexpr, BLOCK_VALUES: tl.constexpr,
-    CHUNK: tl.constexpr, DECAY: tl.constexpr, FINAL: tl.constexpr, PRECISION: tl.constexpr,
+    CHUNK: tl.constexpr, GATES: tl.constexpr, DECAY: tl.constexpr, FINAL: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """All chunks of one sequence and head backwards, for some of its value columns."""
+    """All chunks of one sequence and head backwards, for some of its value columns; with decays by key, q, k and last_k
+    have decayed.
+    """
     blocks = tl.cdiv(VALUES, BLOCK_VALUES)
     sequence = (tl.program_id(0) // blocks).to(tl.int64)
     batch, head = sequence // heads, sequence % heads
@@ -81,6 +77,8 @@ def delta_rule_bwd_walk_kernel(
     dtype = d_wanted.dtype.element_ty
     q += batch * q_batch + head * q_head
     k += batch * k_batch + head * k_head
+    if DECAY == BY_KEY:
+        last_k += batch * k_batch + head * k_head
     d_o += batch * o_batch + head * o_head
     out = (batch * length * heads + head) * VALUES
     d_state = tl.zeros([BLOCK_KEYS, BLOCK_VALUES], tl.float32)
@@ -97,13 +95,17 @@ def delta_rule_bwd_walk_kernel(
         d_out = load_rows(d_o + start * o_time, position, o_time, column, inside, VALUES)
         inverse = tl.load(inverses + number * CHUNK * CHUNK + square)
         attended = tl.load(attention + number * CHUNK * CHUNK + square)
-        gate = gates + number * (4 if DECAY else 1) * CHUNK
+        gate = gates + number * GATES
         strength = tl.load(gate + position)
         after = d_state.to(dtype)
         tl.store(d_states + number * KEYS * VALUES + state_offset, after, mask=in_state)
-        d_write = tl.dot(key, after, input_precision=PRECISION)
+        last_key = key
+        if DECAY == BY_KEY:
+            last_key = load_rows(last_k + start * k_time, position, k_time, key_column, inside, KEYS)
+            d_state *= tl.load(gate + CHUNK + key_column, mask=key_column < KEYS, other=0.0)[:, None]
+        d_write = tl.dot(last_key, after, input_precision=PRECISION)
         d_read = d_out.to(tl.float32) * scale
-        if DECAY:
+        if DECAY == SCALAR:
             since_start = tl.load(gate + 2 * CHUNK + position)
             d_write *= tl.load(gate + 3 * CHUNK + position)[:, None]
             d_read *= since_start[:, None]
@@ -120,18 +122,18 @@ def delta_rule_bwd_walk_kernel(
 
 
 @tuned(
-    [(4, 2), (8, 2), (4, 3), (8, 3), (4, 2)],
+    [(4, 2), (8, 2), (4, 3), (8, 3), (4, 2), (8, 2)],
     key=["KEYS", "VALUES", "DECAY"],
-    BLOCK_KEYS=[64, 128, 64, 64, 32],
+    BLOCK_KEYS=[64, 128, 64, 64, 32, 32],
 )
 @triton.jit
 def delta_rule_bwd_chunks_kernel(
-    q, k, v, d_o, attention, gates, states, writes, d_states, d_wanted,
+    q, k, v, log_decay, d_o, attention, gates, states, writes, d_states, d_wanted,
     d_q, d_k, d_v, d_beta, d_decay,
-    q_batch, q_time, q_head, k_batch, k_time, k_head, v_batch, v_time, v_head, o_batch, o_time, o_head,
-    scale, length, chunks, heads,
+    q_batch, q_time, q_head, k_batch, k_time, k_head, v_batch, v_time, v_head,
+    decay_batch, decay_time, decay_head, o_batch, o_time, o_head, scale, length, chunks, heads,
     KEYS: tl.constexpr, VALUES: tl.constexpr, BLOCK_KEYS: tl.constexpr, BLOCK_VALUES: tl.constexpr,
-    CHUNK: tl.constexpr, DECAY: tl.constexpr, PRECISION: tl.constexpr,
+    CHUNK: tl.constexpr, GATES: tl.constexpr, DECAY: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """One chunk of one sequence and head."""
     number = tl.program_id(0).to(tl.int64)
@@ -150,7 +152,7 @@ def delta_rule_bwd_chunks_kernel(
     d_wanted += token * VALUES
     states += number * KEYS * VALUES
     d_states += number * KEYS * VALUES
-    gates += number * (4 if DECAY else 1) * CHUNK
+    gates += number * GATES
     strength = tl.load(gates + position)
 
     # What the tokens of the chunk do to each other, [C, C].
@@ -170,37 +172,58 @@ def delta_rule_bwd_chunks_kernel(
         offset = token * VALUES + position[:, None] * (heads * VALUES) + column[None, :]
         d_value = (single * strength[:, None]).to(dtype)
         tl.store(d_v + offset, d_value, mask=inside[:, None] & (column < VALUES)[None, :])
-    similar = tl.zeros([CHUNK, CHUNK], tl.float32)
-    for first in range(0, KEYS, BLOCK_KEYS):
-        key = load_rows(k, position, k_time, first + tl.arange(0, BLOCK_KEYS), inside, KEYS)
-        similar = tl.dot(key, tl.trans(key), acc=similar, input_precision=PRECISION)
     past = position[:, None] >= position[None, :]
     before = position[:, None] > position[None, :]
-    if DECAY:
+    if DECAY == SCALAR:
         square = number * CHUNK * CHUNK + position[:, None] * CHUNK + position[None, :]
         flow = d_attended * tl.load(attention + square).to(tl.float32)
         decay = decay_between(running_sum(tl.load(gates + CHUNK + position)), position)
         d_attended *= decay
         d_similar *= decay
-    attended = (tl.where(past, d_attended, 0.0) * scale).to(dtype)
+    d_attended = tl.where(past, d_attended, 0.0) * scale
     d_similar = tl.where(before, -d_similar, 0.0)
-    d_strength += tl.sum(d_similar * similar, 1)
-    d_similar *= strength[:, None]
-    if DECAY:
+    if DECAY == BY_KEY:
+        own = tl.sum(tl.where(before, 0.0, d_attended), 1)[:, None]
+        alike = d_similar.to(dtype)
+        log_decay += batch * decay_batch + head * decay_head + start * decay_time
+        d_decay += token * KEYS
+    else:
+        similar = tl.zeros([CHUNK, CHUNK], tl.float32)
+        for first in range(0, KEYS, BLOCK_KEYS):
+            key = load_rows(k, position, k_time, first + tl.arange(0, BLOCK_KEYS), inside, KEYS)
+            similar = tl.dot(key, tl.trans(key), acc=similar, input_precision=PRECISION)
+        d_strength += tl.sum(d_similar * similar, 1)
+        d_similar *= strength[:, None]
+        both = (d_similar + tl.trans(d_similar)).to(dtype)
+    attended = d_attended.to(dtype)
+    if DECAY == SCALAR:
         flow += d_similar * similar
         later = tl.sum(flow, 1) - tl.sum(flow, 0)  # of g_i, by what i reads and writes
         earlier = tl.zeros([CHUNK], tl.float32)  # of g_C - g_j, by what j leaves in the state
-        survived = tl.zeros([BLOCK_KEYS], tl.float32)
+        of_end = 0.0  # of g_C, by what the state keeps
         since_start = tl.load(gates + 2 * CHUNK + position)[:, None]
         until_end = tl.load(gates + 3 * CHUNK + position)[:, None]
-    both = (d_similar + tl.trans(d_similar)).to(dtype)
 
     # What they do to the state and the state to them, [C, K].
     for first_key in range(0, KEYS, BLOCK_KEYS):
         key_column = first_key + tl.arange(0, BLOCK_KEYS)
+        if DECAY == BY_KEY:
+            key = load_rows(k, position, k_time, key_column, inside, KEYS)
+            query = load_rows(q, position, q_time, key_column, inside, KEYS)
+            log_decays = load_rows(log_decay, position, decay_time, key_column, inside, KEYS)
+            of_query, of_reader, of_written, total, left = products_backward(
+                query, key, floored(log_decays), strength, position, attended, alike, PRECISION
+            )
+            since_start, until_end = tl.exp(total), tl.exp(left)
+            d_strength += tl.sum(of_reader * key, 1)
+            of_reader *= strength[:, None]
+            later = of_query * query + (of_reader - of_written) * key
+            of_query += own * key
+            of_key = of_reader + of_written + own * query
         read = tl.zeros([CHUNK, BLOCK_KEYS], tl.float32)  # dO S^T
         held = tl.zeros([CHUNK, BLOCK_KEYS], tl.float32)  # Z S^T
         kept = tl.zeros([CHUNK, BLOCK_KEYS], tl.float32)  # W R^T
+        survived = tl.zeros([BLOCK_KEYS], tl.float32)
         for first in range(0, VALUES, BLOCK_VALUES):
             column = first + tl.arange(0, BLOCK_VALUES)
             d_out = load_rows(d_o, position, o_time, column, inside, VALUES)
@@ -213,80 +236,49 @@ def delta_rule_bwd_chunks_kernel(
             kept = tl.dot(write, tl.trans(d_state), acc=kept, input_precision=PRECISION)
             if DECAY:
                 survived += tl.sum(state.to(tl.float32) * d_state.to(tl.float32), 1)
-        offset = token * KEYS + position[:, None] * (heads * KEYS) + key_column[None, :]
         stored = inside[:, None] & (key_column < KEYS)[None, :]
+        offset = position[:, None] * (heads * KEYS) + key_column[None, :]
         key = load_rows(k, position, k_time, key_column, inside, KEYS)
         query = load_rows(q, position, q_time, key_column, inside, KEYS)
         read *= scale
         if DECAY:
             read *= since_start
-            later += tl.sum(query.to(tl.float32) * read, 1)
-        read = tl.dot(attended, key, acc=read, input_precision=PRECISION)
-        tl.store(d_q + offset, read.to(dtype), mask=stored)
-        single = key.to(tl.float32)
+        if DECAY == SCALAR:
+            later += tl.sum(query * read, 1)
+        if DECAY == BY_KEY:
+            later += query * read
+            read += of_query
+        else:
+            read = tl.dot(attended, key, acc=read, input_precision=PRECISION)
+        tl.store(d_q + token * KEYS + offset, read.to(dtype), mask=stored)
         if DECAY:
             held *= since_start
             kept *= until_end
-            earlier += tl.sum(single * kept, 1)
-        through = tl.sum(single * held, 1)
+        through = tl.sum(key * held, 1)
         d_strength -= through
-        kept -= held * strength[:, None]
-        kept = tl.dot(tl.trans(attended), query, acc=kept, input_precision=PRECISION)
-        kept = tl.dot(both, key, acc=kept, input_precision=PRECISION)
-        tl.store(d_k + offset, kept.to(dtype), mask=stored)
-        if DECAY:
+        held *= strength[:, None]
+        if DECAY == SCALAR:
             later -= strength * through
+            earlier += tl.sum(key * kept, 1)
+            of_end += tl.sum(survived, 0)
+        if DECAY == BY_KEY:
+            later -= key * held
+            change = key * kept - later
+            survived *= tl.load(gates + CHUNK + key_column, mask=key_column < KEYS, other=0.0)
+            d_log = (tl.cumsum(change, 0) - change) + (tl.sum(later, 0) + survived)[None, :]
+            d_log = tl.where(log_decays.to(tl.float32) > FLOOR, d_log, 0.0)
+            tl.store(d_decay + offset, d_log.to(d_decay.dtype.element_ty), mask=stored)
+            kept += of_key - held
+        else:
+            kept -= held
+            kept = tl.dot(tl.trans(attended), query, acc=kept, input_precision=PRECISION)
+            kept = tl.dot(both, key, acc=kept, input_precision=PRECISION)
+        tl.store(d_k + token * KEYS + offset, kept.to(dtype), mask=stored)
 
     gate = token + position * heads
     tl.store(d_beta + gate, d_strength.to(d_beta.dtype.element_ty), mask=inside)
-    if DECAY:
+    if DECAY == SCALAR:
         d_log = tl.sum(tl.where(past, later[:, None], earlier[:, None]), 0)
-        d_log += tl.load(gates + 3 * CHUNK - 1) * tl.sum(survived, 0)
+        d_log += tl.load(gates + 3 * CHUNK - 1) * of_end
         d_log = tl.where(tl.load(gates + CHUNK + position) > FLOOR, d_log, 0.0)  # below, all that it is, is rounding
         tl.store(d_decay + gate, d_log.to(d_decay.dtype.element_ty), mask=inside)
-
-
-def gradients(
-    saved: tuple[Tensor, ...], d_o: Tensor | None, d_final: Tensor | None,
-    scale: float, flags: dict, gate_dtypes: tuple[torch.dtype, torch.dtype | None], inputs: bool,
-) -> tuple[Tensor | None, ...]:  # fmt: skip
-    """Gradients of q, k, v, beta, log_decay (all None unless `inputs`) and of the initial state.
-
-    Args:
-        saved: q, k, v, X, P, gates, S and W, as the forward pass leaves them.
-        d_o: gradient of o.
-        d_final: gradient of the final state.
-        scale: of the queries.
-        flags: constants that the kernels of both passes share.
-        gate_dtypes: of beta and log_decay.
-        inputs: whether more than the gradient of the initial state is wanted.
-    """
-    q, k, v, inverses, attention, gates, states, writes = saved
-    if d_o is None and d_final is None:
-        return (None,) * 6
-    batch, length, heads, keys = q.shape
-    values = v.shape[-1]
-    sequences, chunks = states.shape[:2]
-    d_o = torch.zeros_like(writes) if d_o is None else packed(d_o)
-    d_final = d_final if d_final is None else d_final.contiguous()
-    d_states, d_wanted = torch.empty_like(states), torch.empty_like(writes)
-    d_initial = torch.empty(batch, heads, keys, values, device=q.device, dtype=torch.float32)
-    delta_rule_bwd_walk_kernel[lambda meta: (sequences * triton.cdiv(values, meta["BLOCK_VALUES"]),)](
-        q, k, d_o, inverses, attention, gates, d_final, d_states, d_wanted, d_initial,
-        *q.stride()[:3], *k.stride()[:3], *d_o.stride()[:3],
-        scale, length, chunks, heads, triton.next_power_of_2(sequences),
-        KEYS=keys, VALUES=values, BLOCK_KEYS=block(keys), FINAL=d_final is not None, **flags,
-    )  # fmt: skip
-    if not inputs:
-        return *(None,) * 5, d_initial
-    d_q, d_k, d_v = (torch.empty(x.shape, device=x.device, dtype=x.dtype) for x in (q, k, v))
-    d_beta, d_decay = (
-        None if dtype is None else torch.empty(batch, length, heads, device=q.device, dtype=dtype)
-        for dtype in gate_dtypes
-    )
-    delta_rule_bwd_chunks_kernel[(sequences * chunks,)](
-        q, k, v, d_o, attention, gates, states, writes, d_states, d_wanted, d_q, d_k, d_v, d_beta, d_decay,
-        *q.stride()[:3], *k.stride()[:3], *v.stride()[:3], *d_o.stride()[:3], scale, length, chunks, heads,
-        KEYS=keys, VALUES=values, BLOCK_VALUES=min(64, block(values)), **flags,
-    )  # fmt: skip
-    return d_q, d_k, d_v, d_beta, d_decay, d_initial

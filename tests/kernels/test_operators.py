@@ -102,7 +102,8 @@ def test_delta_rule(kind, keys, strength, length, backend, monkeypatch):
     )  # fmt: skip
 
 
-def test_delta_rule_with_decays_that_leave_nothing(monkeypatch):
+@pytest.mark.parametrize("backend", others("delta_rule"))
+def test_delta_rule_with_decays_that_leave_nothing(backend, monkeypatch):
     """Stronger than the shortest chunk can hold: of the state before, nothing counts."""
     inputs = {
         "q": draw(B, 33, H, K), "k": normalize(draw(B, 33, H, K, seed=1), dim=-1), "v": draw(B, 33, H, V),
@@ -110,7 +111,7 @@ def test_delta_rule_with_decays_that_leave_nothing(monkeypatch):
     }  # fmt: skip
     compare(
         lambda x: delta_rule(x["q"], x["k"], x["v"], x["beta"], x["log_decay"], initial_state=x["state"]),
-        inputs, "chunked", monkeypatch,
+        inputs, backend, monkeypatch,
     )  # fmt: skip
 
 

@@ -166,8 +166,8 @@ def test_a_stack_of_models(case, backend, monkeypatch):
 @pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed")
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the inputs are on the CPU, for the interpreter")
 @pytest.mark.parametrize(
-    "case", ["delta_rule-decayed", "gated_scan", "linear_attention-fixed", "softmax_attention", "short_convolution",
-             "rms_norm-gated", "rotary", "swiglu", "short_convolution_step", "long_convolution",
+    "case", ["delta_rule-decayed", "delta_rule-by-key", "gated_scan", "linear_attention-fixed", "softmax_attention",
+             "short_convolution", "rms_norm-gated", "rotary", "swiglu", "short_convolution_step", "long_convolution",
              "complex_scan"]
 )  # fmt: skip
 def test_a_stack_of_models_on_triton(case, monkeypatch):

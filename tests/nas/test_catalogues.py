@@ -69,7 +69,9 @@ def test_an_unknown_mixer_or_family(name):
 
 def test_the_backend_is_that_of_the_operators():
     rows = {row.name: row for row in mixer_rows(nas.load("laptop"))}
-    assert {rows[name].backend for name in ("attention", "gla", "gated_deltanet", "hgrn", "parallel")} == {"triton"}
+    assert {rows[name].backend for name in ("attention", "gla", "gated_deltanet", "kda", "hgrn", "parallel")} == {
+        "triton"
+    }
     assert all(row.backend in ("triton", "chunked") for row in rows.values())
 
 

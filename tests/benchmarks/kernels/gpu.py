@@ -134,9 +134,10 @@ def linear(name: str, model: str, heads: int, keys: int, values: int, by: str, r
     ]
 
 
-def delta(name: str, model: str, heads: int, keys: int, values: int, decayed: bool) -> list[Case]:
-    """The delta rule, with scalar decay or without."""
+def delta(name: str, model: str, heads: int, keys: int, values: int, by: str | None) -> list[Case]:
+    """The delta rule: whole sequences and a step; `by` is scalar, vector or None, which is without decay."""
     import fla.ops as fla
+    from fla.ops.kda import chunk_kda, fused_recurrent_kda
 
     def draw(batch: int, *length: int) -> Inputs:
         inputs = {
@@ -145,7 +146,8 @@ def delta(name: str, model: str, heads: int, keys: int, values: int, decayed: bo
             "v": random(batch, *length, heads, values),
             "beta": random(batch, *length, heads).sigmoid(),
         }
-        return inputs | ({"a": decay(batch, *length, heads, rate=0.05)} if decayed else {})
+        shape = (batch, *length, heads, *((keys,) if by == "vector" else ()))
+        return inputs | ({"a": decay(*shape, rate=0.05)} if by else {})
 
     def draw_step(batch: int, _: int) -> Inputs:
         return draw(batch) | {"state": torch.randn(batch, heads, keys, values, device=DEVICE)}
@@ -157,18 +159,22 @@ def delta(name: str, model: str, heads: int, keys: int, values: int, decayed: bo
         return kernels.delta_rule_step(x["q"], x["k"], x["v"], x["beta"], x.get("a"), x["state"])[0]
 
     def peer(x: Inputs) -> Tensor:
-        if decayed:
+        if by == "vector":
+            return chunk_kda(x["q"], x["k"], x["v"], x["a"], x["beta"])[0]
+        if by == "scalar":
             return fla.chunk_gated_delta_rule(x["q"], x["k"], x["v"], g=x["a"], beta=x["beta"])[0]
         return fla.chunk_delta_rule(x["q"], x["k"], x["v"], x["beta"])[0]
 
     def peer_step(x: Inputs) -> Tensor:
         q, k, v, beta = (x[n][:, None] for n in ("q", "k", "v", "beta"))
         options = {"initial_state": x["state"], "output_final_state": True}
-        if decayed:
+        if by == "vector":
+            return fused_recurrent_kda(q, k, v, x["a"][:, None], beta, **options)[0]
+        if by == "scalar":
             return fla.fused_recurrent_gated_delta_rule(q, k, v, g=x["a"][:, None], beta=beta, **options)[0]
         return fla.fused_recurrent_delta_rule(q, k, v, beta, **options)[0]
 
-    gates = 2 + 4 * decayed
+    gates = 2 + {None: 0, "scalar": 4, "vector": 4 * keys}[by]
     io = heads * (2 * (2 * keys + 2 * values) + gates)
     core = heads * (6 * keys * values + CHUNK * (2 * keys + 2 * values) + CHUNK**2 / 3)
     both = Work(3.5 * core, io + heads * (2 * (4 * keys + 3 * values) + 2 * gates))
@@ -344,8 +350,9 @@ def cases() -> list[Case]:
         found += linear("HGRN2: linear attention, vector decay", model, width // 128, 128, 128, "vector", 0.3)
         found += linear("linear attention, scalar decay", model, width // 128, 128, 128, "scalar", 0.05)
         found += linear("RetNet: linear attention, fixed decay", model, 8, width // 8, width // 4, "fixed", 0)
-        found += delta("DeltaNet: delta rule", model, width // 128, 128, 128, decayed=False)
-        found += delta("Gated DeltaNet: delta rule with decay", model, width // 256, 256, 256, decayed=True)
+        found += delta("DeltaNet: delta rule", model, width // 128, 128, 128, None)
+        found += delta("Gated DeltaNet: delta rule with decay", model, width // 256, 256, 256, "scalar")
+        found += delta("KDA: delta rule, vector decay", model, width // 128, 128, 128, "vector")
         found += scan(model, width)
         found += modes(model, width, 16)
         found += convolution(model, width, 128)

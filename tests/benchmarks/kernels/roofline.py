@@ -32,19 +32,21 @@ def linear(heads: int, keys: int, values: int, decay: float, learned: bool) -> I
     yield "linear_attention_step_kernel", Work(6 * heads * keys * values, heads * (8 * keys * values + bytes_))
 
 
-def delta(heads: int, keys: int, values: int) -> Iterator[tuple[str, Work]]:
-    """As kernels/delta_rule/triton.py and triton_backward.py count them."""
+def delta(heads: int, keys: int, values: int, by_key: bool) -> Iterator[tuple[str, Work]]:
+    """As kernels/delta_rule/triton.py and triton_backward.py count them; `by_key`: the decay."""
     square, state = 2 * CHUNK, 2 * keys * values
-    within = Work(heads * (2 * square * keys + 4 * CHUNK**2), heads * (4 * keys + 4 * CHUNK + 16))
-    side = 4 * keys + 4 * CHUNK + 12  # q, k, X, P and the gates
+    traffic = 4 * keys + 4 * CHUNK + (10 * keys + 4 * keys / CHUNK + 4 if by_key else 16)
+    within = Work(heads * ((12 if by_key else 2) * square * keys + 4 * CHUNK**2), heads * traffic)
+    side = 4 * CHUNK + (6 * keys + 4 if by_key else 4 * keys + 12)  # q, k, X, P and the gates
     forward = heads * (3 * state + 2 * square * values)
     yield "delta_rule_fwd_chunks_kernel", within
     yield "delta_rule_fwd_walk_kernel, training", Work(forward, heads * (side + 6 * values + 2 * keys * values / CHUNK))
     yield "delta_rule_bwd_walk_kernel", Work(forward, heads * (side + 4 * values + 2 * keys * values / CHUNK))
-    gradients = heads * (3 * state + square * (4 * keys + 2 * values))
-    traffic = 8 * keys + 10 * values + 4 * keys * values / CHUNK + 2 * CHUNK
+    gradients = heads * (3 * state + square * ((24 if by_key else 4) * keys + 2 * values))
+    traffic = 8 * keys + 10 * values + 4 * keys * values / CHUNK + (8 * keys if by_key else 2 * CHUNK)
     yield "delta_rule_bwd_chunks_kernel", Work(gradients, heads * traffic)
-    yield "delta_rule_step_kernel", Work(8 * heads * keys * values, heads * (8 * keys * values + 4 * keys + 4 * values))
+    token = (8 if by_key else 4) * keys + 4 * values
+    yield "delta_rule_step_kernel", Work(8 * heads * keys * values, heads * (8 * keys * values + token))
 
 
 def kernels() -> Iterator[tuple[str, str, Work]]:
@@ -56,7 +58,11 @@ def kernels() -> Iterator[tuple[str, str, Work]]:
         "RetNet": (8, 256, 512, 4, False),
     }.items():
         yield from ((name, kernel, work) for kernel, work in linear(*sizes))
-    for name, sizes in {"DeltaNet": (16, 128, 128), "Gated DeltaNet": (8, 256, 256)}.items():
+    for name, sizes in {
+        "DeltaNet": (16, 128, 128, False),
+        "Gated DeltaNet": (8, 256, 256, False),
+        "KDA": (16, 128, 128, True),
+    }.items():
         yield from ((name, kernel, work) for kernel, work in delta(*sizes))
     for part, flops, size in (("fwd", 3, 6), ("bwd", 5, 10), ("step", 3, 14)):
         yield "gated scan", f"gated_scan_{part}_kernel", Work(flops * width, size * width)

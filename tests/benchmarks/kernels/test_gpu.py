@@ -18,7 +18,7 @@ def toys(monkeypatch):
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
     cases = [
         *(case for by in ("vector", "scalar", "fixed") for case in benchmark.linear(by, "toy", 2, 8, 16, by, 0.1)),
-        *(case for decayed in (False, True) for case in benchmark.delta(f"{decayed}", "toy", 2, 8, 16, decayed)),
+        *(case for by in (None, "scalar", "vector") for case in benchmark.delta(f"delta {by}", "toy", 2, 8, 16, by)),
         *benchmark.scan("toy", 16),
         *benchmark.modes("toy", 16, 4),
         *benchmark.convolution("toy", 32, 8),
@@ -47,7 +47,7 @@ def test_work_counts_every_input_and_output_once(toys):
         if case.kind == "forward":
             inputs = case.draw(1, 32)
             moved = sum(
-                x.numel() * (4 if name == "a" and x.dim() == 3 and "x" not in inputs else 2)
+                x.numel() * (4 if name == "a" and (x.dim() == 3 or "beta" in inputs) and "x" not in inputs else 2)
                 for name, x in inputs.items()
             )
             assert work.traffic * 32 == moved + 2 * case.ours(inputs).numel()

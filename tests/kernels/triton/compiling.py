@@ -173,6 +173,8 @@ def cases() -> Iterator[Case]:
             yield matrix(
                 "delta_rule", f"Gated DeltaNet, {heads} heads", heads, 256, 256, gates, quick=heads == 4, **size
             )
+        gates = [bf16(*tokens, 16), torch.zeros(*tokens, 16, 128)]
+        yield matrix("delta_rule", "KDA", 16, 128, 128, gates, **size)
         gates = [bf16(*tokens, 2048), bf16(*tokens, 2048)]
         if many:
             yield Case("gated_scan", f"HGRN [{batch}, {length}]", kernels.gated_scan, gates)
@@ -181,8 +183,10 @@ def cases() -> Iterator[Case]:
         [*gates, torch.zeros(1, 2048)], continued=True,
     )  # fmt: skip
 
-    gates = [bf16(1, 128, 16), torch.zeros(1, 128, 16, 128)]
-    yield matrix("delta_rule", "KDA", 16, 128, 128, gates, batch=1, length=128)
+    unit, state = bf16(1, 128, 16, 128), torch.zeros(1, 16, 128, 128)
+    yield Case(
+        "dplr", "RWKV-7 [1, 128]", lambda q, s: kernels.dplr(*(q,) * 6, initial_state=s), [unit, state], continued=True
+    )  # fmt: skip
 
     yield matrix_step("linear_attention", "GLA", 4, 256, 512, [bf16(8, 4, 256)])
     yield matrix_step("linear_attention", "RetNet", 8, 256, 512, [torch.zeros(8)])

@@ -1,4 +1,4 @@
-"""The walk over chunks in Triton against the loop, and the operators by decay of each key on top of it."""
+"""The walk over chunks in Triton against the loop, and the operator on top of it."""
 
 import pytest
 import torch
@@ -7,11 +7,11 @@ pytest.importorskip("triton")
 
 from torch.testing import assert_close
 
-from kernels import delta_rule, dplr
+from kernels import dplr
 from kernels.chunk_states import IMPLEMENTATIONS, chunk_states
 from kernels.chunk_states.triton import LARGEST
 from tests.kernels.test_dplr import draws
-from tests.kernels.test_operators import STRENGTHS, B, H, K, V, compare, draw, log_decay
+from tests.kernels.test_operators import STRENGTHS, B, H, K, V, compare, draw
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -40,12 +40,11 @@ def test_dplr(strength, length, monkeypatch):
 
 
 def test_the_loop_is_not_used(monkeypatch):
-    """The delta rule by key calls the kernels, not the loop, which would be a launch for every chunk."""
+    """An operator calls the kernels, not the loop, which would be a launch for every chunk."""
     monkeypatch.setenv("KERNELS_BACKEND", "triton")
     monkeypatch.setitem(IMPLEMENTATIONS, "chunked", None)
-    q, k, v = (draw(B, 33, H, n).float().to(DEVICE) for n in (K, K, V))
-    decay = log_decay("vector", 0.3, 33).float().to(DEVICE)
-    o, _ = delta_rule(q, k / 3, v, draw(B, 33, H).sigmoid().float().to(DEVICE), decay)
+    inputs = [x.float().to(DEVICE) for x in draws(33).values()]
+    o, _ = dplr(*inputs)
     monkeypatch.setenv("KERNELS_BACKEND", "reference")
-    expected, _ = delta_rule(q, k / 3, v, draw(B, 33, H).sigmoid().float().to(DEVICE), decay)
+    expected, _ = dplr(*inputs)
     assert_close(o, expected, rtol=1e-4, atol=1e-5)

@@ -17,13 +17,15 @@ def draw(*shape, seed):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def sample(length, keys, values, *, batch=B, decay=True, state=True):
+def sample(length, keys, values, *, batch=B, decay="by token", state=True):
+    """`decay`: "by token", "by key" or None."""
+    shape = (batch, length, H, keys) if decay == "by key" else (batch, length, H)
     return {
         "q": draw(batch, length, H, keys, seed=1),
         "k": normalize(draw(batch, length, H, keys, seed=2), dim=-1),
         "v": draw(batch, length, H, values, seed=3),
         "beta": draw(batch, length, H, seed=4).sigmoid(),
-        "log_decay": -0.3 * draw(batch, length, H, seed=5).sigmoid() if decay else None,
+        "log_decay": -0.3 * draw(*shape, seed=5).sigmoid() if decay else None,
         "state": draw(batch, H, keys, values, seed=6) if state else None,
     }
 
@@ -59,13 +61,15 @@ def compare(exact, monkeypatch, outputs=("o", "final"), prepare=lambda x: x):
 
 @pytest.mark.parametrize("length", [1, 63, 64, 65, 130])
 @pytest.mark.parametrize("keys, values", [(16, 16), (64, 128), (128, 64), (40, 80)])
-def test_sizes(keys, values, length, monkeypatch):
-    compare(sample(length, keys, values, batch=1), monkeypatch)
+@pytest.mark.parametrize("decay", ["by token", "by key"])
+def test_sizes(decay, keys, values, length, monkeypatch):
+    compare(sample(length, keys, values, batch=1, decay=decay), monkeypatch)
 
 
 @pytest.mark.parametrize("length", [3, 70])
-def test_large_heads(length, monkeypatch):
-    compare(sample(length, 256, 256, batch=1), monkeypatch)
+@pytest.mark.parametrize("decay", ["by token", "by key"])
+def test_large_heads(decay, length, monkeypatch):
+    compare(sample(length, 256, 256, batch=1, decay=decay), monkeypatch)
 
 
 def test_values_of_512(monkeypatch):
@@ -73,22 +77,24 @@ def test_values_of_512(monkeypatch):
 
 
 @pytest.mark.parametrize("outputs", [("o",), ("final",)])
-@pytest.mark.parametrize("decay", [True, False])
+@pytest.mark.parametrize("decay", ["by token", "by key", None])
 @pytest.mark.parametrize("state", [True, False])
 def test_parts(state, decay, outputs, monkeypatch):
     compare(sample(70, 8, 24, decay=decay, state=state), monkeypatch, outputs)
 
 
-def test_decay_as_strong_as_can_be(monkeypatch):
-    inputs = sample(140, 16, 16)
+@pytest.mark.parametrize("decay", ["by token", "by key"])
+def test_decay_as_strong_as_can_be(decay, monkeypatch):
+    inputs = sample(140, 16, 16, decay=decay)
     inputs["log_decay"] = -200 * torch.ones_like(inputs["log_decay"])
     inputs["log_decay"][:, ::3] = -0.01
     compare(inputs, monkeypatch)
 
 
-def test_gradients_of_a_few_inputs(monkeypatch):
-    exact = sample(70, 8, 24)
-    for wanted in (["v"], ["state"], ["beta", "q"]):
+@pytest.mark.parametrize("decay", ["by token", "by key"])
+def test_gradients_of_a_few_inputs(decay, monkeypatch):
+    exact = sample(70, 8, 24, decay=decay)
+    for wanted in (["v"], ["state"], ["beta", "q"], ["log_decay"]):
         results = []
         for backend, dtype, device in (("reference", torch.float64, "cpu"), ("triton", torch.float32, DEVICE)):
             monkeypatch.setenv("KERNELS_BACKEND", backend)
@@ -107,7 +113,10 @@ def poisoned(x):
     return part.copy_(x).detach()
 
 
-@pytest.mark.parametrize("keys, values, decay", [(6, 20, True), (24, 5, False), (144, 17, True)])
+@pytest.mark.parametrize(
+    "keys, values, decay",
+    [(6, 20, "by token"), (24, 5, None), (144, 17, "by token"), (6, 20, "by key"), (144, 17, "by key")],
+)
 def test_nothing_outside_the_inputs_is_read(keys, values, decay, monkeypatch):
     empty, like = torch.empty, torch.empty_like
     monkeypatch.setattr(torch, "empty", lambda *a, **k: empty(*a, **k).fill_(torch.nan))
@@ -115,9 +124,10 @@ def test_nothing_outside_the_inputs_is_read(keys, values, decay, monkeypatch):
     compare(sample(70, keys, values, decay=decay), monkeypatch, prepare=poisoned)
 
 
-def test_slices_of_one_projection(monkeypatch):
+@pytest.mark.parametrize("decay", ["by token", "by key"])
+def test_slices_of_one_projection(decay, monkeypatch):
     length, keys, values = 67, 16, 32
-    exact = sample(length, keys, values)
+    exact = sample(length, keys, values, decay=decay)
     joined = torch.cat([exact[n].flatten(2) for n in ("q", "k", "v")], -1)
     results = []
     for backend, dtype, device in (("reference", torch.float64, "cpu"), ("triton", torch.float32, DEVICE)):
@@ -125,16 +135,19 @@ def test_slices_of_one_projection(monkeypatch):
         x = joined.to(device, dtype, copy=True).requires_grad_()
         parts = x.split([H * keys, H * keys, H * values], -1)
         q, k, v = (part.unflatten(-1, (H, -1)) for part in parts)
-        beta, log_decay = (exact[n].to(device, dtype).mT.contiguous().mT for n in ("beta", "log_decay"))
+        gates = [exact[n].to(device, dtype) for n in ("beta", "log_decay")]
+        beta, log_decay = (x.transpose(1, -1).contiguous().transpose(1, -1) for x in gates)
         o, final = delta_rule(q, k, v, beta, log_decay)
         (o.square().sum() + final.square().sum()).backward()
         results.append({"o": o, "final": final, "x": x.grad})
     close(results[1], results[0])
 
 
-def test_dtypes(monkeypatch):
+@pytest.mark.parametrize("decay", ["by token", "by key"])
+def test_dtypes(decay, monkeypatch):
     monkeypatch.setenv("KERNELS_BACKEND", "triton")
-    x = {n: y.to(DEVICE, torch.float16 if n in "qkv" else torch.float32) for n, y in sample(5, 16, 16).items()}
+    exact = sample(5, 16, 16, decay=decay)
+    x = {n: y.to(DEVICE, torch.float16 if n in "qkv" else torch.float32) for n, y in exact.items()}
     x = {n: y.requires_grad_() for n, y in x.items()}
     o, final = delta_rule(*(x[n] for n in NAMES[:5]), initial_state=x["state"])
     assert (o.dtype, final.dtype) == (torch.float16, torch.float32)
@@ -142,13 +155,11 @@ def test_dtypes(monkeypatch):
     assert all(y.grad.dtype == y.dtype and y.grad.isfinite().all() for y in x.values())
 
 
-@pytest.mark.parametrize("decay", [True, False, "by key"])
+@pytest.mark.parametrize("decay", ["by token", "by key", None])
 @pytest.mark.parametrize("keys, values", [(16, 16), (128, 64), (256, 80), (5, 300)])
 def test_step(keys, values, decay, monkeypatch):
-    exact = sample(1, keys, values, batch=3, decay=bool(decay))
+    exact = sample(1, keys, values, batch=3, decay=decay)
     exact = {n: x if x is None or n == "state" else x[:, 0] for n, x in exact.items()}
-    if decay == "by key":
-        exact["log_decay"] = -3 * torch.rand_like(exact["k"])
     monkeypatch.setenv("KERNELS_BACKEND", "reference")
     expected = delta_rule_step(*exact.values())
     monkeypatch.setenv("KERNELS_BACKEND", "triton")
@@ -160,8 +171,9 @@ def test_step(keys, values, decay, monkeypatch):
     assert torch.equal(x[5], state)
 
 
-def test_step_with_gradients(monkeypatch):
-    exact = {n: x if n == "state" else x[:, 0] for n, x in sample(1, 16, 24).items()}
+@pytest.mark.parametrize("decay", ["by token", "by key"])
+def test_step_with_gradients(decay, monkeypatch):
+    exact = {n: x if n == "state" else x[:, 0] for n, x in sample(1, 16, 24, decay=decay).items()}
     results = []
     for backend, dtype, device in (("reference", torch.float64, "cpu"), ("triton", torch.float32, DEVICE)):
         monkeypatch.setenv("KERNELS_BACKEND", backend)
