@@ -85,44 +85,47 @@ class Mamba3(Mixer):
         gate, v, qk, turn, log_decay, before, now = self._inputs(x)
         angle = state["angle"].unsqueeze(1) + turn.cumsum(1)
         q, k = self._turned(qk, angle)
-        last_k, last_v = (torch.cat([state[n].unsqueeze(1), y[:, :-1]], 1) for n, y in (("key", k), ("value", v)))
-        # What a token writes of itself and of the one before are two recurrences, whose outputs add up.
-        written = now * self._ranked(v), before * log_decay.exp()[..., None, :, None] * self._ranked(last_v)
-        memory = torch.cat([state["memory"], torch.zeros_like(state["memory"])])
-        o, memory = self._recurred(q, torch.cat([k, last_k]), torch.cat(written).to(v.dtype), log_decay, memory)
+        # A token is written as itself and, by the next, as the one before: one recurrence writes both at once, and what
+        # a token must not see of itself yet is taken away.
+        following = torch.cat([before[:, 1:], torch.zeros_like(before[:, :1])], 1)
+        values = self._ranked(v)
+        o, memory = self._recurred(
+            q, k, ((now + following) * values).to(v.dtype), log_decay, self._entered(state, before[:, 0])
+        )
+        ahead = torch.ones(self.rank, self.rank, dtype=torch.bool, device=x.device).triu(1)  # ranks not yet written
+        own = torch.where(ahead, now.transpose(2, 3), -following.transpose(2, 3))  # [B, T, H, R, R]
+        own = own.to(q.dtype) * torch.einsum("btrhn,btshn->bthrs", q, k)
+        o = o + torch.einsum("bthrs,btshp->btrhp", own, values.to(own.dtype))
         return self._read(o, v, gate), {"memory": memory, "key": k[:, -1], "value": v[:, -1], "angle": angle[:, -1]}
 
     def _recurred(self, q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
-        """What is read [B, T, R, H, P], and the memory after; k, v and memory are of two recurrences, [2 B, ...].
-
-        The ranks of a token are R tokens in a row, of which the first forgets. What a rank is to read of those behind
-        it is added.
-        """
+        """What is read [B, T, R, H, P], and the memory after: the ranks of a token are R tokens in a row, of which the
+        first forgets."""
         first = torch.zeros(self.rank, 1, dtype=log_decay.dtype, device=log_decay.device)
         first[0] = 1.0
         decay = (log_decay.unsqueeze(-2) * first).flatten(1, 2)
-        o, memory = linear_attention(
-            q.flatten(1, 2).repeat(2, 1, 1, 1), k.flatten(1, 2), v.flatten(1, 2), decay.repeat(2, 1, 1),
-            scale=1.0, initial_state=memory,
-        )  # fmt: skip
-        o, memory = (y.unflatten(0, (2, -1)).sum(0) for y in (o, memory))
-        o = o.unflatten(1, (-1, self.rank))
-        if self.rank > 1:
-            k, v = k.unflatten(0, (2, -1)), v.unflatten(0, (2, -1))
-            seen = torch.einsum("btrhn,cbtshn->cbthrs", q, k).triu(1)  # of ranks s behind r
-            o = o + torch.einsum("cbthrs,cbtshp->btrhp", seen, v)
-        return o, memory
+        q, k, v = (y.flatten(1, 2) for y in (q, k, v))
+        o, memory = linear_attention(q, k, v, decay, scale=1.0, initial_state=memory)
+        return o.unflatten(1, (-1, self.rank)), memory
+
+    @staticmethod
+    def _written(k: Tensor, v: Tensor) -> Tensor:
+        """What keys [B, R, H, N] and values [B, R, H, P] write, [B, H, N, P]."""
+        return torch.einsum("brhn,brhp->bhnp", k.to(v.dtype), v)
+
+    def _entered(self, state: State, before: Tensor) -> Tensor:
+        """The memory with the token before, which enters ahead of the decay: that is the a_t of its weight."""
+        value = (before * self._ranked(state["value"])).to(state["memory"].dtype)
+        return state["memory"] + self._written(state["key"], value)
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Mixes a single token x [B, D]; see `Mixer.step`."""
         gate, v, qk, turn, log_decay, before, now = self._inputs(x)
         angle = state["angle"] + turn
         q, k = self._turned(qk, angle)
-        # The token before enters ahead of the decay, which is the a_t of its weight.
         precision = state["memory"].dtype
-        entered = torch.einsum("brhn,brhp->bhnp", state["key"].to(precision), before * self._ranked(state["value"]))
-        memory = log_decay.exp()[..., None, None] * (state["memory"] + entered)
-        memory = memory + torch.einsum("brhn,brhp->bhnp", k.to(precision), now * self._ranked(v))
+        memory = log_decay.exp()[..., None, None] * self._entered(state, before)
+        memory = memory + self._written(k, (now * self._ranked(v)).to(precision))
         o = torch.einsum("brhn,bhnp->brhp", q.to(precision), memory).to(v.dtype)
         return self._read(o, v, gate), {"memory": memory, "key": k, "value": v, "angle": angle}
 
@@ -185,5 +188,8 @@ class Mamba3(Mixer):
             state_elements=elements + self.heads * self.pairs,
             conv_elements=keys + values,
             decode_flops=(1.0 + 6.0 * self.rank) * elements + skip + ranked,
-            prefill_flops=2.0 * (4 * elements * self.rank + CHUNK * (keys + values * self.rank)) + skip + ranked,
+            prefill_flops=4.0 * elements * self.rank
+            + (CHUNK + 2 * self.rank) * (keys + values * self.rank)
+            + skip
+            + ranked,
         )

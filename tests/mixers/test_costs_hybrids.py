@@ -91,7 +91,7 @@ def test_mamba3(d):
     assert found.parameters == products + 2 * 128 + 2 * 128 * h + 2 * h  # norms, biases, D and those of steps
     assert (found.state_elements, found.conv_elements) == (256 * d + 32 * h, (128 + 64) * h)
     assert found.decode_flops == 7 * 256 * d + 4 * d
-    assert found.prefill_flops == 2 * (4 * 256 * d + CHUNK * 192 * h) + 4 * d
+    assert found.prefill_flops == 4 * 256 * d + (CHUNK + 2) * 192 * h + 4 * d
 
 
 @WIDTHS
@@ -102,4 +102,4 @@ def test_mamba3_mimo(d):
     assert found.parameters == products + 2 * 128 + 2 * 128 * rank * h + 2 * h + 3 * rank * 2 * d
     assert (found.state_elements, found.conv_elements) == (256 * d + 32 * h, (rank * 128 + 64) * h)
     assert found.decode_flops == (1 + 6 * rank) * 256 * d + 5 * rank * 2 * d
-    assert found.prefill_flops == 2 * (4 * rank * 256 * d + CHUNK * rank * 192 * h) + 5 * rank * 2 * d
+    assert found.prefill_flops == 4 * rank * 256 * d + (CHUNK + 2 * rank) * rank * 192 * h + 5 * rank * 2 * d
