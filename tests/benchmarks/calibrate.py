@@ -81,8 +81,8 @@ class Runs:
             if outcome.error is not None:
                 raise SystemExit(outcome.error)
             (result,) = outcome.results
-            line = {"key": self.key(case, seed), "name": case.name, "layout": case.layout, "seed": seed,
-                    **asdict(result)}  # fmt: skip
+            scores = {name: value for name, value in asdict(result).items() if name != "curves"}
+            line = {"key": self.key(case, seed), "name": case.name, "layout": case.layout, **scores}
             self.done[line["key"]] = line
             self.record.parent.mkdir(parents=True, exist_ok=True)
             with self.record.open("a") as file:

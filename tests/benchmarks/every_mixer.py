@@ -26,7 +26,7 @@ from search_space.parts.part import Part
 from tests.benchmarks.calibrate import Runs, shown, table
 from tests.benchmarks.named import Case, stack
 
-RECORD = Path("runs/every_mixer.jsonl")
+RECORD = Path(__file__).parent / "results" / "every_mixer.jsonl"
 SHORT = ("short_conv", "hyena_se")
 """They see a few tokens, and so recall nothing by themselves."""
 ERRORS = 3
