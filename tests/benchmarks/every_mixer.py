@@ -88,7 +88,8 @@ def report(cases: Sequence[Case], runs: Runs, seeds: int) -> list[str]:
     config = runs.config()
     floors = config.suite().floors(config.training.test_sequences)
     training = config.training
-    head = ["mixer", "recall", *config.suite().tasks, "best level", "accuracy", "trivial", "errors above", "diverged"]
+    ends = [f"{label}, end" for label in config.suite().tasks]
+    head = ["mixer", "recall", *ends, "best level", "accuracy", "trivial", "errors above", "diverged"]
     rows = sorted((row(each, runs, seeds, floors) for each in cases), key=lambda cells: cells[1], reverse=True)
     return [
         f"Made by `python -m tests.benchmarks.every_mixer {' '.join(sys.argv[1:])}` on {time.strftime('%Y-%m-%d')}; "
