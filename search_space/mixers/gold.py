@@ -11,7 +11,7 @@ from kernels.softmax_attention.cache import append
 from search_space.checks import positive
 from search_space.errors import InputError
 from search_space.parts.base import Below, Cache, Dims, KeysForm, Mixer, PartCost, Scaling, State
-from search_space.parts.rwkv import SMALL, LowRank, Place
+from search_space.parts.rwkv import SMALL, LowRank, Place, later
 
 COMPRESSION = 16
 """Elements of the model's width for each that is kept of a token, as published."""
@@ -103,11 +103,11 @@ class GoldAttention(Mixer):
         if below is None or below.tokens is None:
             raise ValueError("gold: expected tokens and their embeddings, in a Below, beside the input")
         keys, embeddings, kept = self.shared(x, state, below)
-        delta = _before(x, state["last"] if state else None) - x
+        delta = later(x, state["last"] if state else None) - x
         q = self.query(x + delta * self.query_mix(x + delta * self.query_shift).to(x.dtype))
-        change = _before(embeddings) - embeddings
+        change = later(embeddings) - embeddings
         shifted = embeddings + change * self.cache_shift.to(x.dtype)
-        k = keys + (_before(keys) - keys) * self.key_mix(shifted)
+        k = keys + (later(keys) - keys) * self.key_mix(shifted)
         v = embeddings + change * self.value_mix(shifted)
         k, v = k + self.key_expansion(k), v + self.value_expansion(v)
         normed = zip((self.query_norm, self.key_norm, self.value_norm), (q, k, v), strict=True)
@@ -249,12 +249,6 @@ class SharedGold(GoldAttention):
             heads=1,
         )
         return PartCost(**self.weights(), caches=(cache,), conv_elements=self.width)
-
-
-def _before(x: Tensor, last: Tensor | None = None) -> Tensor:
-    """x [B, T, D] a token later, from `last` [B, D] or zeros on."""
-    first = torch.zeros_like(x[:, :1]) if last is None else last.unsqueeze(1)
-    return torch.cat([first, x[:, :-1]], 1)
 
 
 def _rms(x: Tensor) -> Tensor:

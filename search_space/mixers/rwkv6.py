@@ -8,7 +8,7 @@ from search_space.checks import positive
 from search_space.parts.base import Dims, PartCost, Scaling
 from search_space.parts.matrix_state import CHUNK
 from search_space.parts.nn import BlockLinear, OutputGate
-from search_space.parts.rwkv import NEAR_ZERO, SMALL, LowRank, Place, TimeMixing
+from search_space.parts.rwkv import NEAR_ZERO, SMALL, LowRank, Place, TimeMixing, later
 
 
 class RWKV6(TimeMixing):
@@ -81,7 +81,7 @@ class RWKV6(TimeMixing):
     def recur(self, features: tuple[Tensor, ...], memory: Tensor | None) -> tuple[Tensor, Tensor]:
         """By linear attention on keys, values and decays of the tokens before: it reads after it has written."""
         r, k, v, log_decay = features
-        o, before = linear_attention(r, *map(_later, (k, v, log_decay)), scale=1.0, initial_state=memory)
+        o, before = linear_attention(r, *map(later, (k, v, log_decay)), scale=1.0, initial_state=memory)
         return self._read(o, r, k, v), self._written(before, k[:, -1], v[:, -1], log_decay[:, -1])
 
     def recur_step(self, features: tuple[Tensor, ...], memory: Tensor) -> tuple[Tensor, Tensor]:
@@ -104,8 +104,3 @@ class RWKV6(TimeMixing):
         keys, values = self.heads * self.key_size, self.heads * self.value_size
         elements, bonus = keys * self.value_size, 3 * keys + 2 * values
         return self.priced(5.0 * elements + bonus, 4.0 * elements + CHUNK * (keys + values) + bonus)
-
-
-def _later(x: Tensor) -> Tensor:
-    """x [B, T, ...] a token later, from zeros on."""
-    return torch.cat([torch.zeros_like(x[:, :1]), x[:, :-1]], 1)

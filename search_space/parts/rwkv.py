@@ -40,6 +40,12 @@ class Place:
         return cls(down, 1 - dims.layer / dims.layers, torch.arange(dims.width) / dims.width)
 
 
+def later(x: Tensor, last: Tensor | None = None) -> Tensor:
+    """x [B, T, ...] a token later: what each token has before it, from `last` [B, ...] or zeros on."""
+    first = torch.zeros_like(x[:, :1]) if last is None else last.unsqueeze(1)
+    return torch.cat([first, x[:, :-1]], 1)
+
+
 class HeadNorm(nn.Module):
     """A layer norm of each head, with gains and biases for all values (GroupNorm of the papers).
 
@@ -105,9 +111,7 @@ class TimeMixing(Mixer):
 
     def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Mixes x [B, T, D]; see `Mixer.forward`."""
-        last = state["last"] if state else x.new_zeros(x.shape[0], self.width)
-        before = torch.cat([last.unsqueeze(1), x[:, :-1]], 1)
-        *features, gate = self.features(x, before - x)
+        *features, gate = self.features(x, later(x, state["last"] if state else None) - x)
         y, memory = self.recur(tuple(features), state["memory"] if state else None)
         return self.output(y * gate), {"memory": memory, "last": x[:, -1]}
 
