@@ -28,6 +28,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from kernels.vmap import stacked
 from search_space.parts.base import Dims, Mixer, PartCost, Scaling, State, state_elements
+from search_space.parts.below import blank
 from search_space.parts.build import options_of
 from search_space.parts.families import FAMILIES
 
@@ -194,6 +195,18 @@ class MixerContract:
         assert torch.isfinite(y).all()
         assert_close(steps, y, **CLOSE)
         assert_same_state(stepped, state)
+
+    def test_what_it_offers_can_be_read_above(self, mixer):
+        x = tokens(5)
+        for form in mixer.offers:
+            mixer.lend(form)
+            assert mixer.takes_below
+            below = blank(mixer, x, 5)
+            mixer(x, None, below)
+            below.rise()
+            keys, values = below.read(form)
+            assert keys.shape == (*x.shape[:2], form.kv_heads, form.key_size)
+            assert values.shape == (*x.shape[:2], form.kv_heads, form.value_size)
 
     def test_it_says_where_it_comes_from(self, mixer):
         assert mixer.source and type(mixer).__doc__
