@@ -53,12 +53,16 @@ class Runs:
         self.record, self.source, self.overrides = record, source, list(overrides)
         self.drop = [f"tasks.{label}.weight=0" for label in load(source, overrides).all_tasks if label not in tasks]
         self.drop = self.drop if tasks else []
+        self._configs: dict[tuple[str, ...], Config] = {}
         lines = record.read_text().splitlines() if record.exists() else []
         self.done = {each["key"]: each for each in map(json.loads, lines)}
 
     def config(self, case: Case | None = None) -> Config:
         """The configuration of a case."""
-        return load(self.source, [*self.overrides, *self.drop, *(case.overrides if case else ())])
+        own = case.overrides if case else ()
+        if own not in self._configs:
+            self._configs[own] = load(self.source, [*self.overrides, *self.drop, *own])
+        return self._configs[own]
 
     def key(self, case: Case, seed: int) -> str:
         """Names a run by all that decides its numbers, the code aside."""
