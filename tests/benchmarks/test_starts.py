@@ -14,7 +14,6 @@ from tests.benchmarks import (
     every_mixer,
     mixed_proxy,
     placement,
-    rates,
     robustness,
     samplers,
     stacked,
@@ -31,7 +30,7 @@ def tiny(monkeypatch):
     def cut(name, overrides=()):
         return load(name, [*overrides, *SHORT])
 
-    for module in (cpu_step, placement, rates, robustness):
+    for module in (cpu_step, placement, robustness):
         monkeypatch.setattr(module, "load", cut)
 
 
@@ -57,11 +56,6 @@ def test_placement(monkeypatch):
     monkeypatch.setattr(placement, "PLACES", {"none": [], "middle": [1]})
     recall = np.array([placement.run(("hgrn", place, seed)) for place in placement.PLACES for seed in (0, 1)])
     assert "| hgrn |" in placement.report(recall.reshape(1, 2, 2))
-
-
-@pytest.mark.usefixtures("tiny")
-def test_rates():
-    assert "| gla | - |" in rates.report([rates.run(("gla", rate)) for rate in rates.RATES[1:]])
 
 
 @pytest.mark.usefixtures("tiny")
@@ -99,4 +93,9 @@ def test_every_mixer(tmp_path):
     text = "\n".join(every_mixer.report(cases, runs, 2))
     assert "| gla |" in text and "| short_conv and attention |" in text
     assert len((tmp_path / "record.jsonl").read_text().splitlines()) == 4
+    rates = [0.0035, runs.config().training.learning_rate]
+    rows = every_mixer.at_rates(cases[:1], rates)
+    runs.train([case for row in rows for case in row], 1)
+    assert "| gla | ." in "\n".join(every_mixer.report_rates(rows, rates, runs, 1))
+    assert len((tmp_path / "record.jsonl").read_text().splitlines()) == 5  # one of the rates was there already
     assert "parallel" in every_mixer.alone() and "shared_attention" not in every_mixer.alone()
