@@ -3,9 +3,11 @@
 Shapes: B sequences, T tokens, H heads, N chunks of C tokens.
 """
 
+import math
+
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
+from torch.nn.functional import linear, pad
 
 RANGE = 120.0
 """Largest span of summed log decays in a chunk: half of it, as an exponent, is far from overflow in float32."""
@@ -39,7 +41,7 @@ def into_chunks(x: Tensor, size: int) -> Tensor:
     missing = -x.shape[1] % size
     if missing:
         x = pad(x, (0, 0) * (x.dim() - 2) + (0, missing))
-    return x.unflatten(1, (-1, size)).movedim(3, 1)
+    return x.unflatten(1, (-1, size)).movedim(3, 1).contiguous()
 
 
 def from_chunks(x: Tensor, length: int) -> Tensor:
@@ -48,7 +50,7 @@ def from_chunks(x: Tensor, length: int) -> Tensor:
 
 
 def decay_within(log_decay: Tensor) -> Tensor:
-    """exp of the sum of log decays over j < s <= i: [..., C (s)] -> [..., C (i), C (j)]; 1 where j >= i.
+    """exp of the sum of log decays over j < s <= i: [..., C (s)] -> [..., C (i), C (j)]; 0 where j > i.
 
     The sums are products with a constant that adds up what lies between i and j, and nothing else: differences of
     running sums would lose small decays that follow strong ones.
@@ -56,6 +58,7 @@ def decay_within(log_decay: Tensor) -> Tensor:
     size = log_decay.shape[-1]
     until = log_decay.new_ones(size, size).tril()  # [i, s]: s <= i
     between = until[:, None] * (1 - until)  # [i, j, s]
+    later = log_decay.new_full((size, size), -torch.inf).triu(1)  # [i, j]: j > i
     with torch.autocast(log_decay.device.type, enabled=False):  # sums in bfloat16 would be worth nothing
-        sums = log_decay @ between.flatten(0, 1).mT
-    return sums.unflatten(-1, (size, size)).exp()
+        sums = linear(log_decay, between.flatten(0, 1) / math.log(2), later.flatten())
+    return sums.unflatten(-1, (size, size)).exp2()  # exp takes ten times as long where it gives 0

@@ -42,7 +42,7 @@ def delta_rule(
         until_end = (total[:, :, :, -1:] - total).exp()
     else:
         decay = decay_within(log_decay)
-        similar, attended = ((x @ k.mT * decay).tril(up) for x, up in ((k, -1), (q, 0)))
+        similar, attended = (k @ k.mT * decay).tril(-1), q @ k.mT * decay
         total, until_end = total[..., None], decay[..., -1, :, None]
     since_start = total.exp()
     strength = beta[..., None]

@@ -24,7 +24,8 @@ def linear_attention(q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor, state: 
     if by_key:
         last = total[:, :, :, -1:]
         centre = (total[:, :, :, :1] + last) / 2
-        scores = (q * (total - centre).exp()) @ (k * (centre - total).exp()).mT
+        # What lies above the diagonal may have overflown.
+        scores = ((q * (total - centre).exp()) @ (k * (centre - total).exp()).mT).tril()
         until_end = (last - total).exp()
     else:
         decay = decay_within(log_decay)
@@ -38,5 +39,5 @@ def linear_attention(q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor, state: 
     for keep, write in zip(kept.unbind(2), written.unbind(2), strict=True):
         states.append(state)
         state = keep * state + write
-    o = scores.tril() @ v + (q * since_start) @ torch.stack(states, 2)
+    o = scores @ v + (q * since_start) @ torch.stack(states, 2)
     return from_chunks(o, length), state

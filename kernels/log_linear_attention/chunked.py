@@ -69,7 +69,7 @@ def _without_levels(
         [B, 1, H, 1, 1], or for the delta rule a matrix [B, H, K, K].
     """
     length, log_decay = q.shape[2], log_decay.clamp(min=STRONGEST)
-    decay, total = decay_within(log_decay).tril(), log_decay.cumsum(2)
+    decay, total = decay_within(log_decay), log_decay.cumsum(2)
     since = total.exp()[..., None]
     scores, read, written = q @ k.mT * decay, q * since, (k * decay[..., -1, :, None]).mT
     kept = since[:, None, :, -1:]

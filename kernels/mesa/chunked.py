@@ -23,7 +23,7 @@ def mesa(
     log_decay = log_decay.clamp(min=STRONGEST)
     q, k, v, beta, log_decay = (into_chunks(x, size) for x in (q, k, v, beta, log_decay))
     decay, total = decay_within(log_decay), log_decay.cumsum(3)
-    weight = (decay * beta[..., None, :]).tril()  # [B, H, N, C, C]
+    weight = decay * beta[..., None, :]  # [B, H, N, C, C]
     since_start, until_end = total.exp()[..., None], (decay[..., -1, :] * beta)[..., None]
     written = (k * until_end).mT @ torch.cat([k, v], -1)
     states = []
