@@ -41,6 +41,7 @@ def into_chunks(x: Tensor, size: int) -> Tensor:
     missing = -x.shape[1] % size
     if missing:
         x = pad(x, (0, 0) * (x.dim() - 2) + (0, missing))
+    # Each chunk is read several times, and sums and products of strided ones are slow on a CPU.
     return x.unflatten(1, (-1, size)).movedim(3, 1).contiguous()
 
 
