@@ -138,8 +138,10 @@ class Single:
         tokens, labels = batch.tokens.to(device), batch.labels.to(device)
         scored = labels != IGNORED
         with self.autocast:
-            logits = self.model(tokens, scored)
-        loss = cross_entropy(logits.float(), labels[scored])
+            logits = self.model(tokens, scored).float()
+        if batch.prior is not None:
+            logits = logits + batch.prior.to(device)[scored]
+        loss = cross_entropy(logits, labels[scored])
         self.weights.gradients.zero_()
         loss.backward()
         return loss.detach()[None]
@@ -173,6 +175,10 @@ class Stack:
         tokens, labels = (torch.stack(each) for each in zip(*((b.tokens, b.labels) for b in batches), strict=True))
         rows, columns, targets = self._to_device(_padded(labels)).unbind()
         logits = self._logits(self._to_device(tokens), (rows, columns), 0)
+        priors = [b.prior for b in batches if b.prior is not None]
+        if priors:
+            models = torch.arange(len(priors), device=rows.device)[:, None]
+            logits = logits + self._to_device(torch.stack(priors))[models, rows, columns]
         each = cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="none")
         losses = each.view_as(targets).sum(1) / (targets != IGNORED).sum(1)
         self.weights.differentiate(losses.sum())

@@ -104,11 +104,14 @@ class Loss:
             attention brings nothing.
         steps: optimiser steps.
         batch: sequences a step.
+        ngram: as in `tasks.text`. Without it a run of some hundred steps ends above the loss of a trigram model: it
+            learns what the last tokens tell and little of what recall tells.
     """
 
     length: int = 256
     steps: int = 600
     batch: int = 6
+    ngram: int = 2
 
     def __post_init__(self):
         positive("loss.steps", self.steps, limits.COUNT)
@@ -187,8 +190,9 @@ class Config:
     @property
     def on_text(self) -> "Config":
         """The same with proxies that are trained on text alone, as `loss` says."""
-        options = {**self.all_tasks.get("text", {}), "weight": 1.0, "counts": True}
-        training = replace(self.training, **vars(self.loss), evaluations=1)
+        sizes = vars(self.loss) | {"evaluations": 1}
+        options = {**self.all_tasks.get("text", {}), "weight": 1.0, "counts": True, "ngram": sizes.pop("ngram")}
+        training = replace(self.training, **sizes)
         return replace(self, training=training, tasks={"text": options}, text=TextConfig())
 
     def suite(self) -> Suite:

@@ -54,6 +54,11 @@ def test_a_hybrid_in_either_precision(suite):
     compare(HYBRID, suite, replace(TRAINING, precision="bf16"), rtol=0, atol=0.03)
 
 
+def test_seeds_that_start_from_ngrams():
+    suite = build_suite({"text": {"ngram": 2}}, TRAINING.length)
+    compare(Layout.parse("gla attention"), suite, rtol=1e-3, atol=2e-4)
+
+
 @pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed")
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the runs are on the CPU, for the interpreter")
 def test_on_triton(suite, monkeypatch):

@@ -3,7 +3,7 @@
 Shapes: N sequences, L tokens, M scored positions, V joint vocabulary.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields
 from math import isfinite
 from statistics import fmean
@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch import Generator, Tensor
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, pad
 
 from search_space.checks import not_negative
 from search_space.errors import InputError, one_of
@@ -44,7 +44,12 @@ class Suite:
     def _placed(self, label: str, batch: Batch) -> Batch:
         offset = self.offsets[label]
         labels = torch.where(batch.labels == IGNORED, IGNORED, batch.labels + offset)
-        return Batch(batch.tokens + offset, labels, batch.group)
+        prior = batch.prior
+        if prior is not None:
+            after = self.vocabulary - offset - self.tasks[label].vocabulary
+            # Tokens of other tasks are as unlikely as the least likely one of this.
+            prior = pad(prior, (offset, after), value=prior.min().item())
+        return Batch(batch.tokens + offset, labels, batch.group, prior)
 
     def train_batch(self, count: int, progress: float, generator: Generator) -> Batch:
         """`count` sequences, in expectation as many of each task as its weight says."""
@@ -56,7 +61,8 @@ class Suite:
             if end > begin:
                 parts.append(self._placed(label, task.train_batch(end - begin, progress, generator)))
             begin = end
-        return Batch(torch.cat([p.tokens for p in parts]), torch.cat([p.labels for p in parts]))
+        prior = _joined([p.prior for p in parts], [p.labels for p in parts], self.vocabulary)
+        return Batch(torch.cat([p.tokens for p in parts]), torch.cat([p.labels for p in parts]), prior=prior)
 
     def test_batches(self, count: int) -> dict[str, Batch]:
         """`count` sequences of each task, the same at every call."""
@@ -143,14 +149,25 @@ class Suite:
     def _answered(batch: Batch, answers: Callable[[Tensor, Tensor], Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Right or not [S, M], loss [S, M] and group [M] of every scored position."""
         right, loss = [], []
-        for tokens, labels in zip(*(x.split(SCORED_AT_ONCE) for x in (batch.tokens, batch.labels)), strict=True):
+        for at in torch.arange(len(batch.tokens)).split(SCORED_AT_ONCE):
+            labels = batch.labels[at]
             scored = labels != IGNORED
-            logits = answers(tokens, scored)  # only what is made of them leaves the device
+            logits = answers(batch.tokens[at], scored)  # only what is made of them leaves the device
+            if batch.prior is not None:
+                logits = logits + batch.prior[at][scored].to(logits.device)
             wanted = labels[scored].to(logits.device).expand(logits.shape[:2])
             right.append((logits.argmax(2) == wanted).float().cpu())
             each = cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="none")
             loss.append(each.view_as(wanted).cpu())
         return torch.cat(right, 1), torch.cat(loss, 1), _scored_groups(batch)
+
+
+def _joined(priors: Sequence[Tensor | None], labels: Sequence[Tensor], vocabulary: int) -> Tensor | None:
+    """The priors of parts of a batch as one, zero for parts without; None if all are."""
+    if all(prior is None for prior in priors):
+        return None
+    pairs = zip(priors, labels, strict=True)
+    return torch.cat([torch.zeros(*own.shape, vocabulary) if prior is None else prior for prior, own in pairs])
 
 
 def _scored_groups(batch: Batch) -> Tensor:

@@ -21,11 +21,13 @@ class Batch:
         labels: [N, L] int64: the token that the model should give at this position (not shifted), or IGNORED.
         group: [N, L] int64 or None: the group of each labelled position, as an index into the task's `groups`; None if
             all belong to group 0.
+        prior: [N, L, V] float or None: what is added to the logits of every model.
     """
 
     tokens: Tensor
     labels: Tensor
     group: Tensor | None = None
+    prior: Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

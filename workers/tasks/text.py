@@ -9,6 +9,7 @@ from search_space import limits
 from search_space.checks import not_negative, positive
 from search_space.errors import InputError
 from workers.suite.corpus import Corpus, load_corpus
+from workers.suite.ngrams import check_ngram, load_ngrams
 from workers.suite.sampling import check_positive
 from workers.suite.task import IGNORED, Batch, Task
 
@@ -49,12 +50,16 @@ class Text(Task):
         tokens: size of the vocabulary, 256 bytes included; small texts may give fewer.
         max_bytes: largest number of bytes read, an equal share of each file.
         common: bigrams whose second token follows the first in more than this share of cases are common; 1 means none.
+        ngram: tokens of context, at most 3, of an n-gram model whose log-probabilities are added to the logits, so that
+            the proxy learns what more context tells; 0 leaves it out. A window of one half of the training text gets
+            the model that was counted on the other half; test windows get that of the first half.
     """
 
     paths: tuple[str, ...] = ()
     tokens: int = 512
-    max_bytes: int = 2_000_000
+    max_bytes: int = 5_000_000
     common: float = 1.0
+    ngram: int = 0
 
     def __post_init__(self):
         check_positive(tokens=self.tokens)
@@ -62,6 +67,7 @@ class Text(Task):
         not_negative("common", self.common)
         if self.tokens < 256:
             raise InputError("tokens", self.tokens, "256 or more, as every byte is a token")
+        check_ngram(self.ngram, self.tokens)
         if isinstance(self.paths, str) or not all(isinstance(p, str) for p in self.paths):
             raise InputError("paths", self.paths, "a list of files and folders")
         for part in (self.corpus.train, self.corpus.test):
@@ -87,17 +93,30 @@ class Text(Task):
         return ("ar_hit",)
 
     def train_batch(self, count: int, progress: float, generator: Generator) -> Batch:  # noqa: D102
-        window = self._windows(self.corpus.train, count, generator)
-        return Batch(window[:, :-1], window[:, 1:])
+        stream = self.corpus.train
+        starts = torch.randint(len(stream) - self.length, (count, 1), generator=generator)
+        window = self._windows(stream, starts)
+        return Batch(window[:, :-1], window[:, 1:], prior=self._prior(window, starts[:, 0] < len(stream) // 2))
 
     def test_batch(self, count: int, generator: Generator) -> Batch:  # noqa: D102
-        window = self._windows(self.corpus.test, count, generator)
+        starts = torch.randint(len(self.corpus.test) - self.length, (count, 1), generator=generator)
+        window = self._windows(self.corpus.test, starts)
         # The first token has no context to recall from.
         labels = window[:, 1:].clone()
         labels[:, 0] = IGNORED
         recall = recall_hits(window) & ~common(window, self.corpus.train, self.common)
-        return Batch(window[:, :-1], labels, (~recall).long())
+        prior = self._prior(window, torch.ones(count, dtype=torch.bool))
+        return Batch(window[:, :-1], labels, (~recall).long(), prior)
 
-    def _windows(self, stream: Tensor, count: int, generator: Generator) -> Tensor:
-        starts = torch.randint(len(stream) - self.length, (count, 1), generator=generator)
+    def _windows(self, stream: Tensor, starts: Tensor) -> Tensor:
         return stream[starts + torch.arange(self.length + 1)]
+
+    def _prior(self, window: Tensor, first: Tensor) -> Tensor | None:
+        """What the halves of the text say of the next tokens: of the second half for the windows that are `first`."""
+        if not self.ngram:
+            return None
+        halves = load_ngrams(tuple(self.paths), self.tokens, self.max_bytes, self.ngram)
+        prior = torch.empty(*window[:, :-1].shape, self.tokens)
+        for half, own in zip(halves, (~first, first), strict=True):
+            prior[own] = half.log_probabilities(window[own, :-1])
+        return prior
