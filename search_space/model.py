@@ -37,8 +37,9 @@ class Sizes:
         shift_from: index of the first layer that has it.
         embedding_skip: weight of the token embedding in the input of every mixer, beside what the layers below made of
             it, both scaled to one length; 0 leaves it out.
-        embedding_std: standard deviation of the embeddings, with logits scaled to start with a standard deviation of
-            about 1; None leaves the embeddings as torch draws them, and logits as they are.
+        embedding_std: standard deviation of the embeddings; None leaves embeddings and logits as torch makes them.
+        logit_std: with `embedding_std`, about the standard deviation that the logits start with: the value that the
+            weights of the last norm start with.
         zero_outputs: whether the last projections of mixers and channel mixers start at zero.
         open_gates: whether gates of mixers start open; see `LayerPart.open_gates`.
     """
@@ -54,6 +55,7 @@ class Sizes:
     shift_from: int = 0
     embedding_skip: float = 0.0
     embedding_std: float | None = None
+    logit_std: float = 1.0
     zero_outputs: bool = False
     open_gates: bool = False
 
@@ -172,7 +174,10 @@ class Model(nn.Module):
             raise nothing_below(blocks, *missing[0])
         connect(mixers)
         self.norm = RMSNorm(sizes.width)
-        self.logit_scale = 1 / (std * sizes.width**0.5) if std else 1.0
+        self.logit_scale = 1.0
+        if std:
+            nn.init.constant_(self.norm.weight, sizes.logit_std)
+            self.logit_scale = 1 / (std * sizes.width**0.5)
         for part in dict.fromkeys(block.mixer for block in blocks if block.mixer):
             same: Any = [layer.mixer for layer, block in zip(self.layers, blocks, strict=True) if block.mixer == part]
             type(same[0]).share(same)

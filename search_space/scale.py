@@ -82,8 +82,8 @@ class Proxy:
             learns; with it a late layer learns as soon as an early one.
         residual: every layer adds its output times residual / layers (2505.01618), so that models of any depth train
             well at one learning rate; models of so many layers and fewer add it as it is.
-        embedding_std: standard deviation of the (tied) embeddings; logits are scaled to start with a
-            standard deviation of about 1 whatever it is.
+        embedding_std: standard deviation of the (tied) embeddings; that of the logits does not depend on it.
+        logit_std: standard deviation that the logits start with, about.
         options: exceptions from the rule, {mixer: {option: value}} at the proxy's scale, for blocks that do not state
             the option themselves.
 
@@ -100,13 +100,14 @@ class Proxy:
     embedding_skip: float = 1.0
     residual: float = 6.0
     embedding_std: float = 0.3
+    logit_std: float = 1.0
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self):
         for key in ("width", "heads"):
             positive(f"proxy.{key}", getattr(self, key), limits.PROXY_WIDTH)
         positive("proxy.state", self.state, limits.PROXY_WIDTH**2)
-        for key in ("mlp_scale", "residual", "embedding_std"):
+        for key in ("mlp_scale", "residual", "embedding_std", "logit_std"):
             positive_number(f"proxy.{key}", getattr(self, key))
         for key in ("shift_width", "shift_from"):
             count(f"proxy.{key}", getattr(self, key), limits.PROXY_WIDTH)
@@ -195,6 +196,7 @@ class Scale:
             shift_from=proxy.shift_from,
             embedding_skip=proxy.embedding_skip,
             embedding_std=proxy.embedding_std,
+            logit_std=proxy.logit_std,
             zero_outputs=True,
             open_gates=True,
         )

@@ -104,16 +104,20 @@ class Loss:
             attention brings nothing.
         steps: optimiser steps.
         batch: sequences a step.
+        logit_std: as in `proxy`. Larger logits drown what the n-grams say: the first steps do no more than take them
+            back.
         ngram: as in `tasks.text`. Without it a run of some hundred steps ends above the loss of a trigram model: it
             learns what the last tokens tell and little of what recall tells.
     """
 
     length: int = 256
     steps: int = 600
-    batch: int = 6
+    batch: int = 12
+    logit_std: float = 0.25
     ngram: int = 2
 
     def __post_init__(self):
+        positive_number("loss.logit_std", self.logit_std)
         positive("loss.steps", self.steps, limits.COUNT)
         for key in ("length", "batch"):
             positive(f"loss.{key}", getattr(self, key))
@@ -190,10 +194,11 @@ class Config:
     @property
     def on_text(self) -> "Config":
         """The same with proxies that are trained on text alone, as `loss` says."""
-        sizes = vars(self.loss) | {"evaluations": 1}
-        options = {**self.all_tasks.get("text", {}), "weight": 1.0, "counts": True, "ngram": sizes.pop("ngram")}
-        training = replace(self.training, **sizes)
-        return replace(self, training=training, tasks={"text": options}, text=TextConfig())
+        own = self.loss
+        options = {**self.all_tasks.get("text", {}), "weight": 1.0, "counts": True, "ngram": own.ngram}
+        training = replace(self.training, length=own.length, steps=own.steps, batch=own.batch, evaluations=1)
+        proxy = replace(self.proxy, logit_std=own.logit_std)
+        return replace(self, proxy=proxy, training=training, tasks={"text": options}, text=TextConfig())
 
     def suite(self) -> Suite:
         """The recall suite.

@@ -44,7 +44,9 @@ class StudyFolder(Folder):
         if not (Path(path) / cls.CONFIG).exists():
             return None
         folder = cls.open(path, trust)
-        before, now = _trained(read_yaml(folder.config, "DIR")), _trained(parse_yaml(config.to_yaml(), "config"))
+        # A key that came later has its default, with which runs are as they were before.
+        now, usual = (_trained(parse_yaml(each.to_yaml(), "config")) for each in (config, Config()))
+        before = usual | _trained(read_yaml(folder.config, "DIR"))
         for key in dict.fromkeys((*now, *before)):
             if before.get(key) != now.get(key):
                 expected = f"{before.get(key)}, as in the runs in {path}; or another folder"

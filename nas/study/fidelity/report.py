@@ -18,7 +18,8 @@ from nas.study.fidelity.statements import AXES
 from workers.suite.suite import Suite
 
 NEAR = 0.02
-"""Accuracies so close to that of a trivial strategy, or to 1, are at the floor or the ceiling."""
+"""Recalls of a task that are less than this above its best trivial strategy, or below 1, are at the floor or the
+ceiling."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,7 +215,7 @@ def _agreement(pairs: Sequence[Pair], verdicts: Array) -> Agreement:
 
 
 def _single_scores(pairs: Sequence[Pair], part: Part) -> dict[str, float]:
-    """Agreement of single scores on one axis: the accuracy of each task; of an axis by loss, the loss of each group of
+    """Agreement of single scores on one axis: the recall of each task; of an axis by loss, the loss of each group of
     the text's tokens. An exact tie counts half."""
     tasks, by_loss, runs = part.suite.tasks, part.by_loss, part.plan.runs
     names = [f"{TEXT}/{group}" for group in tasks[TEXT].groups] if by_loss else list(tasks)
@@ -230,7 +231,7 @@ def _single_scores(pairs: Sequence[Pair], part: Part) -> dict[str, float]:
 
 
 def _ends(part: Part) -> dict[str, tuple[float, float]]:
-    """Shares of the runs whose accuracy is at the floor of a task, that of its best trivial strategy, and at 1."""
+    """Shares of the runs whose recall is at the floor of a task (its best trivial strategy) or under it, and at 1."""
     if not part.trained:
         return {}
     floors, found = part.suite.floors(part.config.training.test_sequences), {}

@@ -89,5 +89,7 @@ def _find(place: Path, config: Config, by_loss: bool, trust: bool) -> StudyFolde
     try:
         return StudyFolder.find(place, config, trust)
     except InputError as error:
-        key = error.key.replace("training.", "loss.") if by_loss else error.key
+        key = error.key
+        if by_loss and key.startswith(("training.", "proxy.logit_std")):
+            key = f"loss.{key.partition('.')[2]}"
         raise InputError(key, error.value, error.expected) from error

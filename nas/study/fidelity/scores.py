@@ -1,10 +1,11 @@
 """What the runs of a plan came to, and how far seeds differ."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations
+from statistics import fmean
 
 import numpy as np
 
@@ -63,10 +64,10 @@ class Scores:
         return (-1 if objective == LOSS else 1) * sum(found) / len(found) if found else math.nan
 
     def task(self, run: Run, name: str, by_loss: bool) -> float:
-        """A single score, likewise."""
-        kind = "loss" if by_loss else "accuracy"
-        scores = [getattr(r, kind) for r in self.results.get(run.number, ())]
-        found = [score[name] for score in scores if name in score]
+        """A single score, likewise: the loss at the end of the runs, or what a task adds to their recall, which is its
+        mean over all evaluations."""
+        results = self.results.get(run.number, ())
+        found = [r.loss[name] for r in results if name in r.loss] if by_loss else list(_recalls(results, name))
         return (-1 if by_loss else 1) * sum(found) / len(found) if found else math.nan
 
     @cached_property
@@ -118,6 +119,13 @@ class Scores:
                 found.append(float(taus(np.array([one[n] for n in both]), np.array([other[n] for n in both]))))
         defined = [tau for tau in found if not math.isnan(tau)]
         return sum(defined) / len(defined) if defined else math.nan
+
+
+def _recalls(results: Iterable[Result], task: str) -> Iterator[float]:
+    for result in results:
+        curve = result.curves.get(f"{RECALL}/{task}", [])
+        if curve:
+            yield 0.0 if result.status == "diverged" else fmean(value for _, value in curve)
 
 
 def at_one_ratio(runs: Iterable[Run]) -> list[list[Run]]:

@@ -123,7 +123,7 @@ def _notes(report: Report) -> list[str]:
         )
     ends = [f"{task} {low:.0%} / {high:.0%}" for task, (low, high) in report.ends.items()]
     if ends:
-        lines.append(f"Runs within {NEAR} of the floor / of 1: {', '.join(ends)}.")
+        lines.append(f"Runs at the floor or under it / at the ceiling, within {NEAR}: {', '.join(ends)}.")
     return lines
 
 

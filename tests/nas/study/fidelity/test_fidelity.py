@@ -116,12 +116,23 @@ def test_its_folder_is_no_search(trained, finished, tmp_path):
 
 def test_runs_of_another_configuration_are_not_mixed_in(trained):
     folder, _ = trained
-    for key in ("training", "loss"):
-        other = command("fidelity", folder / "statements.csv", "--out", folder, *ARGUMENTS, f"{key}.steps=9")
-        assert other.exit_code == 2 and f"{key}.steps=9: expected 8" in other.stderr
+    for key, value, expected in (("training.steps", 9, 8), ("loss.steps", 9, 8), ("loss.logit_std", 0.5, 0.25)):
+        other = command("fidelity", folder / "statements.csv", "--out", folder, *ARGUMENTS, f"{key}={value}")
+        assert other.exit_code == 2 and f"{key}={value}: expected {expected}" in other.stderr
     with Folder.lock(nas.study.folder.StudyFolder.open(folder)):
         held = command("fidelity", folder / "statements.csv", "--out", folder, *ARGUMENTS)
     assert held.exit_code == 2 and "another process" in held.stderr
+
+
+def test_runs_of_before_a_key_was_there_have_its_default(trained, tmp_path):
+    folder = shutil.copytree(trained[0], tmp_path / "out")
+    content = (folder / "study.yaml").read_text()
+    (folder / "study.yaml").write_text(content.replace("  logit_std: 1.0\n", "", 1))
+    assert (folder / "study.yaml").read_text() != content
+    assert nas.study.folder.StudyFolder.find(folder, tiny_config()) is not None
+    other = tiny_config("proxy.logit_std=0.5")
+    with pytest.raises(InputError, match=r"proxy\.logit_std=0\.5: expected 1\.0"):
+        nas.study.folder.StudyFolder.find(folder, other)
 
 
 def test_workers_that_cannot_be_had_leave_nothing(tmp_path, monkeypatch):
@@ -161,7 +172,17 @@ def test_runs_at_the_floor_and_at_the_ceiling():
     floors = suite.floors(8)
     floor = sum(floors.values()) / len(floors)
     results = {
-        number: [Result(seed=0, steps=8, status="complete", recall=recall, accuracy={"recall": recall})]
+        # At the end of a run all are the same: the whole run counts.
+        number: [
+            Result(
+                seed=0,
+                steps=8,
+                status="complete",
+                recall=recall,
+                accuracy={"recall": 0.8},
+                curves={"recall/recall": [(4, recall - 0.2), (8, recall + 0.2)]},
+            )
+        ]
         for number, recall in enumerate((floor + 0.01, 0.99, (1 + floor) / 2))
     }
     part = Part(by_loss=False, config=tiny_config(), suite=suite, plan=plan, scores=Scores(results=results))
