@@ -67,5 +67,8 @@ class Pool(Protocol):
             WorkersLost: the workers are gone and cannot be had again; nothing more will come of the jobs.
         """
 
+    def expected(self) -> list[tuple[Job, float]]:
+        """The jobs that run, with the seconds that each will take in all; only those whose first steps are done."""
+
     def close(self) -> None:
         """Gives up what is still running."""

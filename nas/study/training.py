@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from nas.search.losses import Losses
 from workers.jobs import Job, Outcome
-from workers.pool import Workers
+from workers.pool import Pool, Workers
 from workers.pools import open_pool
 
 logger = logging.getLogger(__name__)
@@ -21,7 +21,8 @@ class Progress:
     Args:
         done: runs that ended.
         total: runs in all; a job has one for each seed.
-        seconds_left: expected, by the time that a layer has taken so far; None before any run ended.
+        seconds_left: expected, by the time that a layer has taken so far, or that the first jobs say it will take; None
+            before they do.
     """
 
     done: int
@@ -74,12 +75,24 @@ def train(
                     waiting.insert(0, outcome.job)
                     continue
                 done, layers_done = done + len(outcome.job.seeds), layers_done + _layers(outcome.job)
-            pace = (time.monotonic() - begin) / layers_done if layers_done else None
-            left = None if pace is None else pace * (layers - layers_done)
+            elapsed = time.monotonic() - begin
+            if layers_done:
+                left: float | None = elapsed / layers_done * (layers - layers_done)
+            else:
+                left = _expected(pool, layers, elapsed)
             on_progress(Progress(done=done, total=runs, seconds_left=left))
     finally:
         pool.close()
     return not (waiting or running)
+
+
+def _expected(pool: Pool, layers: int, elapsed: float) -> float | None:
+    """Seconds left for so many layers by what the first jobs say that they will take; None if none says yet."""
+    said = pool.expected()
+    if not said:
+        return None
+    each = sum(seconds for _, seconds in said) / sum(_layers(job) for job, _ in said)
+    return max(0.0, each * layers / pool.slots - elapsed)
 
 
 def _layers(job: Job) -> int:

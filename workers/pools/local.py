@@ -118,6 +118,9 @@ class LocalPool:
                 break
         return []
 
+    def expected(self) -> list[tuple[Job, float]]:  # noqa: D102
+        return [(self._jobs[0], self._expected)] if self._running and self._expected else []
+
     def close(self) -> None:  # noqa: D102
         self._jobs.clear()
         self._worker.end()

@@ -102,6 +102,9 @@ class RayPool:
             outcomes = []
         return outcomes + (self._check_times() if gone is None else self._fall(gone))
 
+    def expected(self) -> list[tuple[Job, float]]:  # noqa: D102
+        return [(task.job, task.expected) for task in self._running.values() if task.expected]
+
     def close(self) -> None:  # noqa: D102
         if self._ours:
             self._ray.shutdown()

@@ -98,6 +98,21 @@ class PoolContract:
             assert [result.seed for result in outcome.results] == list(job.seeds)
             assert numbers(outcome) == numbers(run_job(job))
 
+    def test_a_job_that_runs_says_how_long_it_will_take(self, pool: Pool):
+        """Once its first steps are done, and no longer than it runs."""
+        tiny = tiny_job(0)
+        job = replace(tiny, training=replace(tiny.training, steps=1000))
+        pool.submit(job)
+        end = time.monotonic() + PATIENCE
+        said: list[tuple[Job, float]] = []
+        outcomes: list[Outcome] = []
+        while not outcomes:
+            assert time.monotonic() < end, "the job did not come back"
+            outcomes = pool.wait(0.05)
+            said += pool.expected()
+        assert said and all(each == job and seconds > 0 for each, seconds in said)
+        assert outcomes[0].error is None and pool.expected() == []
+
     def test_weights_come_back_where_they_are_asked_for(self, pool: Pool):
         """Those of each seed, as this process has them."""
         job = replace(tiny_job(0, (1, 2)), keep_weights=True)
