@@ -95,8 +95,7 @@ def _train(
     def record(outcome: Outcome) -> None:
         ended = by_number[outcome.job.trial]
         elapsed = before + time.monotonic() - begin
-        names = config.search.objectives
-        found = RunRecord.of(outcome, ended.origin, elapsed, [name for name in names if name in (RECALL, LOSS)])
+        found = RunRecord.of(outcome, ended.origin, elapsed, [RECALL])
         folder.append([replace(each, layout=ended.proxy) for each in found])
 
     return train(config.workers, jobs(config, plan, wanted, done), record, on_progress, stop)

@@ -215,10 +215,10 @@ def _agreement(pairs: Sequence[Pair], verdicts: Array) -> Agreement:
 
 
 def _single_scores(pairs: Sequence[Pair], part: Part) -> dict[str, float]:
-    """Agreement of single scores on one axis: the recall of each task; of an axis by loss, the loss of each group of
-    the text's tokens. An exact tie counts half."""
+    """Agreement of single scores on one axis: the recall of each task; of an axis by loss, the loss on all tokens and on
+    each group of them. An exact tie counts half."""
     tasks, by_loss, runs = part.suite.tasks, part.by_loss, part.plan.runs
-    names = [f"{TEXT}/{group}" for group in tasks[TEXT].groups] if by_loss else list(tasks)
+    names = [TEXT, *(f"{TEXT}/{group}" for group in tasks[TEXT].groups)] if by_loss else list(tasks)
     found: dict[str, float] = {}
     for name in names:
         sides = [[part.scores.task(runs[side], name, by_loss) for side in (pair.a, pair.b)] for pair in pairs]
@@ -252,5 +252,5 @@ def _run(run: Run, part: Part) -> dict[str, Any]:
         "layers": len(run.proxy.layers),
         "seeds": part.scores.count(run),
         "recall": None if part.by_loss else found,
-        "text_loss": -found if part.by_loss and found is not None else None,
+        LOSS: -found if part.by_loss and found is not None else None,
     }

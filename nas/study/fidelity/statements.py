@@ -77,7 +77,7 @@ class Statement:
 
     @property
     def by_loss(self) -> bool:
-        """Whether the loss on text decides it, and not the recall."""
+        """Whether a loss on text decides it, and not the recall."""
         return self.axis.endswith(BY_LOSS)
 
     @property

@@ -10,6 +10,7 @@ from nas.results.table import Row, Table
 from nas.study.fidelity.agreement import FEWEST_SOURCES
 from nas.study.fidelity.baselines import BASELINES
 from nas.study.fidelity.report import NEAR, Axis, Report
+from nas.study.fidelity.scores import LOSS
 
 MOST_LISTED = 8
 """Layouts that the terminal lists of those that cannot be trained."""
@@ -68,10 +69,10 @@ def to_markdown(report: Report) -> str:
     if report.failures:
         parts += ["\n## Runs that failed\n", *_markdown(["layout", "error"], report.failures.items())]
     rows = [
-        [run["layout"], str(run["layers"]), str(run["seeds"]), _number(run["recall"]), _number(run["text_loss"])]
+        [run["layout"], str(run["layers"]), str(run["seeds"]), _number(run["recall"]), _number(run[LOSS])]
         for run in report.runs
     ]
-    parts += ["\n## Runs\n", *_markdown(["layout", "layers trained", "seeds", "recall", "loss on text"], rows)]
+    parts += ["\n## Runs\n", *_markdown(["layout", "layers trained", "seeds", "recall", "loss on hits"], rows)]
     return "\n".join(parts) + "\n"
 
 

@@ -50,10 +50,10 @@ def plan_of(*statements: Statement) -> Plan:
 
 
 def scores_of(*recalls: list[float] | None) -> Scores:
-    """Recalls of each run, one for each seed; the loss on text is 3 less the recall. None: a run that diverged."""
+    """Recalls of each run, one for each seed; the loss on hits is 3 less the recall. None: a run that diverged."""
     results = {
         number: [
-            Result(seed=seed, steps=8, status="complete", recall=recall, loss={"text": 3 - recall})
+            Result(seed=seed, steps=8, status="complete", recall=recall, loss={"text/ar_hit": 3 - recall})
             for seed, recall in enumerate(found)
         ]
         if found is not None

@@ -10,6 +10,7 @@ from nas.results.folder import Folder
 from nas.study.fidelity.report import Part, make_report
 from nas.study.fidelity.scores import Scores
 from search_space.errors import InputError
+from search_space.layouts.layout import Layout
 from tests.conftest import TINY
 from tests.nas.conftest import nas as command
 from tests.nas.study.fidelity.examples import csv_of, plan_of, statement, tiny_config
@@ -100,9 +101,10 @@ def test_proxies_trained_on_text_alone_decide_statements_by_loss(tmp_path):
     assert {name.partition("/")[0] for name in record["result"]["loss"]} == {"text"}
     # Far from 6.2, the loss of any of 512 tokens: after 8 steps only the n-grams can have told.
     assert record["result"]["loss"]["text"] < 4
-    losses = {run["layout"]: run["text_loss"] for run in report.runs}
+    losses = {run["layout"]: run["hit_loss"] for run in report.runs}
+    assert record["result"]["loss"]["text/ar_hit"] == losses[str(Layout.from_dict(record["origin"]["layout"]))]
     assert axis.proxies.value == float(losses["gla*11 attention"] < losses["gla*12"])
-    assert all(name.startswith("text/") for name in report.tasks["count-loss"])
+    assert list(report.tasks["count-loss"]) == ["text", "text/ar_hit", "text/other"]
 
 
 def test_its_folder_is_no_search(trained, finished, tmp_path):
