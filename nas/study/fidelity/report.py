@@ -215,7 +215,7 @@ def _agreement(pairs: Sequence[Pair], verdicts: Array) -> Agreement:
 
 
 def _single_scores(pairs: Sequence[Pair], part: Part) -> dict[str, float]:
-    """Agreement of single scores on one axis: the recall of each task; of an axis by loss, the loss on all tokens and on
+    """Agreement of single scores on one axis: the recall of each task; of one by loss, the loss on all tokens and on
     each group of them. An exact tie counts half."""
     tasks, by_loss, runs = part.suite.tasks, part.by_loss, part.plan.runs
     names = [TEXT, *(f"{TEXT}/{group}" for group in tasks[TEXT].groups)] if by_loss else list(tasks)
