@@ -52,7 +52,7 @@ class Text(Task):
         common: bigrams whose second token follows the first in more than this share of cases are common; 1 means none.
         ngram: tokens of context, at most 3, of an n-gram model whose log-probabilities are added to the logits, so that
             the proxy learns what more context tells; 0 leaves it out. A window of one half of the training text gets
-            the model that was counted on the other half; test windows get that of the first half.
+            the model that was counted on the other half; test windows get that of the second half.
     """
 
     paths: tuple[str, ...] = ()
