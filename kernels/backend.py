@@ -86,6 +86,20 @@ def state_dtype(x: Tensor) -> torch.dtype:
     return torch.promote_types(x.dtype, torch.float32)
 
 
+def to_heads(x: Tensor, heads: int) -> Tensor:
+    """x [..., G, K], which the heads of a group share, for each head: [..., H, K].
+
+    Raises:
+        ValueError: G does not divide H.
+    """
+    groups = x.shape[-2]
+    if groups == heads:
+        return x
+    if not groups or heads % groups:
+        raise ValueError(f"{groups} heads of queries and keys: expected a divisor of the {heads} heads of values")
+    return x.repeat_interleave(heads // groups, -2)
+
+
 def check_shapes(**expected: tuple[Tensor | None, tuple[int, ...]]) -> None:
     """Compares tensors (None is left out) with the shapes that they should have.
 

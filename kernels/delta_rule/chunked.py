@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from kernels.chunk_states import chunk_states
-from kernels.chunks import STRONGEST, decay_within, fitting_chunk, from_chunks, into_chunks
+from kernels.chunks import STRONGEST, decays, fitting_chunk, from_chunks, into_chunks
 from kernels.triangular import unit_triangular_inverse
 
 CHUNK = 16
@@ -33,18 +33,16 @@ def delta_rule(
     else:
         size, log_decay = CHUNK, log_decay.clamp(min=STRONGEST)
     q, k, v, beta, log_decay = (into_chunks(x, size) for x in (q, k, v, beta, log_decay))
-    total = log_decay.cumsum(3)  # [B, H, N, C] or [B, H, N, C, K]
     if by_key:
+        total = log_decay.cumsum(3)  # [B, H, N, C, K]
         centre = (total[:, :, :, :1] + total[:, :, :, -1:]) / 2
         read, written = (total - centre).exp(), k * (centre - total).exp()
         # What lies above the diagonal may have overflown: nothing is done with it but to leave it out.
         similar, attended = ((x * read @ written.mT).tril(up) for x, up in ((k, -1), (q, 0)))
-        until_end = (total[:, :, :, -1:] - total).exp()
+        since_start, until_end = total.exp(), (total[:, :, :, -1:] - total).exp()
     else:
-        decay = decay_within(log_decay)
-        similar, attended = (k @ k.mT * decay).tril(-1), q @ k.mT * decay
-        total, until_end = total[..., None], decay[..., -1, :, None]
-    since_start = total.exp()
+        within, since_start, until_end = decays(log_decay)
+        similar, attended = (k @ k.mT * within).tril(-1), q @ k.mT * within
     strength = beta[..., None]
     inverse = unit_triangular_inverse(strength * similar)
     solved = inverse @ torch.cat([strength * v, strength * since_start * k], -1)

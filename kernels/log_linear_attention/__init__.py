@@ -2,14 +2,14 @@
 
 All pairs of tokens meet at once, and there is no Triton form yet.
 
-Shapes: B sequences, T tokens, H heads, K key size, V value size, L levels, P buckets.
+Shapes: B sequences, T tokens, H heads in G groups, K key size, V value size, L levels, P buckets.
 """
 
 from collections.abc import Callable
 
 from torch import Tensor
 
-from kernels.backend import check_shapes, pick, state_dtype
+from kernels.backend import check_shapes, pick, state_dtype, to_heads
 from kernels.log_linear_attention import chunked, reference
 from kernels.vmap import stackable
 
@@ -58,8 +58,8 @@ def log_linear_attention(
     number has them (a Fenwick tree), small ones near.
 
     Args:
-        q: [B, T, H, K].
-        k: [B, T, H, K].
+        q: [B, T, G, K]; the heads of a group share queries and keys.
+        k: [B, T, G, K].
         v: [B, T, H, V].
         log_decay: log a_t [B, T, H], at most 0, of the states in all buckets.
         weights: w_t^l [B, T, H, L]; the last serves all higher levels, too.
@@ -76,6 +76,7 @@ def log_linear_attention(
     Raises:
         ValueError: shapes do not fit.
     """
+    q, k = (to_heads(x, v.shape[2]) for x in (q, k))
     batch, length, heads, keys = q.shape
     values = v.shape[-1]
     check_shapes(
@@ -102,7 +103,7 @@ def log_linear_attention_step(
     beta: Tensor | None = None,
     scale: float | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """A single token: q, k [B, H, K], v [B, H, V], log_decay, beta [B, H], weights [B, H, L] -> o, buckets."""
+    """A single token: q, k [B, G, K], v [B, H, V], log_decay, beta [B, H], weights [B, H, L] -> o, buckets."""
     q, k, v, log_decay, weights = (x.unsqueeze(1) for x in (q, k, v, log_decay, weights))
     beta = None if beta is None else beta.unsqueeze(1)
     o, state = log_linear_attention(q, k, v, log_decay, weights, position, beta=beta, scale=scale, initial_state=state)

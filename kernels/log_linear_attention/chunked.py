@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from kernels.chunks import STRONGEST, decay_within
+from kernels.chunks import STRONGEST, decays
 from kernels.triangular import unit_triangular_inverse
 
 SMALLEST = 4
@@ -69,16 +69,15 @@ def _without_levels(
         [B, 1, H, 1, 1], or for the delta rule a matrix [B, H, K, K].
     """
     length, log_decay = q.shape[2], log_decay.clamp(min=STRONGEST)
-    decay, total = decay_within(log_decay), log_decay.cumsum(2)
-    since = total.exp()[..., None]
-    scores, read, written = q @ k.mT * decay, q * since, (k * decay[..., -1, :, None]).mT
+    within, since, until = decays(log_decay)
+    scores, read, written = q @ k.mT * within, q * since, (k * until).mT
     kept = since[:, None, :, -1:]
     if beta is None:
         return scores, read, written, kept
     strength = beta.transpose(1, 2)[..., None]
     size = max(SMALLEST, 1 << (length - 1).bit_length())
     more = size - length
-    similar = pad((strength * (k @ k.mT) * decay).tril(-1), (0, more, 0, more))
+    similar = pad((strength * (k @ k.mT) * within).tril(-1), (0, more, 0, more))
     inverse = unit_triangular_inverse(similar)[..., :length, :length] * strength.mT
     erased = inverse @ (since * k)
     identity = torch.eye(k.shape[-1], dtype=k.dtype, device=k.device)

@@ -9,7 +9,7 @@ Shapes: B sequences, T tokens, H heads, N chunks of C tokens, K key size, V valu
 import torch
 from torch import Tensor
 
-from kernels.chunks import STRONGEST, decay_within, from_chunks, into_chunks
+from kernels.chunks import STRONGEST, decays, from_chunks, into_chunks
 from kernels.conjugate_gradients import MANY, solve
 
 CHUNK = 16
@@ -22,10 +22,9 @@ def mesa(
     length, keys, size = q.shape[1], k.shape[-1], min(CHUNK, q.shape[1])
     log_decay = log_decay.clamp(min=STRONGEST)
     q, k, v, beta, log_decay = (into_chunks(x, size) for x in (q, k, v, beta, log_decay))
-    decay, total = decay_within(log_decay), log_decay.cumsum(3)
-    weight = decay * beta[..., None, :]  # [B, H, N, C, C]
-    since_start, until_end = total.exp()[..., None], (decay[..., -1, :] * beta)[..., None]
-    written = (k * until_end).mT @ torch.cat([k, v], -1)
+    within, since_start, until_end = decays(log_decay)
+    weight = within * beta[..., None, :]  # [B, H, N, C, C]
+    written = (k * until_end * beta[..., None]).mT @ torch.cat([k, v], -1)
     states = []
     for keep, write in zip(since_start[:, :, :, -1:].unbind(2), written.unbind(2), strict=True):
         states.append(state)

@@ -74,8 +74,8 @@ class Mamba2(MatrixStateMixer):
         self.output_gate = OutputGate()
 
     def recurrence(self, qk: Tensor, v: Tensor, extra: Tensor, position: int) -> tuple[Tensor | None, ...]:
-        """C and B for each head, dt x, decay by head."""
-        q, k = qk.repeat_interleave(self.heads // self.key_heads, -2).chunk(2, -2)
+        """C and B of each group, dt x, decay by head."""
+        q, k = qk.chunk(2, -2)
         step = F.softplus(extra + self.step_bias)  # autocast leaves sums with parameters in float32
         return q, k, (step[..., None] * v).to(v.dtype), -self.log_rate.exp() * step
 

@@ -82,6 +82,22 @@ def test_linear_attention(kind, strength, length, backend, monkeypatch):
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("backend", others("linear_attention"))
+@pytest.mark.parametrize("length", [1, 100])
+@pytest.mark.parametrize("strength", [*STRENGTHS.values(), 6.0], ids=[*STRENGTHS, "for short chunks"])
+@pytest.mark.parametrize("kind", DECAYS)
+def test_heads_of_a_group_share_queries_and_keys(kind, strength, length, backend, monkeypatch):
+    inputs = {
+        "q": draw(B, length, 1, K), "k": draw(B, length, 1, K, seed=1), "v": draw(B, length, H, V),
+        "log_decay": log_decay(kind, strength, length), "state": draw(B, H, K, V),
+    }  # fmt: skip
+    compare(
+        lambda x: linear_attention(x["q"], x["k"], x["v"], x["log_decay"], initial_state=x["state"]),
+        inputs, backend, monkeypatch,
+        tolerance=1e-5 * (B * length if kind == "fixed" else 1),
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("backend", others("delta_rule"))
 @pytest.mark.parametrize("length", LENGTHS)
 @pytest.mark.parametrize("strength", [None, *STRENGTHS.values()], ids=["none", *STRENGTHS])
@@ -167,6 +183,9 @@ def sequences(length=23):
                            lambda s, *i: linear_attention_step(*i, s), (q, k, v, scalar), memory),
         "linear, no decay": (lambda s, *i: linear_attention(*i, initial_state=s),
                              lambda s, q, k, v: linear_attention_step(q, k, v, None, s), (q, k, v), memory),
+        "linear, in groups": (lambda s, *i: linear_attention(*i, initial_state=s),
+                              lambda s, *i: linear_attention_step(*i, s),
+                              (q[:, :, :1], k[:, :, :1], v, scalar), memory),
         "delta": (lambda s, *i: delta_rule(*i, initial_state=s),
                   lambda s, *i: delta_rule_step(*i, s), (q, k, v, beta, scalar), memory),
         "delta, by key": (lambda s, *i: delta_rule(*i, initial_state=s),
@@ -215,6 +234,8 @@ def test_wrong_shapes_are_named():
     q, v = draw(B, 3, H, K), draw(B, 3, H, V)
     with pytest.raises(ValueError, match="k has shape"):
         linear_attention(q, q[:, :2], v)
+    with pytest.raises(ValueError, match="3 heads of queries and keys: expected a divisor of the 2 heads of values"):
+        linear_attention(draw(B, 3, 3, K), draw(B, 3, 3, K), v)
     with pytest.raises(ValueError, match="beta has shape"):
         delta_rule(q, q, v, draw(B, 2, H))
     with pytest.raises(ValueError, match="initial_state has shape"):
