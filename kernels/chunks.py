@@ -4,6 +4,7 @@ Shapes: B sequences, T tokens, H heads, N chunks of C tokens.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -35,6 +36,21 @@ def fitting_chunk(log_decay: Tensor, longest: int, shortest: int) -> tuple[int, 
     while size > shortest and not found * (size - 1) >= -RANGE:
         size //= 2
     return size, log_decay if found >= least else log_decay.clamp(min=least)
+
+
+def weak_sums(log_decay: Tensor, sizes: Sequence[int]) -> Tensor | None:
+    """Sums of log decays [B, H, N, C] in the longest chunks of `sizes` in which none spans over RANGE; None: there are
+    no such chunks, or decays are NaN.
+
+    Args:
+        log_decay: [B, T, H].
+        sizes: the longest first.
+    """
+    for size in sizes:
+        total = into_chunks(log_decay, size).cumsum(3)
+        if (total[..., -1] - total[..., 0]).amin().item() >= -RANGE:
+            return total
+    return None
 
 
 def into_chunks(x: Tensor, size: int) -> Tensor:

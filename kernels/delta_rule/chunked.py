@@ -6,7 +6,8 @@ With g the running sum of log decays in a chunk and S the state before it, what 
 
 with e^{g_t - g_j} inside the product k_t . k_j if the decay is by key (2510.26692, section 3). That is a unit
 lower-triangular system. It is solved for the values and for what S contributes to them, so that all chunks are
-solved at once and only S goes from chunk to chunk.
+solved at once and only S goes from chunk to chunk. A scalar decay that is weak enough goes to the values: e^{-g_t} w_t
+solves the system without decay for e^{-g_t} v_t.
 
 Shapes: B sequences, T tokens, H heads, N chunks of C tokens, K key size, V value size.
 """
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 
 from kernels.chunk_states import chunk_states
-from kernels.chunks import STRONGEST, decays, fitting_chunk, from_chunks, into_chunks
+from kernels.chunks import STRONGEST, decays, fitting_chunk, from_chunks, into_chunks, weak_sums
 from kernels.triangular import unit_triangular_inverse
 
 CHUNK = 16
@@ -27,12 +28,19 @@ def delta_rule(
     q: Tensor, k: Tensor, v: Tensor, beta: Tensor, log_decay: Tensor, state: Tensor
 ) -> tuple[Tensor, Tensor]:
     """q (scaled), k [B, T, H, K], v [B, T, H, V], beta, log_decay [B, T, H] (or [B, T, H, K]), state [B, H, K, V]."""
-    length, by_key = q.shape[1], log_decay.dim() == 4
+    length, size, total = q.shape[1], CHUNK, None
+    by_key = log_decay.dim() == 4
     if by_key:
         size, log_decay = fitting_chunk(log_decay, CHUNK, SHORTEST)
     else:
-        size, log_decay = CHUNK, log_decay.clamp(min=STRONGEST)
-    q, k, v, beta, log_decay = (into_chunks(x, size) for x in (q, k, v, beta, log_decay))
+        log_decay = log_decay.clamp(min=STRONGEST)
+        total = weak_sums(log_decay, [CHUNK])
+    q, k, v, beta = (into_chunks(x, size) for x in (q, k, v, beta))
+    strength = beta[..., None]
+    if total is not None:
+        o, state = _on_values(q, k, v, strength, total[..., None], state)
+        return from_chunks(o, length), state
+    log_decay = into_chunks(log_decay, size)
     if by_key:
         total = log_decay.cumsum(3)  # [B, H, N, C, K]
         centre = (total[:, :, :, :1] + total[:, :, :, -1:]) / 2
@@ -43,14 +51,35 @@ def delta_rule(
     else:
         within, since_start, until_end = decays(log_decay)
         similar, attended = (k @ k.mT * within).tril(-1), q @ k.mT * within
-    strength = beta[..., None]
-    inverse = unit_triangular_inverse(strength * similar)
-    solved = inverse @ torch.cat([strength * v, strength * since_start * k], -1)
-    own, from_state = solved.split([v.shape[-1], k.shape[-1]], -1)  # [B, H, N, C, V] and [B, H, N, C, K]
+    own, from_state = _solve(strength, similar, v, since_start * k)
     to_end = (k * until_end).mT  # [B, H, N, K, C]
     kept = since_start[:, :, :, -1:].mT  # [B, H, N, 1 or K, 1]
-    # S' = kept S + to_end (own - from_state S): affine in S, so both factors are made for all chunks at once.
     before, state = chunk_states(kept, -(to_end @ from_state), to_end @ own, state)
     writes = own - from_state @ before
     o = (q * since_start) @ before + attended @ writes
     return from_chunks(o, length), state
+
+
+def _on_values(
+    q: Tensor, k: Tensor, v: Tensor, strength: Tensor, total: Tensor, state: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The same in chunks, with sums of log decays [B, H, N, C, 1] that do not span too much."""
+    last = total[:, :, :, -1:]
+    centre = (total[:, :, :, :1] + last) / 2
+    own, from_state = _solve(strength, (k @ k.mT).tril(-1), v * (centre - total).exp(), k)
+    kept = last.exp()
+    move, add = -kept * (k.mT @ from_state), (last - centre).exp() * (k.mT @ own)
+    before, state = chunk_states(kept, move, add, state)
+    before = before * centre.exp()
+    writes = own - from_state @ before
+    return (q @ before + (q @ k.mT).tril() @ writes) * (total - centre).exp(), state
+
+
+def _solve(strength: Tensor, similar: Tensor, v: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+    """What chunks write by themselves [B, H, N, C, V], and what the state before takes from it [B, H, N, C, K].
+
+    S' = kept S + to_end (own - from_state S) is affine in S, so both factors are made for all chunks at once.
+    """
+    solved = unit_triangular_inverse(strength * similar) @ torch.cat([strength * v, strength * k], -1)
+    own, from_state = solved.split([v.shape[-1], k.shape[-1]], -1)
+    return own, from_state

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from kernels.backend import to_heads
-from kernels.chunks import RANGE, STRONGEST, decays, fitting_chunk, from_chunks, into_chunks
+from kernels.chunks import STRONGEST, decays, fitting_chunk, from_chunks, into_chunks, weak_sums
 
 CHUNK = 16
 LONGER = 32
@@ -27,11 +27,10 @@ def linear_attention(q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor, state: 
     if log_decay.dim() == 4:
         return _by_key(q, k, v, log_decay, state)
     log_decay = log_decay.clamp(min=STRONGEST).expand(v.shape[:3])
-    for size in (LONGER, CHUNK):
-        total = into_chunks(log_decay, min(size, v.shape[1])).cumsum(3)
-        if (total[..., -1] - total[..., 0]).amin().item() >= -RANGE:  # not if NaN
-            return _on_values(q, k, v, total, state)
-    return _by_pair(q, k, v, log_decay, state)
+    total = weak_sums(log_decay, [min(size, v.shape[1]) for size in (LONGER, CHUNK)])
+    if total is None:
+        return _by_pair(q, k, v, log_decay, state)
+    return _on_values(q, k, v, total, state)
 
 
 def _by_key(q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from nas.search.losses import Losses
 from workers.jobs import Job, Outcome
-from workers.pool import Pool, Workers
+from workers.pool import Workers
 from workers.pools import open_pool
 
 logger = logging.getLogger(__name__)
@@ -21,8 +21,8 @@ class Progress:
     Args:
         done: runs that ended.
         total: runs in all; a job has one for each seed.
-        seconds_left: expected, by the time that a layer has taken so far, or that the first jobs say it will take; None
-            before they do.
+        seconds_left: expected, by what a layer took in the runs that ended and will take in those that say so; None
+            before one does.
     """
 
     done: int
@@ -58,14 +58,17 @@ def train(
     stop = stop or threading.Event()
     waiting, losses, running = list(jobs), Losses(), 0
     layers, runs = sum(map(_layers, jobs)), sum(len(job.seeds) for job in jobs)
-    done = layers_done = 0
+    done, pace = 0, _Pace()
+    begun: dict[int, float] = {}
     logger.info("starting workers ...")
     pool = open_pool(workers)
     begin = time.monotonic()
     try:
         while (waiting or running) and not stop.is_set():
             while waiting and running < pool.slots:
-                pool.submit(waiting.pop(0))
+                job = waiting.pop(0)
+                begun[job.trial] = time.monotonic()
+                pool.submit(job)
                 running += 1
             for outcome in map(losses.judge, pool.wait(1.0)):
                 running -= 1
@@ -74,25 +77,31 @@ def train(
                     logger.warning("run %d is tried again: %s", outcome.job.trial, outcome.error)
                     waiting.insert(0, outcome.job)
                     continue
-                done, layers_done = done + len(outcome.job.seeds), layers_done + _layers(outcome.job)
-            elapsed = time.monotonic() - begin
-            if layers_done:
-                left: float | None = elapsed / layers_done * (layers - layers_done)
-            else:
-                left = _expected(pool, layers, elapsed)
-            on_progress(Progress(done=done, total=runs, seconds_left=left))
+                done += len(outcome.job.seeds)
+                pace.add(_layers(outcome.job), time.monotonic() - begun[outcome.job.trial])
+            each = pace.seconds(pool.expected())
+            left = each and max(0.0, each * layers / pool.slots - (time.monotonic() - begin))
+            on_progress(Progress(done=done, total=runs, seconds_left=left if done < runs else 0.0))
     finally:
         pool.close()
     return not (waiting or running)
 
 
-def _expected(pool: Pool, layers: int, elapsed: float) -> float | None:
-    """Seconds left for so many layers by what the first jobs say that they will take; None if none says yet."""
-    said = pool.expected()
-    if not said:
-        return None
-    each = sum(seconds for _, seconds in said) / sum(_layers(job) for job, _ in said)
-    return max(0.0, each * layers / pool.slots - elapsed)
+@dataclass
+class _Pace:
+    """Layers trained to the end, and the seconds that they took."""
+
+    layers: int = 0
+    took: float = 0.0
+
+    def add(self, layers: int, took: float) -> None:
+        self.layers += layers
+        self.took += took
+
+    def seconds(self, running: Sequence[tuple[Job, float]]) -> float | None:
+        """What a layer takes, by these and by the jobs that run and say what they will; None if there are neither."""
+        layers = self.layers + sum(_layers(job) for job, _ in running)
+        return (self.took + sum(took for _, took in running)) / layers if layers else None
 
 
 def _layers(job: Job) -> int:

@@ -1,5 +1,7 @@
 """Training a list of jobs: what it says of the time left."""
 
+from types import SimpleNamespace
+
 from nas.study.training import train
 from workers.jobs import Outcome
 from workers.pool import Workers
@@ -40,3 +42,13 @@ def test_the_time_left_is_known_before_a_run_ends(monkeypatch):
     assert left[0] is None and 1190 < left[1] <= 1200 and 1790 < left[2] <= 1800
     assert left[3] < 10 and left[4] == 0.0 and [each.done for each in seen] == [0, 0, 0, 2, 4]
     assert [outcome.job.trial for outcome in ended] == [0, 1, 2, 3]
+
+
+def test_the_time_left_falls_while_runs_go_on(monkeypatch):
+    pool = Scripted([([], 2), ([], 0), ([], 2)])
+    clock = iter([0.0, 0.0, 0.0, 100.0, 100.0, 100.0, 100.0, 100.0, 150.0, 200.0, 200.0, 200.0])
+    monkeypatch.setattr("nas.study.training.open_pool", lambda workers: pool)
+    monkeypatch.setattr("nas.study.training.time", SimpleNamespace(monotonic=lambda: next(clock)))
+    seen = []
+    assert train(Workers(), [tiny_job(trial) for trial in range(4)], lambda outcome: None, seen.append)
+    assert [each.seconds_left for each in seen] == [100.0, 50.0, 0.0]  # two at a time, 100 s each
