@@ -135,7 +135,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", default="laptop")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--mixers", nargs="*", default=[], choices=MIXERS.names())
+    parser.add_argument("--mixers", nargs="*", default=[], choices=MIXERS.names(), metavar="MIXER")
     parser.add_argument("--rates", nargs="*", default=[], type=float)
     parser.add_argument("--record", type=Path, default=RECORD)
     parser.add_argument("overrides", nargs="*", metavar="key=value")
