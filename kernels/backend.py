@@ -87,7 +87,7 @@ def state_dtype(x: Tensor) -> torch.dtype:
 
 
 def to_heads(x: Tensor, heads: int) -> Tensor:
-    """x [..., G, K], which the heads of a group share, for each head: [..., H, K].
+    """x [..., G, size], which the heads of a group share, for each head: [..., H, size].
 
     Raises:
         ValueError: G does not divide H.
@@ -96,7 +96,7 @@ def to_heads(x: Tensor, heads: int) -> Tensor:
     if groups == heads:
         return x
     if not groups or heads % groups:
-        raise ValueError(f"{groups} heads of queries and keys: expected a divisor of the {heads} heads of values")
+        raise ValueError(f"{groups} shared heads: expected a divisor of {heads}, the number of heads")
     return x.repeat_interleave(heads // groups, -2)
 
 

@@ -7,7 +7,7 @@ Shapes: B sequences, T new tokens, P cached tokens, H query heads, G key-value h
 
 from torch import Tensor
 
-from kernels.backend import check_shapes, pick
+from kernels.backend import check_shapes, pick, to_heads
 from kernels.elementwise_attention import chunked, reference
 from kernels.softmax_attention import cache
 from kernels.vmap import stackable
@@ -68,7 +68,7 @@ def elementwise_attention(
     if initial_state is not None:
         k, v = cache.append(initial_state[0], k), cache.append(initial_state[1], v)
     scale = q.shape[-1] ** -0.5 if scale is None else scale
-    each_k, each_v = (x.repeat_interleave(heads // groups, 2) for x in (k, v))
+    each_k, each_v = (to_heads(x, heads) for x in (k, v))
     o = pick(IMPLEMENTATIONS, q)(q, each_k, each_v, activation, slopes(q) if decaying else None, window, scale)
     if window is not None and k.shape[1] > window:
         k, v = cache.last(k, window), cache.last(v, window)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from kernels.backend import check_shapes, pick, state_dtype
+from kernels.backend import check_shapes, pick, state_dtype, to_heads
 from kernels.local_linear_attention import chunked, reference
 from kernels.vmap import stackable
 
@@ -64,5 +64,5 @@ def local_linear_attention(
         ridge=(ridge, (batch, heads)),
     )
     scale = keys**-0.5 if scale is None else scale
-    k, v = (x.repeat_interleave(heads // groups, 2) for x in (k, v))
+    k, v = (to_heads(x, heads) for x in (k, v))
     return pick(IMPLEMENTATIONS, q)(q, k, v, ridge, steps, scale)

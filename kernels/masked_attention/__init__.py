@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from kernels.backend import from_triton, pick
+from kernels.backend import from_triton, pick, to_heads
 from kernels.masked_attention import chunked, reference
 from kernels.vmap import stackable
 
@@ -18,7 +18,7 @@ def _plain(form: Callable) -> Callable:
     def run(
         q: Tensor, k: Tensor, v: Tensor, seen: Tensor, gates: Tensor | None, scale: float
     ) -> tuple[Tensor, Tensor, Tensor]:
-        k, v = (x.repeat_interleave(q.shape[2] // k.shape[2], 2) for x in (k, v))
+        k, v = (to_heads(x, q.shape[2]) for x in (k, v))
         return form(q, k, v, seen, gates, scale)
 
     return run

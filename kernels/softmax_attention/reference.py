@@ -3,11 +3,12 @@
 import torch
 from torch import Tensor
 
+from kernels.backend import to_heads
+
 
 def softmax_attention(q: Tensor, k: Tensor, v: Tensor, window: int | None, scale: float) -> Tensor:
     """q [B, T, H, K] are the last T of the P + T tokens of k, v [B, P + T, G, ...] -> o [B, T, H, V]."""
-    heads_per_group = q.shape[2] // k.shape[2]
-    k, v = (x.repeat_interleave(heads_per_group, 2) for x in (k, v))
+    k, v = (to_heads(x, q.shape[2]) for x in (k, v))
     past = k.shape[1] - q.shape[1]
     outputs = []
     for t in range(q.shape[1]):

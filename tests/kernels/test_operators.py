@@ -234,7 +234,7 @@ def test_wrong_shapes_are_named():
     q, v = draw(B, 3, H, K), draw(B, 3, H, V)
     with pytest.raises(ValueError, match="k has shape"):
         linear_attention(q, q[:, :2], v)
-    with pytest.raises(ValueError, match="3 heads of queries and keys: expected a divisor of the 2 heads of values"):
+    with pytest.raises(ValueError, match="3 shared heads: expected a divisor of 2"):
         linear_attention(draw(B, 3, 3, K), draw(B, 3, 3, K), v)
     with pytest.raises(ValueError, match="beta has shape"):
         delta_rule(q, q, v, draw(B, 2, H))
