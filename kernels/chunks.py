@@ -53,6 +53,15 @@ def weak_sums(log_decay: Tensor, sizes: Sequence[int]) -> Tensor | None:
     return None
 
 
+def middle(total: Tensor) -> Tensor:
+    """Of the sums of log decays in chunks [B, H, N, C, ...]: halfway between the first and the last [B, H, N, 1, ...].
+
+    Exponents are taken from there, since they then are half as large. What that does cancels out, so it needs no
+    gradient.
+    """
+    return (total[:, :, :, :1] + total[:, :, :, -1:]).detach() / 2
+
+
 def into_chunks(x: Tensor, size: int) -> Tensor:
     """x [B, T, H, ...] -> [B, H, N, C, ...]; the last chunk is filled up with zeros."""
     missing = -x.shape[1] % size

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from kernels.chunk_states import chunk_states
-from kernels.chunks import STRONGEST, decays, fitting_chunk, from_chunks, into_chunks, weak_sums
+from kernels.chunks import STRONGEST, decays, fitting_chunk, from_chunks, into_chunks, middle, weak_sums
 from kernels.triangular import unit_triangular_inverse
 
 CHUNK = 16
@@ -43,7 +43,7 @@ def delta_rule(
     log_decay = into_chunks(log_decay, size)
     if by_key:
         total = log_decay.cumsum(3)  # [B, H, N, C, K]
-        centre = (total[:, :, :, :1] + total[:, :, :, -1:]) / 2
+        centre = middle(total)
         read, written = (total - centre).exp(), k * (centre - total).exp()
         # What lies above the diagonal may have overflown: nothing is done with it but to leave it out.
         similar, attended = ((x * read @ written.mT).tril(up) for x, up in ((k, -1), (q, 0)))
@@ -65,7 +65,7 @@ def _on_values(
 ) -> tuple[Tensor, Tensor]:
     """The same in chunks, with sums of log decays [B, H, N, C, 1] that do not span too much."""
     last = total[:, :, :, -1:]
-    centre = (total[:, :, :, :1] + last) / 2
+    centre = middle(total)
     own, from_state = _solve(strength, (k @ k.mT).tril(-1), v * (centre - total).exp(), k)
     kept = last.exp()
     move, add = -kept * (k.mT @ from_state), (last - centre).exp() * (k.mT @ own)

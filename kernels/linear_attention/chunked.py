@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from kernels.backend import to_heads
-from kernels.chunks import STRONGEST, decays, fitting_chunk, from_chunks, into_chunks, weak_sums
+from kernels.chunks import STRONGEST, decays, fitting_chunk, from_chunks, into_chunks, middle, weak_sums
 
 CHUNK = 16
 LONGER = 32
@@ -39,7 +39,7 @@ def _by_key(q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor, state: Tensor) -
     q, k, v, log_decay = (into_chunks(x, min(size, length)) for x in (q, k, v, log_decay))
     total = log_decay.cumsum(3)  # [B, H, N, C, K]
     last = total[:, :, :, -1:]
-    centre = (total[:, :, :, :1] + last) / 2
+    centre = middle(total)
     # What lies above the diagonal may have overflown.
     scores = ((q * (total - centre).exp()) @ (k * (centre - total).exp()).mT).tril()
     written = (k * (last - total).exp()).mT @ v  # [B, H, N, K, V]
@@ -62,7 +62,7 @@ def _on_values(q: Tensor, k: Tensor, v: Tensor, total: Tensor, state: Tensor) ->
 
     total = total[..., None]
     last = total[:, :, :, -1:]
-    centre = (total[:, :, :, :1] + last) / 2
+    centre = middle(total)
     scores = (q @ k.mT).tril()  # [B, G, N, C, C]
     fading = columns(v * (centre - total).exp())  # [B, G, N, C, R V]
     written = (k.mT @ fading) * columns((last - centre).exp())
