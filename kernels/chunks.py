@@ -13,6 +13,8 @@ from torch.nn.functional import linear, pad
 
 RANGE = 120.0
 """Largest span of summed log decays in a chunk: half of it, as an exponent, is far from overflow in float32."""
+WEAK = 32.0
+"""The same where a chunk can be done otherwise: e^-32 of sums in float32 is right to six digits."""
 STRONGEST = -RANGE
 """Log decays of chunked forms are no less, -inf included, and what is cut off gets no gradient: e^-120 is 0 in float32,
 and in float64 nothing beside what is written."""
@@ -39,8 +41,8 @@ def fitting_chunk(log_decay: Tensor, longest: int, shortest: int) -> tuple[int, 
 
 
 def weak_sums(log_decay: Tensor, sizes: Sequence[int]) -> Tensor | None:
-    """Sums of log decays [B, H, N, C] in the longest chunks of `sizes` in which none spans over RANGE; None: there are
-    no such chunks, or decays are NaN.
+    """Sums of log decays [B, H, N, C] in the longest chunks of `sizes` in which none spans over WEAK; None: there are
+    no such chunks. NaN is passed over, so that of several models one that diverged does not change the others.
 
     Args:
         log_decay: [B, T, H].
@@ -48,7 +50,7 @@ def weak_sums(log_decay: Tensor, sizes: Sequence[int]) -> Tensor | None:
     """
     for size in sizes:
         total = into_chunks(log_decay, size).cumsum(3)
-        if (total[..., -1] - total[..., 0]).amin().item() >= -RANGE:
+        if (total[..., -1] - total[..., 0]).nan_to_num().amin().item() >= -WEAK:
             return total
     return None
 

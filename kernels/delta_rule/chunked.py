@@ -64,15 +64,14 @@ def _on_values(
     q: Tensor, k: Tensor, v: Tensor, strength: Tensor, total: Tensor, state: Tensor
 ) -> tuple[Tensor, Tensor]:
     """The same in chunks, with sums of log decays [B, H, N, C, 1] that do not span too much."""
-    last = total[:, :, :, -1:]
-    centre = middle(total)
-    own, from_state = _solve(strength, (k @ k.mT).tril(-1), v * (centre - total).exp(), k)
+    first, last = total[:, :, :, :1], total[:, :, :, -1:]
+    own, from_state = _solve(strength, (k @ k.mT).tril(-1), v * (first - total).exp(), k)
     kept = last.exp()
-    move, add = -kept * (k.mT @ from_state), (last - centre).exp() * (k.mT @ own)
+    move, add = -kept * (k.mT @ from_state), (last - first).exp() * (k.mT @ own)
     before, state = chunk_states(kept, move, add, state)
-    before = before * centre.exp()
+    before = before * first.exp()
     writes = own - from_state @ before
-    return (q @ before + (q @ k.mT).tril() @ writes) * (total - centre).exp(), state
+    return (q @ before + (q @ k.mT).tril() @ writes) * (total - first).exp(), state
 
 
 def _solve(strength: Tensor, similar: Tensor, v: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:

@@ -15,8 +15,8 @@ from kernels.backend import to_heads
 from kernels.chunks import STRONGEST, decays, fitting_chunk, from_chunks, into_chunks, middle, weak_sums
 
 CHUNK = 16
-LONGER = 32
-"""Of scalar decays that are weak enough."""
+WEAK_CHUNKS = 32, 16, 8
+"""Of scalar decays that are weak enough, the longest that they allow."""
 
 
 def linear_attention(q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
@@ -27,7 +27,7 @@ def linear_attention(q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor, state: 
     if log_decay.dim() == 4:
         return _by_key(q, k, v, log_decay, state)
     log_decay = log_decay.clamp(min=STRONGEST).expand(v.shape[:3])
-    total = weak_sums(log_decay, [min(size, v.shape[1]) for size in (LONGER, CHUNK)])
+    total = weak_sums(log_decay, [min(size, v.shape[1]) for size in WEAK_CHUNKS])
     if total is None:
         return _by_pair(q, k, v, log_decay, state)
     return _on_values(q, k, v, total, state)
@@ -61,13 +61,12 @@ def _on_values(q: Tensor, k: Tensor, v: Tensor, total: Tensor, state: Tensor) ->
         return x.unflatten(-1, (-1, values)).movedim(-2, 2).flatten(1, 2)
 
     total = total[..., None]
-    last = total[:, :, :, -1:]
-    centre = middle(total)
+    first, last = total[:, :, :, :1], total[:, :, :, -1:]
     scores = (q @ k.mT).tril()  # [B, G, N, C, C]
-    fading = columns(v * (centre - total).exp())  # [B, G, N, C, R V]
-    written = (k.mT @ fading) * columns((last - centre).exp())
+    fading = columns(v * (first - total).exp())  # [B, G, N, C, R V]
+    written = (k.mT @ fading) * columns((last - first).exp())
     before, state = _states(columns(last.exp()), written, columns(state))
-    o = by_head(scores @ fading + q @ (before * columns(centre.exp()))) * (total - centre).exp()
+    o = by_head(scores @ fading + q @ (before * columns(first.exp()))) * (total - first).exp()
     return from_chunks(o, length), by_head(state)
 
 
