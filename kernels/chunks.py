@@ -95,7 +95,7 @@ class _Within(torch.autograd.Function):
 
     The sums are products with a constant that adds up what lies between i and j, and nothing else: differences of
     running sums would lose small decays that follow strong ones. The result is the largest tensor of a chunked form:
-    a backward pass of our own makes two fewer of its size than autograd.
+    forward and backward make two fewer of its size than autograd would.
     """
 
     @staticmethod

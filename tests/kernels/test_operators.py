@@ -24,6 +24,8 @@ TRITON = importlib.util.find_spec("triton") is not None
 LENGTHS = [1, 2, 33, 64, 100]
 DECAYS = ["none", "fixed", "scalar", "vector"]
 STRENGTHS = {"weak": 1e-3, "medium": 0.3, "strong": 20.0}
+SPANS = {**STRENGTHS, "chunks of 16": 1.5, "chunks of 8": 3.0, "pairs": 6.0}
+"""And those whose sums leave that much to the chunked form of linear attention."""
 
 
 def others(operator: str) -> list[str]:
@@ -84,7 +86,7 @@ def test_linear_attention(kind, strength, length, backend, monkeypatch):
 
 @pytest.mark.parametrize("backend", others("linear_attention"))
 @pytest.mark.parametrize("length", [1, 100])
-@pytest.mark.parametrize("strength", [*STRENGTHS.values(), 6.0], ids=[*STRENGTHS, "for short chunks"])
+@pytest.mark.parametrize("strength", SPANS.values(), ids=SPANS)
 @pytest.mark.parametrize("kind", DECAYS)
 def test_heads_of_a_group_share_queries_and_keys(kind, strength, length, backend, monkeypatch):
     inputs = {
