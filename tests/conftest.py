@@ -32,6 +32,12 @@ def tiny() -> list[str]:
     return list(TINY)
 
 
+@pytest.fixture(autouse=True)
+def seed():
+    """A test draws the same numbers alone, in any order and beside any other."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def one_worker_process():
     """Local pools take over the process of the one before: it takes seconds to start."""

@@ -26,7 +26,6 @@ def naive(operator: str):
 
 @pytest.fixture
 def inputs():
-    torch.manual_seed(0)
     q, k, v = torch.randn(B, T, H, K), normalize(torch.randn(B, T, H, K), dim=-1), torch.randn(B, T, H, V)
     return q, k, v, torch.rand(B, T, H)
 
@@ -82,7 +81,6 @@ def test_delta_rule(inputs):
 
 
 def test_scan():
-    torch.manual_seed(0)
     x, decay = torch.randn(B, T, 5), logsigmoid(torch.randn(B, T, 5))
     o, state = naive("hgrn").naive_recurrent_hgrn(x=x, g=decay, output_final_state=True)
     found = gated_scan(x, decay)

@@ -67,7 +67,6 @@ def test_equation(chunk, group):
 
 
 def test_initial_values():
-    torch.manual_seed(0)
     average = Megalodon(Dims(width=512, heads=8)).average.requires_grad_(False)
     assert average.rise.std() == pytest.approx(0.2, rel=0.05) and average.damping.std() == pytest.approx(0.2, rel=0.05)
     waves = torch.sigmoid(average.wave).sort().values

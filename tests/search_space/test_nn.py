@@ -18,7 +18,6 @@ from search_space.parts.part import Part
 @pytest.mark.parametrize("activation", [False, True], ids=["plain", "silu"])
 @pytest.mark.parametrize("width", [0, 1, 2, 4])
 def test_short_convolution_is_a_causal_one(width, activation):
-    torch.manual_seed(0)
     convolution, x = ShortConvolution(6, width, activation), torch.randn(2, 9, 6)
     y, _ = convolution(x)
     expected = x
@@ -34,7 +33,6 @@ def test_short_convolution_rejects_a_negative_width():
 
 
 def test_rotary_keeps_lengths_and_sees_distances_only():
-    torch.manual_seed(0)
     q, k = torch.randn(2, 5, 3, 8), torch.randn(2, 5, 3, 8)
     near, far = ((rotary(q, p, 100.0) * rotary(k, p + 2, 100.0)).sum(-1) for p in (0, 40))
     assert_close(near, far, atol=1e-4, rtol=1e-4)
@@ -63,7 +61,6 @@ def test_swiglu_has_three_matrices():
 
 @pytest.mark.parametrize("gated", [RMSNorm(8), OutputGate(), OutputGate(torch.tanh)], ids=["norm", "silu", "tanh"])
 def test_an_open_gate_is_that_of_a_larger_input(gated):
-    torch.manual_seed(0)
     x, gate = torch.randn(2, 3, 8)
     inputs = (x,) if isinstance(gated, RMSNorm) else ()
     closed = gated(*inputs, gate + OPEN)
@@ -73,7 +70,6 @@ def test_an_open_gate_is_that_of_a_larger_input(gated):
 
 
 def test_larger_steps_decay_as_before():
-    torch.manual_seed(0)
     bias, rate = nn.Parameter(step_bias(16)), nn.Parameter(torch.rand(16))
     steps, decay = F.softplus(bias), F.softplus(bias) * rate.exp()
     enlarge_steps(bias, rate, 16.0)
@@ -84,7 +80,6 @@ def test_larger_steps_decay_as_before():
 @pytest.mark.parametrize(("kind", "published"), [(Mamba, 16), (Mamba2, 128)])
 @pytest.mark.parametrize("fewer", [1, 8])
 def test_with_open_gates_steps_make_up_for_fewer_elements_of_a_key(kind, published, fewer):
-    torch.manual_seed(0)
     mixer = kind(Dims(width=64, heads=2), key_size=published // fewer)
     before = F.softplus(mixer.step_bias.detach())
     mixer.open_gates()
@@ -92,7 +87,6 @@ def test_with_open_gates_steps_make_up_for_fewer_elements_of_a_key(kind, publish
 
 
 def test_branches_open_their_gates_as_they_do_alone():
-    torch.manual_seed(0)
     mixer = build_mixer(
         Part("parallel", {"branches": ["attention", Part("mamba2", {"key_size": 8})]}), Dims(width=64, heads=2)
     )

@@ -195,10 +195,10 @@ def test_layers_of_a_deep_model_add_a_share_of_their_output():
 
 def test_mixers_see_the_embedding_again():
     sizes = replace(SIZES, embedding_skip=0.5, shift_width=0)
-    layer = build_model(SCALE.layout(Layout.parse("gla/none*2")), sizes, seed=0).layers[1]
+    layer = build_model(SCALE.layout(Layout.parse("gla/none*2")), sizes, seed=0).layers[1].double()
     torch.nn.init.normal_(layer.mixer.output.weight)
-    x, embedded = torch.randn(2, 2, 5, 16)
-    x_unit, embedded_unit = (v / v.norm(dim=-1, keepdim=True) for v in (x, embedded))
+    x, embedded = torch.randn(2, 2, 5, 16, dtype=torch.float64)
+    x_unit, embedded_unit = (v / (v.square().sum(-1, keepdim=True) + 1e-6).sqrt() for v in (x, embedded))
     expected = x + layer.mixer(layer.mixer_norm(x_unit + 0.5 * embedded_unit))[0]
     torch.testing.assert_close(layer(x, below=Below(embedded))[0], expected)
     assert not torch.allclose(layer(x)[0], expected)
