@@ -108,6 +108,8 @@ class Loss:
             back.
         ngram: as in `tasks.text`. Without it a run of some hundred steps ends above the loss of a trigram model: it
             learns what the last tokens tell and little of what recall tells.
+        left_out: as in `tasks.text`. With all tokens learnt, a run so short has not begun to use what attention far up
+            a stack retrieves, and what lies early seems best.
     """
 
     length: int = 256
@@ -115,6 +117,7 @@ class Loss:
     batch: int = 12
     logit_std: float = 0.25
     ngram: int = 2
+    left_out: float = 0.9
 
     def __post_init__(self):
         positive_number("loss.logit_std", self.logit_std)
@@ -195,7 +198,8 @@ class Config:
     def on_text(self) -> "Config":
         """The same with proxies that are trained on text alone, as `loss` says."""
         own = self.loss
-        options = {**self.all_tasks.get("text", {}), "weight": 1.0, "counts": True, "ngram": own.ngram}
+        options = {**self.all_tasks.get("text", {}), "weight": 1.0, "counts": True}
+        options |= {"ngram": own.ngram, "left_out": own.left_out}
         training = replace(self.training, length=own.length, steps=own.steps, batch=own.batch, evaluations=1)
         proxy = replace(self.proxy, logit_std=own.logit_std)
         return replace(self, proxy=proxy, training=training, tasks={"text": options}, text=TextConfig())

@@ -296,6 +296,23 @@ def test_text_recall_leaves_out_what_the_training_text_tells():
     assert 0 < rare.sum() < (all_hits.group == 0).sum() and (all_hits.group[rare] == 0).all()
 
 
+def test_training_leaves_out_tokens_that_recall_does_not_give():
+    whole, most = (Text(length=64, left_out=share).train_batch(32, 0.0, generator()) for share in (0.0, 0.9))
+    assert torch.equal(whole.tokens, most.tokens) and (whole.labels != IGNORED).all()
+    hits = recall_hits(torch.cat([whole.tokens, whole.labels[:, -1:]], 1))
+    learnt = most.labels != IGNORED
+    assert learnt[hits].all() and torch.equal(most.labels[learnt], whole.labels[learnt])
+    assert 0.07 < learnt[~hits].float().mean() < 0.13
+    assert (Text(length=64, left_out=0.9).test_batch(8, generator()).labels[:, 1:] != IGNORED).all()
+
+
+def test_all_is_learnt_where_nothing_recurs():
+    batches = [Text(length=4, left_out=0.999).train_batch(1, 0.0, generator(seed)) for seed in range(30)]
+    hits = [recall_hits(torch.cat([b.tokens, b.labels[:, -1:].clamp(min=0)], 1)).any() for b in batches]
+    assert not all(hits)
+    assert all((b.labels != IGNORED).all() for b, hit in zip(batches, hits, strict=True) if not hit)
+
+
 def test_text_windows_come_from_documents_of_their_own(tmp_path):
     for i in range(20):
         (tmp_path / f"{i:02d}.txt").write_text(f"{chr(97 + i)} " * 300)

@@ -6,7 +6,7 @@ import torch
 from torch import Generator, Tensor
 
 from search_space import limits
-from search_space.checks import not_negative, positive
+from search_space.checks import not_negative, positive, share
 from search_space.errors import InputError
 from workers.suite.corpus import Corpus, load_corpus
 from workers.suite.ngrams import check_ngram, load_ngrams
@@ -53,6 +53,8 @@ class Text(Task):
         ngram: tokens of context, at most 3, of an n-gram model whose log-probabilities are added to the logits, so that
             the proxy learns what more context tells; 0 leaves it out. A window of one half of the training text gets
             the model that was counted on the other half; test windows get that of the second half.
+        left_out: share of the tokens of no recall that training leaves out, drawn at random. With fewer of them a proxy
+            learns to recall sooner, and to expect a token that was there before more often than it comes.
     """
 
     paths: tuple[str, ...] = ()
@@ -60,11 +62,13 @@ class Text(Task):
     max_bytes: int = 5_000_000
     common: float = 1.0
     ngram: int = 0
+    left_out: float = 0.0
 
     def __post_init__(self):
         check_positive(tokens=self.tokens)
         positive("max_bytes", self.max_bytes, limits.TEXT_BYTES)
         not_negative("common", self.common)
+        share("left_out", self.left_out)
         if self.tokens < 256:
             raise InputError("tokens", self.tokens, "256 or more, as every byte is a token")
         check_ngram(self.ngram, self.tokens)
@@ -96,7 +100,12 @@ class Text(Task):
         stream = self.corpus.train
         starts = torch.randint(len(stream) - self.length, (count, 1), generator=generator)
         window = self._windows(stream, starts)
-        return Batch(window[:, :-1], window[:, 1:], prior=self._prior(window, starts[:, 0] < len(stream) // 2))
+        labels = window[:, 1:]
+        if self.left_out:
+            learnt = self._recall(window) | (torch.rand(labels.shape, generator=generator) >= self.left_out)
+            if learnt.any():  # a loss needs a label
+                labels = torch.where(learnt, labels, IGNORED)
+        return Batch(window[:, :-1], labels, prior=self._prior(window, starts[:, 0] < len(stream) // 2))
 
     def test_batch(self, count: int, generator: Generator) -> Batch:  # noqa: D102
         starts = torch.randint(len(self.corpus.test) - self.length, (count, 1), generator=generator)
@@ -104,9 +113,13 @@ class Text(Task):
         # The first token has no context to recall from.
         labels = window[:, 1:].clone()
         labels[:, 0] = IGNORED
-        recall = recall_hits(window) & ~common(window, self.corpus.train, self.common)
+        recall = self._recall(window)
         prior = self._prior(window, torch.ones(count, dtype=torch.bool))
         return Batch(window[:, :-1], labels, (~recall).long(), prior)
+
+    def _recall(self, window: Tensor) -> Tensor:
+        """Which next tokens recall can give: [N, L + 1] -> [N, L] bool."""
+        return recall_hits(window) & ~common(window, self.corpus.train, self.common)
 
     def _windows(self, stream: Tensor, starts: Tensor) -> Tensor:
         return stream[starts + torch.arange(self.length + 1)]
