@@ -8,7 +8,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from search_space import limits
-from search_space.checks import count, not_negative, number, or_none, positive, positive_number
+from search_space.checks import count, not_negative, number, or_none, positive, positive_number, share
 from search_space.cost.objectives import OBJECTIVES
 from search_space.cost.target import Target
 from search_space.errors import InputError
@@ -121,6 +121,7 @@ class Loss:
 
     def __post_init__(self):
         positive_number("loss.logit_std", self.logit_std)
+        share("loss.left_out", self.left_out)
         positive("loss.steps", self.steps, limits.COUNT)
         for key in ("length", "batch"):
             positive(f"loss.{key}", getattr(self, key))

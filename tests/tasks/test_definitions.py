@@ -19,7 +19,7 @@ from workers.tasks.noisy_recall import NoisyRecall
 from workers.tasks.overwrites import Overwrites
 from workers.tasks.recall import Recall
 from workers.tasks.selective_copying import SelectiveCopying
-from workers.tasks.text import Text, common, recall_hits
+from workers.tasks.text import Bigrams, Text, recall_hits
 from workers.tasks.variable_tracking import VariableTracking
 from workers.testing.tasks import generator
 
@@ -283,9 +283,10 @@ def test_hits_complete_a_bigram_seen_before():
 
 def test_common_bigrams_are_those_of_the_training_text():
     stream = torch.tensor([1, 2, 1, 2, 1, 3, 1, 2, 4])  # 2 follows 1 three times of four, 3 once
-    found = common(torch.tensor([[1, 2, 4, 1, 3, 5, 1]]), stream, 0.5)
+    bigrams = Bigrams(stream, 6)
+    found = bigrams.common(torch.tensor([[1, 2, 4, 1, 3, 5, 1]]), 0.5)
     assert found.tolist() == [[True, False, False, False, False, False]]
-    assert common(torch.tensor([[1, 3, 1]]), stream, 0.2).tolist() == [[True, True]]
+    assert bigrams.common(torch.tensor([[1, 3, 1]]), 0.2).tolist() == [[True, True]]
 
 
 def test_text_recall_leaves_out_what_the_training_text_tells():

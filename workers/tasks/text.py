@@ -1,6 +1,7 @@
 """Real text: the next token, with the tokens that recall can give scored apart from the others."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Generator, Tensor
@@ -14,14 +15,26 @@ from workers.suite.sampling import check_positive
 from workers.suite.task import IGNORED, Batch, Task
 
 
-def common(tokens: Tensor, stream: Tensor, share: float) -> Tensor:
-    """Which next tokens follow theirs more often in `stream` than this share: tokens [N, L + 1] -> [N, L] bool."""
-    size = int(max(tokens.max(), stream.max())) + 1
-    known, times = (stream[:-1] * size + stream[1:]).unique(return_counts=True)
-    bigrams = tokens[:, :-1] * size + tokens[:, 1:]
-    place = torch.searchsorted(known, bigrams).clamp(max=len(known) - 1)
-    seen = torch.where(known[place] == bigrams, times[place], 0)
-    return seen > share * stream[:-1].bincount(minlength=size)[tokens[:, :-1]]
+@dataclass(frozen=True)
+class Bigrams:
+    """How often tokens follow each other in a stream, [tokens]: V is the size of its vocabulary."""
+
+    stream: Tensor
+    vocabulary: int
+
+    @cached_property
+    def _counts(self) -> tuple[Tensor, Tensor, Tensor]:
+        first, second = self.stream[:-1], self.stream[1:]
+        pairs, times = (first * self.vocabulary + second).unique(return_counts=True)
+        return pairs, times, first.bincount(minlength=self.vocabulary)
+
+    def common(self, tokens: Tensor, share: float) -> Tensor:
+        """Which next tokens follow theirs more often than in this share of cases: tokens [N, L + 1] -> [N, L] bool."""
+        pairs, times, of_first = self._counts
+        wanted = tokens[:, :-1] * self.vocabulary + tokens[:, 1:]
+        place = torch.searchsorted(pairs, wanted).clamp(max=len(pairs) - 1)
+        seen = torch.where(pairs[place] == wanted, times[place], 0)
+        return seen > share * of_first[tokens[:, :-1]]
 
 
 def recall_hits(tokens: Tensor) -> Tensor:
@@ -84,6 +97,10 @@ class Text(Task):
         """The token streams."""
         return load_corpus(tuple(self.paths), self.tokens, self.max_bytes)
 
+    @cached_property
+    def _bigrams(self) -> Bigrams:
+        return Bigrams(self.corpus.train, self.tokens)
+
     @property
     def vocabulary(self) -> int:  # noqa: D102
         return self.tokens
@@ -119,7 +136,8 @@ class Text(Task):
 
     def _recall(self, window: Tensor) -> Tensor:
         """Which next tokens recall can give: [N, L + 1] -> [N, L] bool."""
-        return recall_hits(window) & ~common(window, self.corpus.train, self.common)
+        hits = recall_hits(window)
+        return hits & ~self._bigrams.common(window, self.common) if self.common < 1 else hits
 
     def _windows(self, stream: Tensor, starts: Tensor) -> Tensor:
         return stream[starts + torch.arange(self.length + 1)]
