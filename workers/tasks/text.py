@@ -15,26 +15,21 @@ from workers.suite.sampling import check_positive
 from workers.suite.task import IGNORED, Batch, Task
 
 
-@dataclass(frozen=True)
 class Bigrams:
-    """How often tokens follow each other in a stream, [tokens]: V is the size of its vocabulary."""
+    """How often tokens follow each other in a stream, [tokens]; `vocabulary` is above all of them."""
 
-    stream: Tensor
-    vocabulary: int
-
-    @cached_property
-    def _counts(self) -> tuple[Tensor, Tensor, Tensor]:
-        first, second = self.stream[:-1], self.stream[1:]
-        pairs, times = (first * self.vocabulary + second).unique(return_counts=True)
-        return pairs, times, first.bincount(minlength=self.vocabulary)
+    def __init__(self, stream: Tensor, vocabulary: int):
+        first, second = stream[:-1], stream[1:]
+        self.vocabulary = vocabulary
+        self._pairs, self._times = (first * vocabulary + second).unique(return_counts=True)
+        self._of_first = first.bincount(minlength=vocabulary)
 
     def common(self, tokens: Tensor, share: float) -> Tensor:
         """Which next tokens follow theirs more often than in this share of cases: tokens [N, L + 1] -> [N, L] bool."""
-        pairs, times, of_first = self._counts
         wanted = tokens[:, :-1] * self.vocabulary + tokens[:, 1:]
-        place = torch.searchsorted(pairs, wanted).clamp(max=len(pairs) - 1)
-        seen = torch.where(pairs[place] == wanted, times[place], 0)
-        return seen > share * of_first[tokens[:, :-1]]
+        place = torch.searchsorted(self._pairs, wanted).clamp(max=len(self._pairs) - 1)
+        seen = torch.where(self._pairs[place] == wanted, self._times[place], 0)
+        return seen > share * self._of_first[tokens[:, :-1]]
 
 
 def recall_hits(tokens: Tensor) -> Tensor:
